@@ -1,0 +1,144 @@
+"""Settings of the classifiers: what is asked, which network answers, how it learns.
+
+Every class here only holds and checks values; it opens no file and touches no device.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from cache.config import Config
+from classify.tasks import Task
+
+Transform = dict[str, dict[str, Any]]  # one albumentations transform: {name: {argument: value}}
+
+
+class ModelConfig(Config):
+    """The network of one task. `model` sets it for all tasks, `tasks.NAME.model` for one."""
+
+    backbone: str = Field(default="tf_efficientnet_lite0", description="Any timm model name; see timm.list_models().")
+    pretrained: bool = Field(
+        default=True,
+        description="Start from ImageNet weights: those of the installed `offline` extra for tf_efficientnet_lite0, "
+        "else timm's from its hub.",
+    )
+    input: tuple[int, int] = Field(default=(128, 96), description="Input size, [height, width] in pixels.")
+    zoom: float = Field(
+        default=1.3,
+        ge=1,
+        le=4,
+        description="How far into the middle of the crop the network looks; 1 is the whole crop.",
+    )
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="Dropout before the last layer.")
+    drop_path: float = Field(default=0.0, ge=0, lt=1, description="Stochastic depth, as timm's drop_path_rate.")
+
+    @field_validator("input")
+    @classmethod
+    def _sides_make_sense(cls, sides: tuple[int, int]) -> tuple[int, int]:
+        if not all(16 <= side <= 1024 for side in sides):
+            raise ValueError("each side must be between 16 and 1024 pixels")
+        return sides
+
+
+class TrainConfig(Config):
+    """How one network learns. `train` sets it for all tasks, `tasks.NAME.train` for one."""
+
+    epochs: int = Field(default=4, ge=1, le=10_000, description="Passes over the training samples.")
+    batch: int = Field(default=64, ge=1, le=65_536, description="Samples per step.")
+    loss: Literal["ce", "focal", "f1", "label_smoothing"] = Field(
+        default="ce", description="Cross-entropy, focal (gamma), soft macro-F1, or cross-entropy with smoothed labels."
+    )
+    gamma: float = Field(default=2.0, ge=0, le=10, description="Focus of the focal loss; 0 is cross-entropy.")
+    smoothing: float = Field(default=0.1, ge=0, lt=1, description="Share taken from the true class by label_smoothing.")
+    optimiser: str = Field(default="adamw", description="Any of timm's optimisers; see timm.optim.list_optimizers().")
+    lr: float = Field(default=5e-4, gt=0, le=10, description="Peak learning rate of the backbone.")
+    head_lr_scale: float = Field(
+        default=4.0, gt=0, le=1000, description="The last layer learns this many times as fast."
+    )
+    weight_decay: float = Field(default=0.02, ge=0, le=1, description="Weight decay, not applied to biases and norms.")
+    schedule: Literal["cosine", "step", "constant"] = Field(
+        default="cosine", description="Course of the learning rate."
+    )
+    warmup: float = Field(
+        default=0.2, ge=0, lt=1, description="Share of all steps in which the learning rate rises linearly."
+    )
+    step_epochs: int = Field(default=20, ge=1, description="With schedule step: epochs between two decays.")
+    step_decay: float = Field(default=0.5, gt=0, le=1, description="With schedule step: factor of each decay.")
+    clip_norm: float = Field(default=0.0, ge=0, description="Largest norm of the gradient; 0 leaves it alone.")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0 keeps no average."
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of batches in which half of the face is another sample's.",
+    )
+    freeze: bool = Field(
+        default=False, description="Head only: features computed once, a linear head trained on them. For laptops."
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto is bf16 on a GPU that has it, fp16 on one that has not, and fp32 on a CPU."
+    )
+
+
+class ClassAugment(Config):
+    """What is done with the photos of one class."""
+
+    multiplier: int = Field(
+        default=1, ge=0, le=1000, description="Times that each photo is seen in an epoch; 0 leaves it out."
+    )
+    copies: tuple[tuple[Transform, ...], ...] = Field(
+        default=(),
+        description="Lists of albumentations transforms for the 2nd, 3rd ... time; in turn when there are more times "
+        "than lists. The first time has none of them.",
+    )
+
+
+class AugmentConfig(Config):
+    """Augmentation of one task's training samples, as data."""
+
+    every: tuple[Transform, ...] = Field(
+        default=({"HorizontalFlip": {"p": 0.5}},),
+        description="Albumentations transforms applied to every training sample.",
+    )
+    classes: dict[str, ClassAugment] = Field(
+        default={}, description="Per class: a multiplier and the copies' transforms."
+    )
+
+
+class TaskConfig(Config):
+    """One question, its classes, and what differs for it from the common settings."""
+
+    classes: tuple[str, ...] = Field(min_length=2, description="Class names in order.")
+    edges: tuple[float, ...] = Field(
+        default=(), description="For a numeric label: where the next class begins; one fewer than classes."
+    )
+    range: tuple[float, float] = Field(
+        default=(0, 120), description="For a numeric label: the smallest and largest allowed."
+    )
+    drop: tuple[tuple[float, float], ...] = Field(
+        default=(),
+        description="For a numeric label: ranges, both ends included, left out of training but not of validation.",
+    )
+    model: ModelConfig = Field(default=ModelConfig(), description="This task's own values of `model`.")
+    train: TrainConfig = Field(default=TrainConfig(), description="This task's own values of `train`.")
+    augment: AugmentConfig = Field(default=AugmentConfig(), description="Augmentation, as data.")
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if self.edges and (len(self.edges) != len(self.classes) - 1 or list(self.edges) != sorted(set(self.edges))):
+            raise ValueError(f"edges must be {len(self.classes) - 1} rising numbers for {len(self.classes)} classes")
+        if self.drop and not self.edges:
+            raise ValueError("drop names ranges of a numeric label, and this task has no edges")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("two classes have one name")
+        for name in self.augment.classes:
+            if name not in self.classes:
+                raise ValueError(f"augment.classes names {name!r}, which is none of {', '.join(self.classes)}")
+        return self
+
+    def task(self, name: str) -> Task:
+        """The task that these settings describe."""
+        low, high = self.range if self.edges else (float("-inf"), float("inf"))
+        return Task(name, self.classes, self.edges, low, high)

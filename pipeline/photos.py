@@ -1,0 +1,63 @@
+"""The photos of a data set before anything but their names is known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One file of the data set. Nothing about it has been read yet except its name.
+
+    Attributes:
+        path: the file.
+        name: the path as predictions.csv and folds.csv give it: relative to the data folder, with forward slashes.
+        person: who is in it; all photos of one person stay on one side of every split.
+        labels: task -> class name or number as the user wrote it; an absent task is unlabelled.
+    """
+
+    path: Path
+    name: str
+    person: str
+    labels: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One thing that is wrong with a data set.
+
+    Attributes:
+        kind: what is wrong, one of `pipeline.check.KINDS`.
+        where: the file, or the table and its row.
+        message: a sentence for the user, with what to do when there is something to do.
+        fatal: nothing can be trained or predicted until this is mended.
+    """
+
+    kind: str
+    where: str
+    message: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What was found in a data folder.
+
+    Attributes:
+        root: the folder, or the table's folder.
+        kind: how it is laid out.
+        train: the labelled photos (all photos of a plain folder are in `evaluation`).
+        evaluation: the photos to predict, in the order in which predictions are wanted.
+        asked: the ImageID column of eval/info.csv, in its order; empty where there is none.
+        skipped: why a file was passed over -> how many were.
+        defects: what is wrong, the fatal ones first.
+    """
+
+    root: Path
+    kind: Literal["competition", "table", "folder"]
+    train: tuple[Photo, ...] = ()
+    evaluation: tuple[Photo, ...] = ()
+    asked: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict[str, int])
+    defects: tuple[Defect, ...] = ()
