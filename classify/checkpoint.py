@@ -1,0 +1,79 @@
+"""Keep a training's state on disk without pickle.
+
+Nested tensors and plain values -> one safetensors file, its plain values as JSON in the header -> back again.
+
+Tensors and values are in one file because two can't be replaced at once: a kill between them would leave the weights of
+one epoch beside the history of another. The JSON file next to it is a copy for people to read.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cache import atomic
+from cache.errors import BundleError
+
+VERSION = 1
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Write `tensors` and `values` to `path` (.safetensors) in one step, and the values to .json beside it."""
+    text = json.dumps({"version": VERSION, **values}, allow_nan=False)
+    flat = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    atomic.write_bytes(path, save(flat, metadata={"state": text}))
+    atomic.write_text(path.with_suffix(".json"), json.dumps(json.loads(text), indent=1))
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `save_checkpoint` wrote.
+
+    Raises:
+        BundleError: the file is damaged or of a newer version.
+    """
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            values = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise BundleError(f"{path} is damaged ({error}); delete it to train this task anew") from error
+    if values["version"] > VERSION:
+        raise BundleError(f"{path} was written by a newer faceline (version {values['version']}); upgrade faceline")
+    return tensors, values
+
+
+def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under `prefix.`, so that several sets fit one file."""
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The set that `with_prefix` put in."""
+    return {name.removeprefix(f"{prefix}."): v for name, v in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimiser's state: its tensors by "parameter.name", and everything else as plain values."""
+    state = optimiser.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, slots in state["state"].items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value
+            else:
+                plain.setdefault(str(index), {})[name] = value
+    return tensors, {"groups": state["param_groups"], "plain": plain}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Put back what `optimiser_tensors` took out."""
+    state: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in values["plain"].items()}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": values["groups"]})

@@ -1,0 +1,66 @@
+"""Split photos into folds so that no person is on both sides.
+
+(person, joint class, source id) per photo -> fold per photo.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from cache.errors import DataError
+
+
+def join_people(people: Sequence[str], sources: Sequence[str]) -> NDArray[np.intp]:
+    """A group number per photo: photos of one person are in one group, and so are two people who share a photo.
+
+    Args:
+        people: the person of each photo.
+        sources: the source id of each photo; identical files have one id.
+    """
+    # Union-find over people and files: an identical photo under two names would stand on both sides of the split.
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(node: tuple[str, str]) -> tuple[str, str]:
+        while parent.setdefault(node, node) != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for person, source in zip(people, sources, strict=True):
+        parent[root(("person", person))] = root(("source", source))
+    roots = [root(("person", person)) for person in people]
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(roots))}
+    return np.array([numbers[group] for group in roots], dtype=np.intp)
+
+
+def make_folds(groups: NDArray[np.intp], classes: NDArray[np.intp], *, folds: int, seed: int) -> NDArray[np.intp]:
+    """A fold number in [0, folds) per photo, with every class spread over the folds as evenly as the groups allow.
+
+    Args:
+        groups: (N,) group of each photo; a group is never divided.
+        classes: (N,) joint class of each photo, -1 where a label is missing.
+        folds: how many; lowered to the number of groups when there are fewer.
+        seed: of the shuffle.
+
+    Raises:
+        DataError: there are fewer than two groups.
+    """
+    count = len(np.unique(groups))
+    if count < 2:
+        raise DataError(
+            f"all {len(groups)} labelled photos belong to {count} person, so nobody is left to validate on.\n"
+            "Add photos of other people, or name the person column with --set data.columns.person=NAME."
+        )
+    splitter = StratifiedGroupKFold(n_splits=min(folds, count), shuffle=True, random_state=seed)
+    fold = np.zeros(len(groups), dtype=np.intp)
+    with warnings.catch_warnings():
+        # A class with fewer photos than folds can't be in every fold; the counts are shown by `faceline check`.
+        warnings.simplefilter("ignore", UserWarning)
+        # A class too rare for every fold is legal here; scikit-learn refuses only when all of them are.
+        y = classes if np.bincount(classes + 1).max() >= min(folds, count) else np.zeros_like(classes)
+        for number, (_, held_out) in enumerate(splitter.split(np.zeros(len(groups)), y, groups)):
+            fold[held_out] = number
+    return fold

@@ -1,0 +1,48 @@
+"""Settings of detection and of the crop."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from cache.config import Config
+
+Thresholds = tuple[float, float, float]
+
+
+def _thresholds_make_sense(name: str, thresholds: Thresholds) -> None:
+    if not all(0 < threshold < 1 for threshold in thresholds):
+        raise ValueError(f"{name} must be three numbers between 0 and 1, one for each of MTCNN's networks")
+
+
+class DetectConfig(Config):
+    """How the subject's face is found."""
+
+    min_subject: float = Field(
+        default=0.15,
+        gt=0.01,
+        le=1,
+        description="Smallest face that can be the subject, as a share of the photo's shorter side.",
+    )
+    thresholds: Thresholds = Field(default=(0.6, 0.7, 0.7), description="Scores that P-, R- and O-Net ask for.")
+    factor: float = Field(default=0.709, gt=0.3, lt=0.95, description="Ratio of one pyramid level to the one before.")
+    retry_min_subject: float = Field(
+        default=0.12, gt=0.01, le=1, description="min_subject of the second try, for photos in which no face was found."
+    )
+    retry_thresholds: Thresholds = Field(default=(0.4, 0.5, 0.5), description="thresholds of the second try.")
+    batch: int = Field(default=32, ge=1, le=4096, description="Photos of one size that are detected together.")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        _thresholds_make_sense("thresholds", self.thresholds)
+        _thresholds_make_sense("retry_thresholds", self.retry_thresholds)
+        return self
+
+
+class CropConfig(Config):
+    """The window around the subject's face that is kept in the cache."""
+
+    margin: float = Field(
+        default=0.5, ge=0, le=3, description="Added above and below the face, as a share of the face box's height."
+    )
+    max_height: int = Field(default=448, ge=32, le=4096, description="Taller crops are shrunk to it; none is enlarged.")
+    quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the crops; colour is kept at 4:4:4.")

@@ -1,0 +1,102 @@
+"""Read a photo: file -> upright RGB image, or a Failure that says why not.
+
+Every photo passes through here once; what the detector, the crop and so the classifier see is decided in this file.
+Version the rules in `DECODE_VERSION`: it is part of the cache's key.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from detect.faces import Image
+
+DECODE_VERSION = 1
+MAX_PIXELS = 100_000_000
+# Pillow knows dozens of formats, most of them seldom used and seldom tested; these are what cameras and phones write.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
+
+Reason = Literal["missing", "empty_file", "not_an_image", "truncated", "too_large", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one photo could not be used. A value, because one bad photo never stops a run."""
+
+    path: Path
+    reason: Reason
+    sentence: str
+
+
+def decode_file(path: Path) -> Image | Failure:
+    """The photo at `path` as RGB uint8 (height, width, 3), turned upright by its EXIF orientation.
+
+    Greyscale, palette, CMYK and 16-bit photos become RGB; transparent ones are laid on white. Of an animation, the
+    first frame counts. More than 100 megapixels are refused before any pixel is read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Failure(path, "missing", f"cannot be read: {error.strerror}")
+    return decode_bytes(content, path)
+
+
+def decode_bytes(content: bytes, path: Path) -> Image | Failure:
+    """`decode_file` for a photo whose bytes are at hand; `path` only names it."""
+    if not content:
+        return Failure(path, "empty_file", "the file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # broken EXIF and the like; what matters raises
+            with Pillow.open(io.BytesIO(content), formats=FORMATS) as photo:
+                width, height = photo.size
+                if width * height > MAX_PIXELS:
+                    return _too_large(path, f"{width}x{height} pixels")
+                return _to_rgb(_upright(photo))
+    except Pillow.DecompressionBombError as error:
+        return _too_large(path, str(error))
+    except Pillow.UnidentifiedImageError:
+        return Failure(path, "not_an_image", f"the content is no image of a known format ({', '.join(FORMATS)})")
+    except Exception as error:  # Pillow raises SyntaxError, ValueError, struct.error ... on broken files
+        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        return Failure(path, reason, f"the image is damaged: {error}")
+
+
+def why_unreadable(path: Path) -> str | None:
+    """The sentence of the Failure, or None when the photo reads well."""
+    image = decode_file(path)
+    return image.sentence if isinstance(image, Failure) else None
+
+
+def _too_large(path: Path, size: str) -> Failure:
+    return Failure(path, "too_large", f"larger than {MAX_PIXELS // 1_000_000} megapixels: {size}")
+
+
+def _upright(photo: Pillow.Image) -> Pillow.Image:
+    photo.load()  # raises on truncation; exif_transpose alone would not when there is nothing to turn
+    try:
+        return ImageOps.exif_transpose(photo)
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return photo
+
+
+def _to_rgb(photo: Pillow.Image) -> Image:
+    if photo.mode in {"I", "F"} or photo.mode.startswith("I;16"):
+        return _grey_to_rgb(np.asarray(photo, dtype=np.float64))
+    if "A" in photo.mode or "a" in photo.mode or "transparency" in photo.info:
+        photo = photo.convert("RGBA")
+        white = Pillow.new("RGBA", photo.size, "white")
+        photo = Pillow.alpha_composite(white, photo)
+    return np.ascontiguousarray(np.asarray(photo.convert("RGB")))
+
+
+def _grey_to_rgb(grey: np.ndarray) -> Image:
+    # Pillow's own conversion cuts 16-bit values off at 255 and makes a white sheet of the photo.
+    top = 65535.0 if grey.max(initial=0) > 255 else 255.0
+    eight_bit = np.clip(grey * (255.0 / top), 0, 255).round().astype(np.uint8)
+    return np.repeat(eight_bit[..., None], 3, axis=2)

@@ -1,0 +1,31 @@
+"""What a detector returns for one image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]  # RGB, (height, width, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """All faces of one image, the most certain first.
+
+    Attributes:
+        boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the upright image; they may reach over its border.
+        scores: (n,) float32 in [0, 1].
+        landmarks: (n, 5, 2) float32, x and y of left eye, right eye, nose, left and right mouth corner.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def none(cls) -> "Faces":
+        """No face."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))

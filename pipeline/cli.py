@@ -1,0 +1,322 @@
+"""The command line: parse, call one function, print.
+
+Nothing heavy is imported before a command needs it, so that --help answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cache.errors import FacelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from classify.metrics import Score
+    from pipeline.console import Show
+    from pipeline.job import Job
+
+app = typer.Typer(
+    name="faceline",
+    help="From a folder of face photos and a table of labels to trained attribute classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cache_app = typer.Typer(help="Look after the cache of crops.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+DataArg = Annotated[
+    Path, typer.Argument(help="The competition's layout, a CSV or Parquet table, or a folder of photos.")
+]
+ConfigOpt = Annotated[Path | None, typer.Option("--config", help="Settings, a YAML file.", metavar="FILE")]
+SetOpt = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, over the file's. May be repeated.", metavar="KEY=VALUE")
+]
+RunOpt = Annotated[
+    Path | None, typer.Option("--out", help="The run's folder; runs/NAME-SETTINGS by default.", metavar="RUN")
+]
+CacheOpt = Annotated[
+    Path | None, typer.Option("--cache", help="The crops' folder; FACELINE_CACHE or the user's cache by default.")
+]
+DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WorkersOpt = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Threads; all cores by default.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+TASKS = ("joint", "mask", "gender", "age")
+
+
+@app.callback()
+def _options(debug: Debug = False) -> None:
+    if debug:
+        os.environ["FACELINE_DEBUG"] = "1"
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="A new folder for the data set and its run.")],
+    people: Annotated[int, typer.Option(min=8, max=100_000, help="People to train on; half as many to predict.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawn people.")] = 0,
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Draw a small data set and run the whole chain on it."""
+    from pipeline.demo import run_demo
+
+    job = _job(config, ["train.epochs=6", *(settings or [])], cache, device, workers, json, quiet)
+    finished, scores = run_demo(out, people, seed, job)
+    _show_scores(job.show, scores, "Scores on the demo's eval photos")
+    job.show.done(
+        {"data": str(out), **finished.as_json(), "report": str(finished.run / "report.html"),
+         "scores": {name: score.as_json() for name, score in scores.items()}},
+        text=f"Report: {finished.run / 'report.html'}",
+        next_step=f"faceline predict PHOTOS --bundle {finished.run / 'bundle'}",
+    )  # fmt: skip
+
+
+@app.command()
+def check(
+    data: DataArg,
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Say what is in a data set, and what is wrong with it."""
+    from pipeline.stages import check_stage
+
+    job = _job(config, settings, None, "cpu", workers, json, quiet)
+    if check_stage(data, job):
+        raise typer.Exit(1)
+
+
+@app.command()
+def detect(
+    data: DataArg,
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Write a contact sheet of the missed faces.", metavar="PNG")
+    ] = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Find the face in every photo of DATA and keep the crops in the cache."""
+    from pipeline.stages import detect_stage
+
+    detect_stage(data, _job(config, settings, cache, device, workers, json, quiet), sheet)
+
+
+@app.command()
+def train(
+    data: DataArg,
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    out: RunOpt = None,
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Train the classifiers; faces that are not in the cache are found first."""
+    from pipeline.chain import train_data
+
+    job = _job(config, settings, cache, device, workers, json, quiet)
+    run = out or _run_folder(data, job)
+    finished = train_data(data, run, job)
+    _show_scores(job.show, finished.scores, "Scores on the held-out fold")
+    next_step = f"faceline predict PHOTOS --bundle {run / 'bundle'}"
+    job.show.done(finished.as_json(), text=f"Run: {run}", next_step=next_step)
+
+
+@app.command()
+def predict(
+    photos: Annotated[Path, typer.Argument(help="A folder of photos, a table, or a data set with an eval part.")],
+    bundle: Annotated[Path, typer.Option("--bundle", help="RUN/bundle of a training.", metavar="B")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv.")] = Path("predictions"),
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Predict every photo with a trained bundle."""
+    from pipeline.stages import predict_stage
+
+    predict_stage(photos, bundle, out, _job(None, None, cache, device, workers, json, quiet))
+
+
+@app.command()
+def run(
+    data: DataArg,
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    out: RunOpt = None,
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Check, detect, split, train, evaluate, predict DATA's eval part, report."""
+    from pipeline.chain import run_chain
+
+    job = _job(config, settings, cache, device, workers, json, quiet)
+    folder = out or _run_folder(data, job)
+    finished = run_chain(data, folder, job)
+    _show_scores(job.show, finished.scores, "Scores on the held-out fold")
+    told = ", ".join(f"{count} {status}" for status, count in finished.counts.items())
+    spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in finished.seconds.items())
+    text = f"Predictions: {told}\nTime: {spent}\nReport: {folder / 'report.html'}"
+    next_step = f"faceline evaluate {folder / 'predictions.csv'} --truth ANSWERS.csv"
+    job.show.done(finished.as_json(), text=text, next_step=next_step)
+
+
+@app.command()
+def evaluate(
+    pred: Annotated[Path, typer.Argument(help="predictions.csv or submission.csv.")],
+    truth: Annotated[Path, typer.Option("--truth", help="A table of answers.", metavar="T")],
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Score predictions: macro-F1 and accuracy, per task and joint, with 95% intervals over people."""
+    from pipeline.stages import evaluate_stage
+
+    evaluate_stage(pred, truth, _job(config, settings, None, "cpu", None, json, quiet))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    cache: CacheOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write the HTML report of a run again."""
+    from cache import cache_folder
+    from pipeline.console import Show
+    from pipeline.report import write_report
+
+    path = write_report(folder, cache_folder(cache))
+    Show(as_json=json, quiet=quiet).done({"report": str(path)}, text=f"Report: {path}")
+
+
+@app.command()
+def doctor(json: JsonOpt = False, quiet: QuietOpt = False) -> None:
+    """Show versions, devices, what is installed, and how fast this machine is."""
+    from pipeline.doctor import examine
+
+    job = _job(None, None, None, "auto", None, json, quiet)
+    examine(job)
+
+
+@cache_app.command("stats")
+def cache_stats(cache: CacheOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
+    """Count what the cache holds, per fingerprint."""
+    from pipeline.care import show_stats
+
+    show_stats(*_care(cache, json, quiet))
+
+
+@cache_app.command("verify")
+def cache_verify(
+    cache: CacheOpt = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Set damaged units aside; detect makes them again.")] = False,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Check every crop and manifest; exit code 1 when anything is damaged."""
+    from pipeline.care import show_verify
+
+    if not show_verify(*_care(cache, json, quiet), repair=repair):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The console script: errors of ours are one message and an exit code, never a traceback."""
+    # Arguments are bytes; a file name that is no UTF-8 must not break the message that names it.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        app()
+    except FacelineError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; what was done is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
+        raise SystemExit(1) from None
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Check the space and the permissions there.", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get("FACELINE_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    from pipeline.console import printable
+
+    sys.stderr.write(f"faceline: {printable(message)}\n")
+    raise SystemExit(code)
+
+
+def _job(
+    config: Path | None,
+    overrides: "Sequence[str] | None",
+    cache: Path | None,
+    device: str,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> "Job":
+    from cache import cache_folder
+    from pipeline.config import load_settings
+    from pipeline.console import Show
+    from pipeline.job import Job
+
+    settings = load_settings(config, overrides or ())
+    show = Show(as_json=as_json, quiet=quiet)
+    return Job(settings, cache_folder(cache), device, workers or os.cpu_count() or 1, show)
+
+
+def _care(cache: Path | None, as_json: bool, quiet: bool) -> "tuple[Path, Show]":
+    from cache import cache_folder
+    from pipeline.console import Show
+
+    return cache_folder(cache), Show(as_json=as_json, quiet=quiet)
+
+
+def _run_folder(data: Path, job: "Job") -> Path:
+    """The same data and settings have the same folder, so that the same command goes on after a kill."""
+    from cache.config import fingerprint
+
+    return Path("runs") / f"{data.resolve().stem}-{fingerprint(job.settings.model_dump(mode='json'))[:8]}"
+
+
+def _show_scores(show: "Show", scores: "Any", title: str) -> None:
+    rows: list[list[object]] = []
+    for name, one in scores.items():
+        score: Score = one
+        rows.append([name, score.macro_f1, f"{score.low:.3f} to {score.high:.3f}", score.accuracy])
+    if rows:
+        show.table(title, ["", "macro-F1", "95% interval", "accuracy"], rows)

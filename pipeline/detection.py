@@ -1,0 +1,101 @@
+"""The detection stage: every photo's crop in the cache, and where it is.
+
+photos -> source ids -> the ids that the cache lacks -> detection -> one cache entry, or a reason, per photo.
+
+Nothing heavy is imported while there is nothing to detect: a second run says so in a moment.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache.sources import hash_files
+from cache.store import CropStore
+from cache.unit import Entry
+from detect.config import CropConfig, DetectConfig
+from detect.spec import crop_spec
+from pipeline.job import Job
+from pipeline.photos import Photo
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Where the crops of some photos are.
+
+    Attributes:
+        store: the crops.
+        sources: file -> source id, of the files that could be read.
+        detected: photos that this run detected; the others were in the cache.
+        seconds: what it took.
+    """
+
+    store: CropStore
+    sources: Mapping[Path, str]
+    detected: int
+    seconds: float
+
+    def entry(self, photo: Photo) -> Entry:
+        """What the cache says of a photo; outcome "missing" when the file itself can't be read."""
+        source = self.sources.get(photo.path)
+        found = self.store.entry(source) if source else None
+        return found or Entry("", str(photo.path), "missing", {"sentence": "the file can't be read"})
+
+    def summary(self, photos: Sequence[Photo]) -> dict[str, Any]:
+        """The counts that `detect --json` ends with."""
+        found = Counter(e.facts["found_by"] if e.outcome == "ok" else "" for e in map(self.entry, photos))
+        unreadable = found.pop("", 0)
+        return {
+            "photos": len(photos),
+            "found_by": {step: found.get(step, 0) for step in ("mtcnn", "mtcnn-retry", "fallback")},
+            "unreadable": unreadable,
+            "detected": self.detected,
+            "seconds": round(self.seconds, 3),
+            "photos_per_s": round(len(photos) / max(self.seconds, 1e-9), 1),
+        }
+
+
+def detect_photos(
+    photos: Sequence[Photo],
+    job: Job,
+    *,
+    detect: DetectConfig | None = None,
+    crop: CropConfig | None = None,
+    sources: Mapping[Path, str] | None = None,
+) -> Detection:
+    """Make sure that every photo's crop is in the cache.
+
+    Args:
+        photos: in any order; identical files are detected once.
+        job: cache, device and settings.
+        detect, crop: in place of the job's settings (a bundle brings its own).
+        sources: source ids that are known already.
+    """
+    started = time.perf_counter()
+    detect, crop = detect or job.settings.detect, crop or job.settings.crop
+    if sources is None:
+        sources = source_ids([photo.path for photo in photos], job)
+    wanted = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
+    store = CropStore(job.cache, crop_spec(detect, crop))
+    missing = len(store.missing(wanted))
+    if missing:
+        _detect_missing(wanted, missing, store, job, detect, crop)
+    return Detection(store, sources, missing, time.perf_counter() - started)
+
+
+def source_ids(paths: Sequence[Path], job: Job) -> dict[Path, str]:
+    """The sha256 of every file that can be read."""
+    return {path: found for path, found in hash_files(paths, threads=job.workers).items() if isinstance(found, str)}
+
+
+def _detect_missing(
+    wanted: Mapping[str, Path], missing: int, store: CropStore, job: Job, detect: DetectConfig, crop: CropConfig
+) -> None:
+    from detect.crops import fill_cache
+    from detect.ladder import SubjectFinder
+
+    finder = SubjectFinder(detect, crop, job.torch_device())
+    with job.show.progress("Finding faces", missing) as advance:
+        fill_cache(wanted, store, finder, crop, threads=job.workers, progress=advance)

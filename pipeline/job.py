@@ -1,0 +1,49 @@
+"""What every stage needs to know besides its data."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cache.errors import UsageError
+from pipeline.config import Settings
+from pipeline.console import Show
+
+
+@dataclass(frozen=True)
+class Job:
+    """The circumstances of one command.
+
+    Attributes:
+        settings: what is to be done; part of every result.
+        cache: the crop cache's folder.
+        device: "auto", "cpu", "cuda" or "cuda:n".
+        workers: threads for reading and writing photos, and processes that make batches on a GPU.
+        show: where progress and results go.
+    """
+
+    settings: Settings
+    cache: Path
+    device: str = "auto"
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    show: Show = field(default_factory=Show)
+
+    def torch_device(self) -> str:
+        """The device that "auto" stands for here.
+
+        Raises:
+            UsageError: the device asked for is not there.
+        """
+        import torch
+
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise UsageError(f"--device {self.device}: {reason}. Use --device auto or cpu.") from None
+        return self.device
+
+    def loader_workers(self) -> int:
+        """Processes that make batches: on a CPU they would only take cores from the network."""
+        return 0 if self.torch_device() == "cpu" else self.workers

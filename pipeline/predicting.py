@@ -1,0 +1,181 @@
+"""The prediction stage: photos and a bundle -> one row per photo, whatever happened to it.
+
+The crop is made as the bundle says, by the code that made the training's crops; photos whose crops are in the cache are
+not detected again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from cache import atomic
+from cache.config import fingerprint
+from cache.errors import BundleError
+from cache.unit import Entry
+from classify.bundle import Bundle, TaskNetwork
+from classify.inputs import decode_crop, to_input
+from classify.prediction import probabilities
+from classify.tasks import Task, joint_class
+from detect.config import CropConfig, DetectConfig
+from detect.spec import crop_spec
+from pipeline.detection import Detection, detect_photos
+from pipeline.job import Job
+from pipeline.photos import Photo
+
+PHOTOS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The predictions of some photos.
+
+    Attributes:
+        table: one row per photo in their order, with the columns of predictions.csv.
+        counts: photos per status.
+        fallback_class: the joint class that a submission gives to unreadable photos.
+    """
+
+    table: pl.DataFrame
+    counts: Mapping[str, int]
+    fallback_class: int
+
+
+def crop_settings(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
+    """What a bundle keeps about its crops: the settings, and the fingerprint of everything that they depend on."""
+    return {
+        "detect": detect.model_dump(mode="json"),
+        "crop": crop.model_dump(mode="json"),
+        "fingerprint": fingerprint(crop_spec(detect, crop)),
+    }
+
+
+def predict_photos(
+    photos: Sequence[Photo], bundle: Bundle, job: Job, *, sources: Mapping[Path, str] | None = None
+) -> Predictions:
+    """Predict every task for every photo.
+
+    Raises:
+        BundleError: this faceline would crop otherwise than the one that trained the bundle.
+    """
+    detect, crop = _crop_settings_of(bundle)
+    detection = detect_photos(photos, job, detect=detect, crop=crop, sources=sources)
+    entries = [detection.entry(photo) for photo in photos]
+    readable = [index for index, entry in enumerate(entries) if entry.outcome == "ok"]
+    told = _tell([entries[i] for i in readable], detection, bundle, job)
+    table = pl.concat(
+        [
+            _photo_columns(photos, entries),
+            _spread(pl.DataFrame(prediction_columns(bundle.tasks, told)), readable, len(photos)),
+        ],
+        how="horizontal",
+    )
+    counts: dict[str, int] = {"ok": 0, "no_face": 0, "unreadable": 0}
+    for status in table["status"]:
+        counts[status] += 1
+    return Predictions(table, counts, bundle.most_frequent)
+
+
+def write_predictions(predictions: Predictions, out: Path, asked: Sequence[str] = ()) -> None:
+    """Write predictions.csv, and submission.csv when `asked` has the image ids of an info.csv."""
+    atomic.write_text(out / "predictions.csv", predictions.table.write_csv(float_precision=6))
+    if asked:
+        answers = predictions.table["class"].fill_null(predictions.fallback_class)
+        submission = pl.DataFrame({"ImageID": list(asked), "ans": answers})
+        atomic.write_text(out / "submission.csv", submission.write_csv())
+
+
+def prediction_columns(tasks: Sequence[Task], told: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
+    """Per task its answer and the probability of every class, then the joint class."""
+    columns: dict[str, Any] = {}
+    codes: list[NDArray[np.intp]] = []
+    for task in tasks:
+        codes.append(told[task.name].argmax(axis=1))
+        columns[task.name] = [task.classes[code] for code in codes[-1]]
+        for code, name in enumerate(task.classes):
+            columns[f"p_{task.name}_{name}"] = told[task.name][:, code].astype(np.float64)
+    columns["class"] = [joint_class(tasks, one) for one in zip(*(c.tolist() for c in codes), strict=True)]
+    return columns
+
+
+def _crop_settings_of(bundle: Bundle) -> tuple[DetectConfig, CropConfig]:
+    try:
+        detect, crop = DetectConfig(**bundle.crop["detect"]), CropConfig(**bundle.crop["crop"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise BundleError(f"the bundle's crop settings are not understood ({error}); train again") from error
+    if crop_settings(detect, crop)["fingerprint"] != bundle.crop.get("fingerprint"):
+        raise BundleError(
+            "this faceline, or its detector's weights, would crop otherwise than when the bundle was trained, so its "
+            "predictions would be worse than its scores.\nTrain again, or predict with the faceline that trained it."
+        )
+    return detect, crop
+
+
+def _tell(entries: Sequence[Entry], detection: Detection, bundle: Bundle, job: Job) -> dict[str, NDArray[np.float32]]:
+    """Probabilities per task of every entry; crops are read and decoded once for all tasks."""
+    device = job.torch_device()
+    for one in bundle.networks:
+        one.network.to(device)
+    parts: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in bundle.tasks}
+    with job.show.progress("Predicting", len(entries)) as advance:
+        for inputs in _inputs(entries, detection, bundle, job.workers):
+            for one in bundle.networks:
+                pixels = inputs[_view(one)]
+                told = probabilities(one.network, pixels, one.normalise, device, flip=bundle.flip)
+                parts[one.task.name].append(told)
+            advance(len(next(iter(inputs.values()))))
+    return {
+        task.name: np.concatenate(parts[task.name]) if entries else np.zeros((0, len(task.classes)), np.float32)
+        for task in bundle.tasks
+    }
+
+
+View = tuple[tuple[int, int], float]
+
+
+def _view(one: TaskNetwork) -> View:
+    return one.model.input, one.model.zoom
+
+
+def _inputs(
+    entries: Sequence[Entry], detection: Detection, bundle: Bundle, threads: int
+) -> Iterator[dict[View, NDArray[np.uint8]]]:
+    views = sorted({_view(one) for one in bundle.networks})
+
+    def prepare(entry: Entry) -> list[NDArray[np.uint8]]:
+        crop = decode_crop(detection.store.read(entry.source))
+        return [to_input(crop, size, zoom) for size, zoom in views]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(entries), PHOTOS_AT_ONCE):
+            prepared = list(pool.map(prepare, entries[start : start + PHOTOS_AT_ONCE]))
+            yield {view: np.stack([one[i] for one in prepared]) for i, view in enumerate(views)}
+
+
+def _photo_columns(photos: Sequence[Photo], entries: Sequence[Entry]) -> pl.DataFrame:
+    rows = [_photo_row(photo, entry) for photo, entry in zip(photos, entries, strict=True)]
+    kinds: dict[str, Any] = {"path": pl.String, "status": pl.String, "found_by": pl.String}
+    kinds |= dict.fromkeys(("x1", "y1", "x2", "y2", "score"), pl.Float64)
+    return pl.DataFrame(rows, schema=kinds, orient="row")
+
+
+def _photo_row(photo: Photo, entry: Entry) -> list[Any]:
+    if entry.outcome != "ok":
+        return [photo.name, "unreadable", None, None, None, None, None, None]
+    facts = entry.facts
+    found = facts["box"] is not None
+    box = facts["box"] if found else facts["window"]
+    return [photo.name, "ok" if found else "no_face", facts["found_by"], *map(float, box), facts["score"]]
+
+
+def _spread(table: pl.DataFrame, rows: Sequence[int], length: int) -> pl.DataFrame:
+    """The table's rows at the positions `rows` of a table of `length`, with empty cells elsewhere."""
+    position = pl.DataFrame({"row": list(range(length))}, schema={"row": pl.Int64})
+    numbered = table.with_columns(pl.Series("row", list(rows), dtype=pl.Int64))
+    return position.join(numbered, on="row", how="left", maintain_order="left").drop("row")

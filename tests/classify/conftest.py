@@ -1,0 +1,32 @@
+"""A task that a tiny network learns in seconds: the brightness of the upper half against the lower."""
+
+import numpy as np
+import pytest
+
+from classify.config import TaskConfig
+from classify.tasks import Task
+from classify.training import TaskData
+
+TASK = Task("half", ("upper", "lower"))
+TINY = "test_resnet.r160_in1k"  # timm's own test network, 0.5 M parameters
+
+
+def task_config(**train):
+    return TaskConfig.model_validate(
+        {
+            "classes": TASK.classes,
+            "model": {"backbone": TINY, "pretrained": False, "input": [32, 24], "dropout": 0.2},
+            "train": {"epochs": 3, "batch": 8, "lr": 0.003, "head_lr_scale": 1, "warmup": 0.0, **train},
+            "augment": {"every": [{"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 0.5}}]},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def halves():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2, 64)
+    pixels = rng.integers(40, 120, (64, 32, 24, 3), dtype=np.uint8)
+    for image, code in zip(pixels, codes, strict=True):
+        image[16 * code : 16 * code + 16] += 100
+    return TaskData(pixels, codes.astype(np.intp), np.arange(48), np.arange(48, 64))

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from cache.errors import UsageError
+from classify.augment import Augmenter, Turn, swap_halves
+from classify.batches import EpochOfBatches, steps_in_order
+from classify.config import AugmentConfig
+from classify.tasks import Task
+
+TASK = Task("age", ("young", "old"))
+SIZE = (32, 24)
+NOISE = np.random.default_rng(0).integers(0, 255, (40, *SIZE, 3), dtype=np.uint8)
+CODES = np.array([0] * 30 + [1] * 10)
+STRONG = ({"Affine": {"rotate": [-40, 40], "p": 1.0}}, {"RandomBrightnessContrast": {"p": 1.0}})
+
+
+def augmenter(**config):
+    return Augmenter(TASK, AugmentConfig(**config), SIZE)
+
+
+def test_a_multiplier_shows_a_class_that_often():
+    of_old = augmenter(classes={"old": {"multiplier": 6}})
+    assert of_old.counts(CODES) == [(30, 30), (10, 60)]
+    turns = of_old.epoch(CODES.tolist(), seed=0, epoch=0)
+    assert len(turns) == 90
+    assert sorted(turn.copy for turn in turns if turn.row == 35) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_multiplier_of_zero_leaves_a_class_out():
+    turns = augmenter(classes={"young": {"multiplier": 0}}).epoch(CODES.tolist(), seed=0, epoch=0)
+    assert {turn.row for turn in turns} == set(range(30, 40))
+
+
+def test_the_first_showing_is_plain_and_each_copy_has_its_own_transforms():
+    copies = [[{"ToGray": {"p": 1.0}}], [{"InvertImg": {"p": 1.0}}]]
+    ours = augmenter(every=(), classes={"old": {"multiplier": 4, "copies": copies}})
+    shown = [ours.apply(NOISE[0], 1, Turn(0, copy), 0, 0) for copy in range(4)]
+    assert (shown[0] == NOISE[0]).all()
+    assert (shown[1][..., 0] == shown[1][..., 1]).all()
+    assert (shown[2] == 255 - NOISE[0]).all()
+    assert (shown[3] == shown[1]).all(), "after the last list the first one's turn comes again"
+    assert (ours.apply(NOISE[0], 0, Turn(0, 1), 0, 0) == NOISE[0]).all(), "the other class has none of it"
+
+
+def test_a_transform_that_changes_the_size_is_brought_back():
+    ours = augmenter(every=({"CenterCrop": {"height": 16, "width": 12}},))
+    assert ours.apply(NOISE[0], 0, Turn(0, 0), 0, 0).shape == (*SIZE, 3)
+
+
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [({"HorizontalFlop": {}}, "no transform 'HorizontalFlop'"), ({"Affine": {"rotate": "x"}}, "Affine")],
+)
+def test_a_wrong_transform_is_refused_with_its_place_in_the_config(transform, said):
+    with pytest.raises(UsageError, match=rf"tasks\.age\.augment\.every.*{said}"):
+        augmenter(every=(transform,))
+
+
+def epoch_images(workers, epoch, seed=0):
+    batches = EpochOfBatches(
+        NOISE, np.arange(40), CODES, 2, augmenter(every=STRONG), batch=8, cutmix=0.5, seed=seed, epoch=epoch
+    )
+    return [images.numpy() for images, _ in steps_in_order(batches, workers, pin=False)]
+
+
+def test_batches_are_the_same_for_any_number_of_workers_and_differ_between_epochs():
+    alone, shared = epoch_images(0, 0), epoch_images(2, 0)
+    assert all((a == b).all() for a, b in zip(alone, shared, strict=True))
+    assert not (alone[0] == epoch_images(0, 1)[0]).all()
+    assert not (alone[0] == epoch_images(0, 0, seed=1)[0]).all()
+
+
+def test_no_augmented_image_comes_twice_over_workers_and_epochs():
+    # albumentations 2.0.8 alone repeats all of them: every worker and every epoch draws the same.
+    one = np.repeat(NOISE[:1], 40, axis=0)
+    seen = set()
+    for epoch in range(3):
+        ours = augmenter(every=STRONG)
+        batches = EpochOfBatches(one, np.arange(40), CODES, 2, ours, batch=8, cutmix=0, seed=0, epoch=epoch)
+        for images, _ in steps_in_order(batches, 2, pin=False):
+            seen |= {image.numpy().tobytes() for image in images}
+    assert len(seen) > 0.95 * 3 * 40
+
+
+def test_swapping_halves_mixes_the_labels_as_the_pixels():
+    images = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30, 40)])
+    shares = np.eye(4, dtype=np.float32)
+    swap_halves(images, shares, seed=3, epoch=0, step=0)
+    assert shares.sum(axis=1) == pytest.approx(1)
+    for row, own in enumerate((10, 20, 30, 40)):
+        assert (images[row, :, :3] == own).all()
+        partner = int(images[row, 0, 3, 0]) // 10 - 1
+        assert shares[row, partner] == (1.0 if partner == row else 0.5)

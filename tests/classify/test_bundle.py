@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from cache.errors import BundleError
+from classify.bundle import Bundle, load_bundle, save_bundle, task_network
+from classify.config import ModelConfig
+from classify.networks import build_network
+from classify.tasks import Task
+
+MODEL = ModelConfig(backbone="test_resnet", pretrained=False, input=(32, 24))
+AGE = Task("age", ("<30", "30-59", ">=60"), (30, 60), 0, 120)
+SMILE = Task("smile", ("no", "yes"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    networks = tuple(
+        task_network(t, MODEL, build_network(MODEL, len(t.classes), pretrained=False)) for t in (AGE, SMILE)
+    )
+    save_bundle(tmp_path / "bundle", Bundle(networks, {"crop": {"margin": 0.5}}, {"joint": {"macro_f1": 0.5}}, 3, True))
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_comes_back_as_it_was_saved(folder):
+    bundle = load_bundle(folder)
+    assert bundle.tasks == (AGE, SMILE)
+    assert bundle.networks[0].model == MODEL
+    assert bundle.most_frequent == 3
+    assert bundle.flip
+    assert not bundle.networks[0].network.training
+
+
+def change(folder, **keys):
+    path = folder / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda f: (f / "bundle.json").unlink(), "no bundle"),
+        (lambda f: (f / "bundle.json").write_text("{"), "can't be read"),
+        (lambda f: (f / "bundle.json").write_text("[]"), "not the description"),
+        (lambda f: (f / "age.safetensors").unlink(), r"age\.safetensors is missing"),
+        (lambda f: (f / "smile.safetensors").write_bytes(b"x"), r"smile\.safetensors .* sha256"),
+        (lambda f: change(f, format=99), "newer faceline"),
+        (lambda f: change(f, models={}), "lacks or misstates"),
+        (lambda f: change(f, tasks={"age": {}}), "lacks or misstates"),
+    ],
+)
+def test_a_damaged_or_newer_bundle_is_refused_with_what_is_wrong(folder, harm, said):
+    harm(folder)
+    with pytest.raises(BundleError, match=said):
+        load_bundle(folder)
+
+
+def test_a_bundle_cannot_point_outside_its_folder(folder):
+    models = json.loads((folder / "bundle.json").read_text())["models"]
+    models["age"]["file"] = "../age.safetensors"
+    change(folder, models=models)
+    (folder.parent / "age.safetensors").write_bytes((folder / "age.safetensors").read_bytes())
+    with pytest.raises(BundleError, match="missing"):
+        load_bundle(folder)

@@ -1,0 +1,123 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cache.errors import BundleError, UsageError
+from classify.networks import normalise_of
+from classify.prediction import probabilities
+from classify.training import Machine, TaskData, load_best, train_task
+from tests.classify.conftest import TASK, task_config
+
+CPU = Machine("cpu")
+
+
+class Killed(BaseException):
+    pass
+
+
+def train(config, data, folder, report=lambda _: None, seed=0):
+    histories = []
+
+    def keep(history):
+        histories.append(history)
+        report(history)
+
+    network = train_task(TASK, config, data, folder, seed=seed, machine=CPU, report=keep)
+    timeless = [{k: v for k, v in line.items() if k != "seconds"} for line in histories[-1]]
+    return network, timeless
+
+
+def same_weights(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_path):
+    network, history = train(task_config(epochs=6), halves, tmp_path)
+    best = max(line["macro_f1"] for line in history)
+    assert best > 0.9
+    told = probabilities(network, halves.pixels[halves.validate], normalise_of(network), "cpu").argmax(1)
+    line = json.loads((tmp_path / "best.json").read_text())["line"]
+    assert line["macro_f1"] == best
+    assert (told == halves.codes[halves.validate]).mean() == pytest.approx(line["accuracy"])
+
+
+@pytest.mark.parametrize("extra", [{"ema": 0.9}, {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0}])
+def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted_one(halves, tmp_path, extra):
+    config = task_config(**extra)
+    whole, whole_history = train(config, halves, tmp_path / "whole")
+
+    def kill(history):
+        if len(history) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, halves, tmp_path / "killed", report=kill)
+    resumed, resumed_history = train(config, halves, tmp_path / "killed")
+    assert resumed_history == whole_history
+    assert same_weights(whole.state_dict(), resumed.state_dict())
+    last = [load_file(tmp_path / name / "last.safetensors") for name in ("whole", "killed")]
+    assert same_weights(*last)
+
+
+def test_the_seed_decides_the_weights(halves, tmp_path):
+    runs = [train(task_config(epochs=1), halves, tmp_path / str(i), seed=i // 2)[0].state_dict() for i in range(3)]
+    assert same_weights(runs[0], runs[1])
+    assert not same_weights(runs[0], runs[2])
+
+
+def test_only_the_head_learns_when_the_backbone_is_frozen(halves, tmp_path):
+    config = task_config(freeze=True, epochs=5, lr=0.05)
+    network, history = train(config, halves, tmp_path)
+    torch.manual_seed(0)
+    from classify.networks import build_network, head_of
+
+    fresh = build_network(config.model, 2, pretrained=True)
+    head = {id(p) for p in head_of(network).parameters()}
+    for (name, ours), theirs in zip(network.named_parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, theirs) == (id(ours) not in head), name
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    "train_keys", [{"optimiser": "sgd"}, {"schedule": "step", "step_epochs": 1}, {"precision": "bf16"}]
+)
+def test_other_optimisers_schedules_and_precisions_train_too(halves, tmp_path, train_keys):
+    _, history = train(task_config(epochs=2, **train_keys), halves, tmp_path)
+    assert len(history) == 2
+    if train_keys.get("schedule") == "step":
+        assert history[1]["lr"] == pytest.approx(history[0]["lr"] / 2)
+
+
+def test_without_held_out_photos_the_last_weights_are_kept_and_no_score_is_claimed(halves, tmp_path):
+    everything = TaskData(halves.pixels, halves.codes, np.arange(64), np.arange(0))
+    _, history = train(task_config(epochs=2), everything, tmp_path)
+    assert "macro_f1" not in history[-1]
+    assert json.loads((tmp_path / "best.json").read_text())["line"]["epoch"] == 2
+
+
+def test_going_on_with_other_settings_is_refused(halves, tmp_path):
+    train(task_config(epochs=1), halves, tmp_path)
+    with pytest.raises(BundleError, match="other settings or other photos"):
+        train(task_config(epochs=2), halves, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(halves, tmp_path):
+    train(task_config(epochs=1), halves, tmp_path)
+    path = tmp_path / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BundleError, match=r"last\.safetensors is damaged"):
+        train(task_config(epochs=1), halves, tmp_path)
+
+
+def test_a_loss_that_explodes_stops_with_the_setting_to_change(halves, tmp_path):
+    with pytest.raises(UsageError, match=r"train\.lr"):
+        train(task_config(optimiser="sgd", lr=10.0, head_lr_scale=1000, epochs=3), halves, tmp_path)
+
+
+def test_the_best_network_loads_without_anything_but_its_folder(halves, tmp_path):
+    config = task_config(epochs=1)
+    network, _ = train(config, halves, tmp_path)
+    assert same_weights(network.state_dict(), load_best(TASK, config, tmp_path).state_dict())
