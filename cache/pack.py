@@ -6,12 +6,13 @@ A pack is derived: it can be deleted at any time and is made again. Its key has 
 that it never outlives what it was made of.
 """
 
+import errno
 import hashlib
+import io
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,17 @@ from numpy.typing import NDArray
 from cache import atomic
 from cache.config import fingerprint
 from cache.errors import CacheError
-from cache.store import CropStore
+from cache.store import CropStore, unwritable_sentence
+from cache.unit import staged_folder
 
 Pixels = NDArray[np.uint8]
 Prepare = Callable[[bytes, Mapping[str, Any]], Pixels]
+PIXELS, ABOUT = "pixels.npy", "pack.json"
 ROWS_AT_ONCE = 256
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+# The packs that this process has checked or written: three tasks of one run share a pack and read it through once.
+_trusted: set[tuple[str, int, int, int]] = set()
 
 
 def pack(
@@ -38,6 +45,7 @@ def pack(
     *,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Pixels:
     """The prepared crops of `sources`, in their order.
 
@@ -48,84 +56,116 @@ def pack(
         key: everything that `prepare` depends on.
         prepare: crop bytes and entry facts -> uint8 of `shape`.
         threads: that prepare.
-        progress: called with the number of rows done.
+        progress: called with the number of rows done since the last call.
+        warn: called with a sentence when a damaged pack is made again.
 
     Returns:
-        (N, *shape) uint8: a read-only map of CACHE/packs/<key>/pixels.npy; an array in memory where the cache can't be
-        written.
+        (N, *shape) uint8, read-only: a map of CACHE/packs/<key>/pixels.npy, or an array in memory where the cache
+        can't be written.
 
     Raises:
         CacheError: a crop is missing or damaged, or the disk is full.
     """
-    members = [(entry.sha256 if (entry := store.entry(source)) else "") for source in sources]
-    name = fingerprint({"store": store.fingerprint, "key": dict(key), "shape": list(shape), "members": members})
-    folder = store.root / "packs" / name[:32]
-    ready = _open_checked(folder, (len(sources), *shape))
-    if ready is not None:
-        return ready
-    staging = store.root / "tmp" / f"pack.{name[:16]}.{os.getpid()}.{uuid.uuid4().hex}"
+    members = [store.crop(source).sha256 for source in sources]
+    about = {"store": store.fingerprint, "key": dict(key), "shape": list(shape)}
+    folder = store.root / "packs" / fingerprint({**about, "members": members})[:32]
+    if folder.exists():
+        if not (wrong := pack_damage(folder)):
+            return _open(folder)
+        if warn is not None:
+            warn(f"the pack {folder} is damaged ({wrong}) and is made again")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def rows() -> Iterator[Pixels]:
+        return _rows(store, sources, shape, prepare, threads, progress)
+
     try:
-        staging.mkdir(parents=True)
-    except OSError:  # a read-only cache
-        memory = np.zeros((len(sources), *shape), np.uint8)
-        _fill(memory, store, sources, prepare, threads, progress)
-        return memory
-    try:
-        pixels = np.lib.format.open_memmap(staging / "pixels.npy", "w+", np.uint8, (len(sources), *shape))
-        # Blocks are claimed now: on a full disk, writing to a hole in a map kills the process instead of raising.
-        if hasattr(os, "posix_fallocate"):
-            with (staging / "pixels.npy").open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, pixels.offset + pixels.nbytes)
-        _fill(pixels, store, sources, prepare, threads, progress)
-        pixels.flush()
-        described = {"sha256": _digest(staging / "pixels.npy"), "rows": len(sources), "key": dict(key)}
-        atomic.write_text(staging / "pack.json", json.dumps(described, indent=1))
-        folder.parent.mkdir(exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-        staging.rename(folder)
+        with staged_folder(folder, store.root) as staging:
+            digest = _write_rows(staging / PIXELS, rows(), (len(sources), *shape))
+            described = {**about, "rows": len(sources), "sha256": digest}
+            atomic.write_text(staging / ABOUT, json.dumps(described, indent=1, sort_keys=True) + "\n")
+            _trusted.add(_state(staging / PIXELS))
     except OSError as error:
-        raise CacheError(
-            f"cannot pack crops in {store.root}: {error.strerror}. Make room there or use another --cache DIR."
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return np.load(folder / "pixels.npy", mmap_mode="r")
+        if error.errno not in READ_ONLY:
+            raise CacheError(unwritable_sentence(store.root, error)) from error
+        return _in_memory(rows(), (len(sources), *shape))
+    if wrong := pack_damage(folder):
+        raise CacheError(f"the pack {folder} is damaged: {wrong}. Delete that folder; it is made again when needed.")
+    return _open(folder)
 
 
-def _fill(
-    pixels: Pixels,
+def pack_damage(folder: Path, *, again: bool = False) -> str:
+    """What is wrong with the pack in `folder`, or nothing. It is read through once in a process, or `again`."""
+    try:
+        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["sha256"]
+        state = _state(folder / PIXELS)
+        if again or state not in _trusted:
+            with (folder / PIXELS).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != told:
+                    return f"its sha256 is not the one in {ABOUT}"
+            _trusted.add(state)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"can't be read: {error}"
+    return ""
+
+
+def _open(folder: Path) -> Pixels:
+    try:
+        return np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CacheError(f"the pack {folder} can't be opened: {error}") from error
+
+
+def _rows(
     store: CropStore,
     sources: Sequence[str],
+    shape: tuple[int, ...],
     prepare: Prepare,
     threads: int,
     progress: Callable[[int], None] | None,
-) -> None:
-    entries = store.entries()
-
+) -> Iterator[Pixels]:
     def one(source: str) -> Pixels:
-        return prepare(store.read(source), entries[source].facts)
+        row = prepare(store.read(source), store.crop(source).facts)
+        if row.shape != shape or row.dtype != np.uint8:
+            raise ValueError(f"a row of {row.dtype} {row.shape} where uint8 {shape} was promised")
+        return row
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(sources), ROWS_AT_ONCE):
             part = sources[start : start + ROWS_AT_ONCE]
-            for row, prepared in enumerate(pool.map(one, part), start):
-                pixels[row] = prepared
+            yield from pool.map(one, part)
             if progress is not None:
                 progress(len(part))
 
 
-def _open_checked(folder: Path, shape: tuple[int, ...]) -> Pixels | None:
-    """The pack, when it is there and as it was written."""
-    try:
-        described = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
-        if _digest(folder / "pixels.npy") != described["sha256"]:
-            return None
-        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-    except (OSError, ValueError, KeyError):
-        return None
-    return pixels if pixels.shape == shape else None
+def _write_rows(path: Path, rows: Iterator[Pixels], shape: tuple[int, ...]) -> str:
+    """Write a .npy file row by row; returns its sha256.
+
+    Written, not mapped: on a full disk a write raises, while a store into a map kills the process.
+    """
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    digest = hashlib.sha256(header.getvalue())
+    with path.open("xb") as file:
+        file.write(header.getvalue())
+        for row in rows:
+            content = np.ascontiguousarray(row).data
+            file.write(content)
+            digest.update(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _in_memory(rows: Iterator[Pixels], shape: tuple[int, ...]) -> Pixels:
+    pixels = np.empty(shape, np.uint8)
+    for number, row in enumerate(rows):
+        pixels[number] = row
+    pixels.setflags(write=False)
+    return pixels
+
+
+def _state(pixels: Path) -> tuple[str, int, int, int]:
+    """Changes with every change of the file, and stays when its folder is renamed."""
+    told = pixels.stat()
+    return str(told.st_dev), told.st_ino, told.st_size, told.st_mtime_ns

@@ -1,21 +1,41 @@
 """Who is who among files: a source id is the sha256 of a file's bytes, whatever its name, place or time."""
 
+import errno
 import hashlib
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
+
+FILES_AT_ONCE = 16  # in one thread: enough to hide its start, few enough to share a small folder among threads
 
 
 def hash_files(paths: Iterable[Path], *, threads: int = 4) -> dict[Path, str | OSError]:
-    """The source id of every file, or the error of one that can't be read; one bad file does not stop the others."""
+    """The source id of every file, or the error of one that can't be read; one bad file does not stop the others.
+
+    Args:
+        paths: in any order; the answer has each once, in the order of its first appearance.
+        threads: that read and hash.
+    """
     unique = list(dict.fromkeys(paths))
+    parts = [unique[start : start + FILES_AT_ONCE] for start in range(0, len(unique), FILES_AT_ONCE)]
     with ThreadPoolExecutor(threads) as pool:
-        return dict(zip(unique, pool.map(_hash, unique, chunksize=64), strict=True))
+        return dict(zip(unique, chain.from_iterable(pool.map(_hash_part, parts)), strict=True))
+
+
+def _hash_part(paths: Sequence[Path]) -> list[str | OSError]:
+    return [_hash(path) for path in paths]
 
 
 def _hash(path: Path) -> str | OSError:
     try:
+        # Opening a pipe waits for a writer, and a device may have no end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            return OSError(errno.EINVAL, "not a regular file", str(path))
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return error
+    except ValueError as error:  # a name with a NUL
+        return OSError(errno.EINVAL, str(error), str(path))

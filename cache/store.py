@@ -7,18 +7,21 @@ of the same unit agree because the first one wins.
 """
 
 import json
+import shlex
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cache import atomic
 from cache.config import canonical_json, fingerprint
 from cache.errors import CacheError
-from cache.unit import OK, Entry, UnitError, read_crop, read_manifest, unit_name, write_unit
+from cache.unit import OK, Entry, UnitError, check_unit, make_folder, read_crop, read_manifest, unit_name, write_unit
 
 FORMAT = 1
-UNIT_SIZE = 256  # photos; a kill costs one unit, and 256 syncs cost about a tenth of a second
+FORMAT_FILE = "CACHE.json"
+UNIT_SIZE = 256  # photos; a kill costs one unit, and its 256 syncs cost a fraction of a second
 
 
 class CropStore:
@@ -30,7 +33,7 @@ class CropStore:
         suffix: of the crops' file names.
 
     Raises:
-        CacheError: the cache was written by a newer faceline, or its spec.json is damaged.
+        CacheError: the cache was written by a newer faceline, or its CACHE.json or spec.json is damaged.
     """
 
     def __init__(self, root: Path, spec: Mapping[str, Any], suffix: str = ".jpg") -> None:
@@ -40,17 +43,18 @@ class CropStore:
         self.folder = root / "crops" / self.fingerprint[:16]
         self.damaged: dict[Path, str] = {}
         self._spec, self._suffix = spec, suffix
-        self._entries: dict[str, tuple[Path, Entry]] | None = None
-        self._check_spec()
+        self._entries: dict[str, Entry] | None = None
+        self._units: dict[str, Path] = {}  # source id -> where its entry is
+        if wrong := spec_damage(self.folder, self.fingerprint):
+            raise CacheError(damage_sentence(root, f"{self.folder / 'spec.json'} {wrong}"))
 
     def entries(self) -> Mapping[str, Entry]:
         """Every committed entry by source id. Damaged units are left out and listed in `damaged`."""
-        return {source: entry for source, (_, entry) in self._load().items()}
+        return MappingProxyType(self._load())
 
     def entry(self, source: str) -> Entry | None:
         """The committed entry of one source id."""
-        found = self._load().get(source)
-        return found[1] if found else None
+        return self._load().get(source)
 
     def missing(self, sources: Iterable[str]) -> list[str]:
         """The ids that have no entry yet, sorted, each once."""
@@ -65,19 +69,40 @@ class CropStore:
         Raises:
             CacheError: the disk is full or can't be written, or the unit that is there already is damaged.
         """
-        if not 0 < len(items) <= UNIT_SIZE or any((entry.outcome == OK) != (crop is not None) for entry, crop in items):
-            raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries, with a crop where the outcome is {OK!r}")
-        self._describe()
-        name = unit_name([entry.source for entry, _ in items])
+        sources = [entry.source for entry, _ in items]
+        if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
+            raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
+        if any((entry.outcome == OK) != (crop is not None) for entry, crop in items):
+            raise ValueError(f"an entry has a crop where its outcome is {OK!r}, and only there")
+        name = unit_name(sources)
         target = self.folder / "units" / name[:2] / name
-        write_unit(target, self.root / "tmp", items, self._suffix)
-        loaded = self._load()
+        self._load()
+        if target.is_dir():  # somebody was first; all of it is checked before ours is dropped
+            for _, wrong in check_unit(target)[1][:1]:
+                raise CacheError(damage_sentence(self.root, f"unit {name}: {wrong}"))
         try:
-            for entry in read_manifest(target):
-                loaded.setdefault(entry.source, (target, entry))
+            write_format(self.root)
+            self._write_spec()
+            if not target.is_dir():
+                write_unit(target, self.root, items, self._suffix)
+            self._take_in(target)
+        except OSError as error:
+            raise CacheError(unwritable_sentence(self.root, error)) from error
         except UnitError as error:
-            raise CacheError(_repair(target, error, self.root)) from error
+            raise CacheError(damage_sentence(self.root, f"unit {name}: {error}")) from error
         return name
+
+    def crop(self, source: str) -> Entry:
+        """The entry of a source id that has a crop.
+
+        Raises:
+            CacheError: there is no crop of it.
+        """
+        entry = self._load().get(source)
+        if entry is None or entry.outcome != OK:
+            why = f": {entry.outcome}" if entry else "; make it with: faceline detect"
+            raise CacheError(f"the cache at {self.root} has no crop of source {source}{why}")
+        return entry
 
     def read(self, source: str) -> bytes:
         """The crop of a source id; its hash is checked on every read.
@@ -85,74 +110,105 @@ class CropStore:
         Raises:
             CacheError: there is none, or it is not what was committed.
         """
-        found = self._load().get(source)
-        if found is None or found[1].outcome != OK:
-            raise CacheError(f"the cache at {self.root} has no crop of source {source}; run faceline detect first")
-        unit, entry = found
+        entry = self.crop(source)
+        unit = self._units[source]
         try:
             return read_crop(unit, entry)
         except UnitError as error:
-            raise CacheError(_repair(unit, error, self.root)) from error
+            raise CacheError(damage_sentence(self.root, f"unit {unit.name}: {error}")) from error
 
-    def _load(self) -> dict[str, tuple[Path, Entry]]:
+    def _load(self) -> dict[str, Entry]:
         if self._entries is None:
             self._entries = {}
-            # Sorted: where two units hold the same photo, everybody reads the same one.
-            for unit in sorted((self.folder / "units").glob("??/*")):
+            for unit in (self.folder / "units").glob("??/*"):
                 try:
-                    for entry in read_manifest(unit):
-                        self._entries.setdefault(entry.source, (unit, entry))
+                    self._take_in(unit)
                 except UnitError as error:
                     self.damaged[unit] = str(error)
         return self._entries
 
-    def _check_spec(self) -> None:
+    def _take_in(self, unit: Path) -> None:
+        assert self._entries is not None
+        for entry in read_manifest(unit):
+            # Where two units hold the same photo, everybody reads the one with the smaller name.
+            known = self._units.get(entry.source)
+            if known is None or unit.name < known.name:
+                self._entries[entry.source] = entry
+                self._units[entry.source] = unit
+
+    def _write_spec(self) -> None:
         path = self.folder / "spec.json"
         if not path.is_file():
-            return
-        try:
-            told = canonical_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            told = ""
-        if told != canonical_json(self._spec):
-            raise CacheError(
-                f"{path} is damaged; mend the cache with: faceline cache verify --repair --cache {self.root}"
-            )
-
-    def _describe(self) -> None:
-        try:
-            mark = self.root / "CACHE.json"
-            if not mark.is_file():
-                atomic.write_text(mark, canonical_json({"format": FORMAT, "uuid": uuid.uuid4().hex}) + "\n")
-            spec = self.folder / "spec.json"
-            if not spec.is_file():
-                atomic.write_text(spec, json.dumps(self._spec, indent=1, sort_keys=True) + "\n")
-        except OSError as error:
-            raise CacheError(
-                f"cannot write to the cache at {self.root}: {error.strerror}. Name another folder with --cache DIR."
-            ) from error
+            make_folder(self.folder)
+            atomic.write_text(path, json.dumps(self._spec, indent=1, sort_keys=True) + "\n")
 
 
 def check_format(root: Path) -> None:
     """Refuse a cache that this version does not understand.
 
     Raises:
-        CacheError: CACHE.json is damaged or of a newer format.
+        CacheError: CACHE.json is damaged or of a newer format, or the cache is no folder.
     """
-    path = root / "CACHE.json"
+    if wrong := format_damage(root):
+        raise CacheError(damage_sentence(root, f"{root / FORMAT_FILE} {wrong}"))
+
+
+def format_damage(root: Path) -> str:
+    """What is wrong with CACHE.json, or nothing. It is missing rightly until something is written.
+
+    Raises:
+        CacheError: it tells of a newer format, or the cache is no folder.
+    """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))["format"]
+        told = json.loads((root / FORMAT_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CacheError(f"{path} can't be read ({error}); name another cache with --cache DIR") from error
-    if not isinstance(told, int) or told > FORMAT:
+        return ""
+    except NotADirectoryError as error:
+        raise CacheError(f"{root} is no folder; name another cache with --cache DIR") from error
+    except PermissionError as error:
+        raise CacheError(f"the cache at {root} can't be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        return f"can't be read: {error}"
+    version = told.get("format") if isinstance(told, dict) else None
+    if not isinstance(version, int) or version < 1:
+        return "does not tell the format"
+    if version > FORMAT:
         raise CacheError(
-            f"the cache at {root} was written by a newer faceline (format {told}, this one knows {FORMAT}); "
+            f"the cache at {root} was written by a newer faceline (format {version}, this one knows {FORMAT}); "
             "upgrade faceline, or name another cache with --cache DIR"
         )
+    return ""
 
 
-def _repair(unit: Path, error: UnitError, root: Path) -> str:
-    mend = f"faceline cache verify --repair --cache {root}"
-    return f"unit {unit.name} of the cache is damaged: {error}.\nMend it with: {mend}"
+def write_format(root: Path) -> None:
+    """Write CACHE.json where there is none."""
+    if not (root / FORMAT_FILE).is_file():
+        make_folder(root)
+        atomic.write_text(root / FORMAT_FILE, canonical_json({"format": FORMAT, "uuid": uuid.uuid4().hex}) + "\n")
+
+
+def spec_damage(folder: Path, wanted: str) -> str:
+    """What is wrong with the spec.json in `folder`, or nothing; `wanted` is how its fingerprint must begin."""
+    try:
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        told = fingerprint(spec)
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        return f"can't be read: {error}"
+    return "" if told.startswith(wanted) else "was changed: it is not what its folder is named after"
+
+
+def damage_sentence(root: Path, what: str) -> str:
+    """What is damaged and how to mend it."""
+    mend = f"faceline cache verify --repair --cache {shlex.quote(str(root))}"
+    return f"the cache is damaged: {what}.\nMend it with: {mend}"
+
+
+def unwritable_sentence(root: Path, error: OSError) -> str:
+    """Why nothing can be written and what to do."""
+    return (
+        f"cannot write to the cache at {root}: {error.strerror or error}.\n"
+        "Make room there or name another folder with --cache DIR. What was committed is kept: the same command goes on "
+        "from it."
+    )

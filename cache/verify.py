@@ -1,14 +1,31 @@
-"""Is the cache as it was written? `faceline cache verify` and `stats`."""
+"""Is the cache as it was written? `faceline cache verify` and `stats`.
 
-import json
+a cache folder -> every file in it that is not what was committed -> set aside, when asked.
+
+Hidden files are let be: a file manager leaves some, and so does a kill in the middle of a small write.
+"""
+
+import shutil
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cache.config import fingerprint
-from cache.store import check_format
-from cache.unit import MANIFEST, OK, UnitError, read_crop, read_manifest
+from cache.errors import CacheError
+from cache.pack import pack_damage
+from cache.store import (
+    FORMAT_FILE,
+    check_format,
+    format_damage,
+    spec_damage,
+    unwritable_sentence,
+    write_format,
+)
+from cache.unit import MANIFEST, OK, Entry, UnitError, check_unit, read_manifest
+
+LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini"}
+STRANGER = "does not belong here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +33,7 @@ class Damage:
     """One thing that is not as it was written.
 
     Attributes:
-        unit: the unit's path below the cache, or the fingerprint's for its spec.json.
+        unit: the folder below the cache that it is in: a unit's, a fingerprint's, a pack's.
         file: the file in it.
         what: what is wrong.
     """
@@ -33,7 +50,7 @@ class Report:
     Attributes:
         units, crops: how many were checked.
         damaged: everything found.
-        repaired: units that were set aside.
+        repaired: folders and files that were set aside.
     """
 
     units: int
@@ -43,100 +60,171 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """What `cache verify --json` prints."""
-        damaged = [{"unit": one.unit, "file": one.file, "what": one.what} for one in self.damaged]
-        return {"units": self.units, "crops": self.crops, "damaged": damaged, "repaired": self.repaired}
+        return {**asdict(self), "damaged": [asdict(one) for one in self.damaged]}
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What the check has met so far; `places` are to be set aside, each outer one before what it holds."""
+
+    root: Path
+    units: int = 0
+    crops: int = 0
+    damaged: list[Damage] = field(default_factory=list[Damage])
+    places: dict[Path, None] = field(default_factory=dict[Path, None])
+
+    def add(self, folder: Path, file: str, what: str, place: Path) -> None:
+        self.damaged.append(Damage(folder.relative_to(self.root).as_posix(), file, what))
+        self.places[place] = None
 
 
 def verify(root: Path, *, repair: bool = False) -> Report:
-    """Check every manifest and every crop.
+    """Check every manifest, every crop, every spec and every pack.
 
     Args:
         root: the cache's folder.
-        repair: move damaged units to CACHE/quarantine; the next detect makes them again.
+        repair: move damaged units to CACHE/quarantine, so that the next detect makes them again. A damaged spec.json
+            takes its whole folder along: nobody can tell any more what those crops are. A damaged pack is deleted.
 
     Raises:
-        CacheError: the cache is of a newer format.
+        CacheError: the cache is of a newer format, or can't be read, or can't be repaired.
     """
-    check_format(root)
-    units, crops, damaged, bad = 0, 0, list[Damage](), list[Path]()
-    for kind in sorted(root.glob("crops/*")):
-        wrong = _check_spec(kind)
-        if wrong:
-            damaged.append(Damage(kind.name, "spec.json", wrong))
-            bad.append(kind)
-        for unit in sorted(kind.glob("units/*/*")):
-            units += 1
-            found, checked = _check_unit(unit)
-            crops += checked
-            damaged += [Damage(str(unit.relative_to(root)), file, what) for file, what in found]
-            if found and kind not in bad:
-                bad.append(unit)
+    found = _Findings(root)
+    try:
+        _check_format(found)
+        for kind in _shown(root / "crops"):
+            _check_kind(kind, found)
+        for pack in _shown(root / "packs"):
+            if wrong := pack_damage(pack, again=True):
+                found.add(pack, "pixels.npy", wrong, pack)
+    except OSError as error:
+        raise CacheError(f"cannot check the cache at {root}: {error}") from error
     if repair:
-        for place in bad:
-            _set_aside(place, root)
-    return Report(units, crops, tuple(damaged), len(bad) if repair else 0)
+        try:
+            _repair(found)
+        except OSError as error:
+            raise CacheError(unwritable_sentence(root, error)) from error
+    return Report(found.units, found.crops, tuple(found.damaged), len(found.places) if repair else 0)
 
 
 def stats(root: Path) -> dict[str, Any]:
-    """Counts and sizes per fingerprint, packs, stale staging and quarantine, as `cache stats --json` prints them."""
+    """Counts and sizes per fingerprint, packs, stale staging and quarantine, as `cache stats --json` prints them.
+
+    Raises:
+        CacheError: the cache is of a newer format or can't be read.
+    """
     check_format(root)
-    return {
-        "cache": str(root),
-        "fingerprints": [_kind_stats(kind) for kind in sorted(root.glob("crops/*"))],
-        "packs": {"count": len(list(root.glob("packs/*"))), "bytes": _size(root / "packs")},
-        "staging": {"count": len(list(root.glob("tmp/*"))), "bytes": _size(root / "tmp")},
-        "quarantine": {"count": len(list(root.glob("quarantine/*"))), "bytes": _size(root / "quarantine")},
-    }
-
-
-def _check_spec(kind: Path) -> str:
     try:
-        spec = json.loads((kind / "spec.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"can't be read: {error}"
-    return "" if fingerprint(spec)[:16] == kind.name else "was changed: it is not what the folder is named after"
+        return {
+            "cache": str(root),
+            "fingerprints": [_kind_stats(kind) for kind in _shown(root / "crops")],
+            **{name: _folder_stats(root / place) for name, place in _PLACES.items()},
+        }
+    except OSError as error:
+        raise CacheError(f"cannot read the cache at {root}: {error}") from error
 
 
-def _check_unit(unit: Path) -> tuple[list[tuple[str, str]], int]:
-    if not unit.is_dir():
-        return [(unit.name, "is no unit and does not belong here")], 0
-    try:
-        entries = [entry for entry in read_manifest(unit) if entry.outcome == OK]
-    except UnitError as error:
-        return [(MANIFEST, str(error))], 0
-    damaged: list[tuple[str, str]] = []
-    for entry in entries:
-        try:
-            read_crop(unit, entry)
-        except UnitError as error:
-            damaged.append((entry.file, str(error)))
+_PLACES = {"packs": "packs", "staging": "tmp", "quarantine": "quarantine"}
+
+
+def _check_format(found: _Findings) -> None:
+    path = found.root / FORMAT_FILE
+    wrong = format_damage(found.root)
+    if not wrong and not path.is_file() and any(_shown(found.root / "crops")):
+        wrong = "is missing"
+    if wrong:
+        found.add(found.root, FORMAT_FILE, wrong, path)
+
+
+def _check_kind(kind: Path, found: _Findings) -> None:
+    wrong = spec_damage(kind, kind.name)
+    # It is written before the first unit: a kill may leave a folder with neither.
+    if not wrong and not (kind / "spec.json").is_file() and any(_shown(kind / "units")):
+        wrong = "is missing"
+    if wrong:
+        found.add(kind, "spec.json", wrong, kind)
+    for stranger in _shown(kind):
+        if stranger.name not in {"spec.json", "units"}:
+            found.add(kind, stranger.name, STRANGER, stranger)
+    for prefix in _shown(kind / "units"):
+        if not prefix.is_dir():
+            found.add(prefix.parent, prefix.name, STRANGER, prefix)
+            continue
+        for unit in _shown(prefix):
+            if unit.is_dir() and unit.name.startswith(prefix.name):
+                _check_unit(unit, found)
+            else:
+                found.add(prefix, unit.name, STRANGER, unit)
+
+
+def _check_unit(unit: Path, found: _Findings) -> None:
+    entries, damaged = check_unit(unit)
+    found.units += 1
+    found.crops += sum(entry.outcome == OK for entry in entries)
+    for file, what in damaged:
+        found.add(unit, file, what, unit)
     known = {MANIFEST, *(entry.file for entry in entries)}
-    damaged += [(file.name, "does not belong here") for file in sorted(unit.iterdir()) if file.name not in known]
-    return damaged, len(entries)
+    for stranger in _shown(unit):
+        if entries and stranger.name not in known:
+            found.add(unit, stranger.name, STRANGER, stranger)
 
 
-def _set_aside(place: Path, root: Path) -> None:
-    quarantine = root / "quarantine"
-    quarantine.mkdir(exist_ok=True)
-    number = sum(1 for _ in quarantine.glob(f"{place.name}*"))
-    place.rename(quarantine / f"{place.name}.{number}")
+def _repair(found: _Findings) -> None:
+    for place in found.places:
+        below = place.relative_to(found.root)
+        if below.parts[0] == "packs":
+            shutil.rmtree(place)
+        elif place.exists():
+            quarantine = found.root / "quarantine"
+            quarantine.mkdir(exist_ok=True)
+            name = "-".join(below.parts)
+            number = 0
+            while (aside := quarantine / f"{name}.{number}").exists():
+                number += 1
+            place.rename(aside)
+    if found.root / FORMAT_FILE in found.places:
+        write_format(found.root)
 
 
 def _kind_stats(kind: Path) -> dict[str, Any]:
-    outcomes: Counter[str] = Counter()
-    units, size = 0, 0
-    for unit in kind.glob("units/*/*"):
+    photos: dict[str, Entry] = {}
+    units, damaged = 0, 0
+    size_bytes = 0
+    for unit in sorted(kind.glob("units/??/*")):
         units += 1
         try:
             entries = read_manifest(unit)
         except UnitError:
-            outcomes["damaged unit"] += 1
+            damaged += 1
             continue
-        outcomes.update(entry.outcome for entry in entries)
-        size += sum(entry.size_bytes for entry in entries)
+        size_bytes += sum(entry.size_bytes for entry in entries)
+        for entry in entries:
+            photos.setdefault(entry.source, entry)
+    outcomes = Counter(entry.outcome for entry in photos.values())
     ok = outcomes.pop(OK, 0)
-    return {"fingerprint": kind.name, "units": units, "ok": ok, "failed": dict(outcomes), "bytes": size}
+    return {
+        "fingerprint": kind.name,
+        "units": units,
+        "damaged_units": damaged,
+        "ok": ok,
+        "failed": dict(outcomes),
+        "bytes": size_bytes,
+    }
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+def _folder_stats(folder: Path) -> dict[str, int]:
+    size_bytes = 0
+    for file in folder.rglob("*"):
+        try:
+            size_bytes += file.stat().st_size if file.is_file() else 0
+        except FileNotFoundError:  # a unit in staging that was committed meanwhile
+            continue
+    return {"count": sum(1 for _ in _shown(folder)), "bytes": size_bytes}
+
+
+def _shown(folder: Path) -> Iterator[Path]:
+    """What a folder holds, by name, without hidden files; nothing when it is not there."""
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith(".") and path.name not in LEFT_BY_SYSTEMS:
+                yield path

@@ -56,6 +56,7 @@ def build_network(config: ModelConfig, classes: int, *, pretrained: bool) -> nn.
     network = _create(config, classes, from_hub=bool(from_hub))
     if from_package:
         _load_in_order(network, Path(from_package))
+    _start_head(network)
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
@@ -105,6 +106,18 @@ def _create_for_size(config: ModelConfig, arguments: dict[str, Any], *, pretrain
         return timm.create_model(config.backbone, pretrained=pretrained, **arguments)
     except TypeError as error:
         raise UsageError(f"model: {config.backbone} does not take {sorted(arguments)}: {error}") from error
+
+
+def _start_head(network: nn.Module) -> None:
+    """Begin with nearly equal probabilities.
+
+    timm's EfficientNets draw the head's weights from a range of 1 / sqrt(classes): with two classes and 1,280 features
+    the first losses are in the tens, and the backbone's ImageNet features are gone before the head has settled.
+    """
+    head = head_of(network)
+    if isinstance(head, nn.Linear):
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
 
 
 def _package_file() -> Path | None:

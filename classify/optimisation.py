@@ -28,7 +28,7 @@ def build_optimiser(network: nn.Module, train: TrainConfig) -> torch.optim.Optim
             ]
             scale = train.head_lr_scale if in_head else 1.0
             decay = train.weight_decay if decays else 0.0
-            groups.append({"params": chosen, "lr_scale": scale, "weight_decay": decay, "lr": train.lr * scale})
+            groups.append({"params": chosen, "lr_scale": scale, "weight_decay": decay})  # timm's schedule scales
     try:
         return create_optimizer_v2([g for g in groups if g["params"]], opt=train.optimiser, lr=train.lr)
     except (ValueError, TypeError, AssertionError) as error:

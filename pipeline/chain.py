@@ -105,7 +105,7 @@ def _run(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
         finished = _stages(dataset, sources, run, job, watch, predict=predict)
         status = "finished"
         return finished
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         status = "stopped"
         raise
     finally:

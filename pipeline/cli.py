@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it, so that --help answers at o
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +50,8 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="The last line on stdout i
 QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-TASKS = ("joint", "mask", "gender", "age")
+DEMO_SETTINGS = ("train.epochs=8", "train.batch=32", "model.zoom=1.2")  # a few hundred photos want more, smaller steps
+STOPPED = 130  # the shell's exit code for Ctrl-C
 
 
 @app.callback()
@@ -74,7 +76,7 @@ def demo(
     """Draw a small data set and run the whole chain on it."""
     from pipeline.demo import run_demo
 
-    job = _job(config, ["train.epochs=6", *(settings or [])], cache, device, workers, json, quiet)
+    job = _job(config, [*DEMO_SETTINGS, *(settings or [])], cache, device, workers, json, quiet)
     finished, scores = run_demo(out, people, seed, job)
     _show_scores(job.show, scores, "Scores on the demo's eval photos")
     job.show.done(
@@ -256,17 +258,25 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    signal.signal(signal.SIGINT, _stop)
     try:
         app()
     except FacelineError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; what was done is kept, and the same command goes on from there", 130)
+    except SystemExit as stop:
+        if stop.code == STOPPED:
+            _fail("stopped; what was done is kept, and the same command goes on from there", STOPPED)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
         raise SystemExit(1) from None
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Check the space and the permissions there.", 1)
+
+
+def _stop(*_: object) -> None:
+    # Not KeyboardInterrupt: Typer would make "Aborted." and exit code 1 of it.
+    raise SystemExit(STOPPED)
 
 
 def _fail(message: str, code: int) -> None:

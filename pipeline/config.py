@@ -78,7 +78,10 @@ class Settings(Config):
 
     def as_yaml(self) -> str:
         """The resolved settings as RUN/config.yaml has them."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        tree = self.model_dump(mode="json")
+        # A dropped task is written down as such: read again, the file is laid over the defaults.
+        tree["tasks"] = {name: None for name in COMPETITION_TASKS if name not in self.tasks} | tree["tasks"]
+        return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:

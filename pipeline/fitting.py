@@ -56,9 +56,8 @@ def train_run(photos: Sequence[Photo], detection: Detection, run: Path, job: Job
     for index, task in enumerate(tasks):
         config = job.settings.tasks[task.name]
         data = _task_data(samples, index, config, detection, job)
-        with job.show.progress(f"Training {task.name}", config.train.epochs) as advance:
-            report = _reporter(lines, task, run, advance, job)
-            network = train_task(task, config, data, run / task.name, seed=seed, machine=machine, report=report)
+        report = _reporter(lines, task, run, job)
+        network = train_task(task, config, data, run / task.name, seed=seed, machine=machine, report=report)
         networks.append(task_network(task, config.model, network))
         network.to(machine.device)
         told[task.name] = probabilities(
@@ -183,19 +182,17 @@ def _pixels(samples: Sequence[Sample], model: ModelConfig, detection: Detection,
         return pack(detection.store, sources, (*model.input, 3), key, prepare, threads=job.workers, progress=advance)
 
 
-def _reporter(
-    lines: dict[str, list[Line]], task: Task, run: Path, advance: Callable[[int], None], job: Job
-) -> Callable[[list[Line]], None]:
+def _reporter(lines: dict[str, list[Line]], task: Task, run: Path, job: Job) -> Callable[[list[Line]], None]:
+    epochs = job.settings.tasks[task.name].train.epochs
+
     def report(history: list[Line]) -> None:
-        new = history[len(lines.get(task.name, [])) :]
         lines[task.name] = history
         # Written whole from the checkpoints' histories: after a kill no line is there twice and none is missing.
         every = [json.dumps(line, allow_nan=False) + "\n" for one in lines.values() for line in one]
         atomic.write_text(run / "metrics.jsonl", "".join(every))
-        advance(len(new))
         last = history[-1]
         held_out = f", macro-F1 {last['macro_f1']:.3f}" if "macro_f1" in last else ""
-        job.show.line(f"{task.name}: epoch {last['epoch']}, loss {last['train_loss']:.3f}{held_out}")
+        job.show.line(f"{task.name}: epoch {last['epoch']} of {epochs}, loss {last['train_loss']:.3f}{held_out}")
 
     return report
 

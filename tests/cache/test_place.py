@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from cache import cache_folder
+from cache.errors import CacheError
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
+    for name in ("FACELINE_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/user"))
+
+
+def test_the_option_wins_over_the_environment(monkeypatch):
+    monkeypatch.setenv("FACELINE_CACHE", "/env")
+    assert cache_folder(Path("/option")) == Path("/option")
+    assert cache_folder() == Path("/env")
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "wanted"),
+    [
+        ("linux", None, "/home/user/.cache/faceline"),
+        ("linux", "XDG_CACHE_HOME", "/set/faceline"),
+        ("darwin", None, "/home/user/Library/Caches/faceline"),
+        ("win32", None, "/home/user/faceline"),
+        ("win32", "LOCALAPPDATA", "/set/faceline"),
+    ],
+)
+def test_without_a_name_it_is_the_users_cache_folder(monkeypatch, platform, variable, wanted):
+    monkeypatch.setattr(sys, "platform", platform)
+    if variable:
+        monkeypatch.setenv(variable, "/set")
+    assert cache_folder() == Path(wanted)
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(CacheError, match="--cache DIR"):
+        cache_folder()

@@ -1,0 +1,44 @@
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from cache.sources import FILES_AT_ONCE, hash_files
+
+
+def test_a_source_id_is_the_sha256_of_the_bytes_whatever_the_name(tmp_path):
+    first, twin = tmp_path / "a.jpg", tmp_path / "twin.png"
+    first.write_bytes(b"same")
+    twin.write_bytes(b"same")
+    assert hash_files([first, twin]) == dict.fromkeys([first, twin], hashlib.sha256(b"same").hexdigest())
+
+
+def test_every_file_gets_its_own_answer_in_the_order_asked(tmp_path):
+    paths = [tmp_path / str(number) for number in range(3 * FILES_AT_ONCE + 1)]
+    for path in paths:
+        path.write_text(path.name)
+    asked = [*reversed(paths), paths[0]]
+    found = hash_files(asked, threads=3)
+    assert list(found) == asked[:-1]
+    assert all(found[path] == hashlib.sha256(path.name.encode()).hexdigest() for path in paths)
+
+
+def test_no_files_give_no_answer():
+    assert hash_files([]) == {}
+
+
+def test_files_that_cannot_be_read_do_not_stop_the_others(tmp_path):
+    good = tmp_path / "good"
+    good.write_bytes(b"x")
+    bad = [tmp_path / "missing", tmp_path, Path("nul\0byte"), good / "below a file"]
+    found = hash_files([*bad, good])
+    assert found[good] == hashlib.sha256(b"x").hexdigest()
+    assert all(isinstance(found[path], OSError) for path in bad)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.timeout(10)
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "not a regular file" in str(hash_files([tmp_path / "pipe.jpg"])[tmp_path / "pipe.jpg"])

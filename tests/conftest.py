@@ -1,0 +1,29 @@
+"""Drawn people for every test, drawn once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.drawn_face import draw_person, draw_photo
+from pipeline.drawn_people import STEMS, draw_data_set
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """One man's and one woman's seven photos, RGB uint8 (512, 384, 3)."""
+    rng = np.random.default_rng(5)
+    people = [draw_person(rng, 24, "female"), draw_person(rng, 45, "male")]
+    return [draw_photo(person, stem, rng) for person in people for stem in STEMS]
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """A data set of 12 people to train on and 6 to predict. Never write into it: copy it first."""
+    return draw_data_set(tmp_path_factory.mktemp("drawn") / "data", people=12, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """No test touches the user's cache."""
+    monkeypatch.setenv("FACELINE_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,55 @@
+import numpy as np
+from PIL import Image as Pillow
+
+from cache.sources import hash_files
+from cache.store import CropStore
+from detect.config import CropConfig, DetectConfig
+from detect.crops import count_outcomes, fill_cache
+from detect.ladder import SubjectFinder
+from detect.spec import crop_spec
+
+
+def filled(paths, root):
+    detect, crop = DetectConfig(), CropConfig()
+    store = CropStore(root, crop_spec(detect, crop))
+    wanted = {source: path for path, source in hash_files(paths).items()}
+    told = []
+    finder = SubjectFinder(detect, crop, "cpu")
+    fill_cache(wanted, store, finder, crop, threads=2, progress=told.append)
+    return store, wanted, sum(told)
+
+
+def test_photos_of_all_sizes_and_broken_ones_go_through_one_run(photos, tmp_path):
+    paths = []
+    for number, size in enumerate([(384, 512), (300, 400), (768, 1024), (500, 333)]):
+        paths.append(tmp_path / f"{number}.jpg")
+        Pillow.fromarray(photos[number]).resize(size).save(paths[-1])
+    for name, content in [("empty.jpg", b""), ("text.png", b"hello")]:
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+    store, wanted, done = filled(paths, tmp_path / "cache")
+    assert done == 6
+    assert count_outcomes(list(store.entries().values())).get("unreadable") == 2
+    outcomes = {path.name: store.entry(source).outcome for source, path in wanted.items()}
+    assert outcomes == {"0.jpg": "ok", "1.jpg": "ok", "2.jpg": "ok", "3.jpg": "ok",
+                        "empty.jpg": "empty_file", "text.png": "not_an_image"}  # fmt: skip
+    entry = store.entry(next(source for source, path in wanted.items() if path.name == "2.jpg"))
+    assert entry.facts["photo"] == [768, 1024]
+
+
+def test_the_crop_is_cut_at_the_photos_own_scale(photos, tmp_path):
+    large = tmp_path / "large.png"
+    Pillow.fromarray(photos[6]).resize((768, 1024)).save(large)
+    store, wanted, _ = filled([large], tmp_path / "cache")
+    [source] = wanted
+    x1, y1, x2, y2 = store.entry(source).facts["window"]
+    crop = np.asarray(Pillow.open(__import__("io").BytesIO(store.read(source))))
+    assert crop.shape[0] == min(y2 - y1, 448)
+    assert x2 - x1 > 336, "the window is measured in the photo's pixels, before the crop is shrunk"
+
+
+def test_what_is_there_is_not_made_again(photos, tmp_path):
+    path = tmp_path / "one.png"
+    Pillow.fromarray(photos[0]).save(path)
+    assert filled([path], tmp_path / "cache")[2] == 1
+    assert filled([path], tmp_path / "cache")[2] == 0

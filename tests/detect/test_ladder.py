@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from detect.config import CropConfig, DetectConfig
+from detect.ladder import SubjectFinder
+from detect.window import fallback_window
+
+
+@pytest.fixture(scope="module")
+def finder():
+    return SubjectFinder(DetectConfig(), CropConfig(), "cpu")
+
+
+def test_the_subject_of_a_portrait_is_found_at_once(finder, photos):
+    subjects = finder.find(photos)
+    assert sum(subject.found_by == "mtcnn" for subject in subjects) >= len(photos) - 1
+    first = subjects[6]
+    assert len(first.landmarks) == 5
+    x1, y1, x2, y2 = first.box
+    assert x1 < first.landmarks[2][0] < x2
+    assert y1 < first.landmarks[2][1] < y2
+
+
+def test_a_wall_ends_on_the_fallback_window(finder):
+    wall = np.full((512, 384, 3), 140, np.uint8)
+    [subject] = finder.find([wall])
+    assert subject.found_by == "fallback"
+    assert subject.box is None
+    assert subject.window == fallback_window(512, 384)
+
+
+def test_a_dim_face_without_contrast_is_found_on_the_second_try(photos):
+    # A first try that asks for more than any face has, so that only the second one can find it.
+    strict = DetectConfig(thresholds=(0.6, 0.7, 0.9999999))
+    [subject] = SubjectFinder(strict, CropConfig(), "cpu").find([photos[6]])
+    assert subject.found_by == "mtcnn-retry"
+
+
+def test_a_large_photo_has_the_same_subject_as_a_small_one(finder, photos):
+    large = np.repeat(np.repeat(photos[6], 4, axis=0), 4, axis=1)
+    small, big = finder.find([photos[6], large])
+    assert np.abs(np.array(big.box) / 4 - small.box).max() < 12
