@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cache.errors import FacelineError
+from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, RunOpt, SetOpt, WorkersOpt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,23 +32,6 @@ app = typer.Typer(
 cache_app = typer.Typer(help="Look after the cache of crops.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
-DataArg = Annotated[
-    Path, typer.Argument(help="The competition's layout, a CSV or Parquet table, or a folder of photos.")
-]
-ConfigOpt = Annotated[Path | None, typer.Option("--config", help="Settings, a YAML file.", metavar="FILE")]
-SetOpt = Annotated[
-    list[str] | None, typer.Option("--set", help="One setting, over the file's. May be repeated.", metavar="KEY=VALUE")
-]
-RunOpt = Annotated[
-    Path | None, typer.Option("--out", help="The run's folder; runs/NAME-SETTINGS by default.", metavar="RUN")
-]
-CacheOpt = Annotated[
-    Path | None, typer.Option("--cache", help="The crops' folder; FACELINE_CACHE or the user's cache by default.")
-]
-DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-WorkersOpt = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Threads; all cores by default.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 DEMO_SETTINGS = ("train.epochs=8", "train.batch=32", "model.zoom=1.2")  # a few hundred photos want more, smaller steps

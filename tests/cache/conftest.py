@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import shutil
 
 import pytest
 
@@ -30,13 +31,19 @@ def root(tmp_path):
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def filled(root):
-    """A cache of two units: photos 0 to 3 of which 3 failed, and photos 4 to 6."""
+@pytest.fixture(scope="session")
+def filled_once(tmp_path_factory):
+    root = tmp_path_factory.mktemp("filled") / "cache"
     store = CropStore(root, SPEC)
     store.commit([photo(0), photo(1), photo(2), photo(3, outcome="truncated")])
     store.commit([photo(4), photo(5), photo(6)])
     return root
+
+
+@pytest.fixture
+def filled(root, filled_once):
+    """A cache of two units: photos 0 to 3 of which 3 failed, and photos 4 to 6."""
+    return shutil.copytree(filled_once, root)
 
 
 def unit_of(root, number):

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,13 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-@pytest.mark.timeout(10)
 def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert "not a regular file" in str(hash_files([tmp_path / "pipe.jpg"])[tmp_path / "pipe.jpg"])
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    found = {}
+    hashing = threading.Thread(target=lambda: found.update(hash_files([pipe])))
+    hashing.start()
+    hashing.join(5)
+    if hashing.is_alive():  # lets it go
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    assert "not a regular file" in str(found[pipe])

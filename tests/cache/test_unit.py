@@ -74,7 +74,8 @@ def test_a_name_that_is_not_utf8_survives(root):
 
 def test_a_manifest_cut_off_anywhere_is_refused(unit):
     whole = (unit / "manifest.jsonl").read_bytes()
-    for length in range(len(whole)):
+    ends_of_lines = [place for place, byte in enumerate(whole) if byte == ord("\n")]
+    for length in {*range(0, len(whole), 23), *ends_of_lines, *(place + 1 for place in ends_of_lines[:-1])}:
         (unit / "manifest.jsonl").write_bytes(whole[:length])
         with pytest.raises(UnitError):
             read_manifest(unit)
@@ -90,6 +91,7 @@ def test_a_manifest_cut_off_anywhere_is_refused(unit):
         ({"file": 5}, "no entry"),
         ({"surprise": 1}, "no entry"),
     ],
+    ids=str,
 )
 def test_a_sealed_manifest_with_a_line_that_makes_no_sense_is_refused(unit, change, said):
     row = json.loads((unit / "manifest.jsonl").read_text().splitlines()[0])
@@ -112,6 +114,11 @@ def test_a_crop_that_is_not_the_one_committed_is_refused(unit, harm):
     with pytest.raises(UnitError, match=entry.file):
         read_crop(unit, entry)
     assert [file for file, _ in check_unit(unit)[1]] == [entry.file]
+
+
+def test_a_crop_of_another_size_than_its_manifest_tells_is_refused(unit):
+    with pytest.raises(UnitError, match="601"):
+        read_crop(unit, replace(read_manifest(unit)[0], size_bytes=601))
 
 
 def test_the_first_writer_wins_and_nothing_of_the_second_stays(unit, root):

@@ -1,0 +1,143 @@
+import os
+
+import polars as pl
+import pytest
+
+from cache.errors import DataError, UsageError
+from pipeline.config import load_settings
+from pipeline.datasets import load_data
+
+TASKS = load_settings(None, ["tasks.mask=null"]).task_list()  # gender and age
+ROWS = [("a.jpg", "p1", "male", "25"), ("b b.PNG", "p1", "male", "25"), ("사진/c.jpg", "p2", "female", "61")]
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "사진").mkdir()
+    for name, *_ in ROWS:
+        (tmp_path / name).touch()
+
+    def write(rows=ROWS, columns=("path", "person", "gender", "age"), name="labels.csv", encoding="utf-8"):
+        lines = [",".join(columns), *(",".join(row) for row in rows)]
+        (tmp_path / name).write_text("\n".join(lines), encoding=encoding)
+        return tmp_path / name
+
+    return write
+
+
+def load(data, **columns):
+    return load_data(data, TASKS, columns)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_table_lists_photos_with_labels_and_people(table, encoding):
+    dataset = load(table(encoding=encoding))
+    assert dataset.kind == "table"
+    assert [photo.name for photo in dataset.train] == [row[0] for row in ROWS]
+    assert [photo.person for photo in dataset.train] == ["p1", "p1", "p2"]
+    assert dict(dataset.train[2].labels) == {"gender": "female", "age": "61"}
+    assert dataset.defects == ()
+
+
+def test_a_folder_with_one_table_is_that_table_and_with_two_it_must_be_named(table):
+    path = table()
+    assert load(path.parent).train == load(path).train
+    table(name="other.csv")
+    with pytest.raises(UsageError, match=r"labels\.csv, other\.csv"):
+        load(path.parent)
+
+
+def test_parquet_is_a_table_too(table):
+    path = table().with_suffix(".parquet")
+    pl.read_csv(path.with_suffix(".csv")).write_parquet(path)
+    assert [photo.labels["age"] for photo in load(path).train] == ["25", "25", "61"]
+
+
+def test_columns_have_the_names_that_the_config_gives_them(table):
+    path = table(columns=("file", "who", "sex", "years"))
+    dataset = load(path, path="file", person="who", gender="sex", age="years")
+    assert dataset.train[0].labels == {"gender": "male", "age": "25"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        (("file", "person", "gender", "age"), {}, r"no column 'path'.*data\.columns\.path=NAME"),
+        (("path", "person", "gender", "years"), {}, r"no column 'age'; it has path, person, gender, years"),
+        (("path", "person", "gender", "age"), {"person": "who"}, "no column 'who'"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_that_there_are_and_the_option(table, columns, options, said):
+    with pytest.raises(DataError, match=f"(?s){said}"):
+        load(table(columns=columns), **options)
+
+
+def test_without_a_person_column_the_risk_is_told(table):
+    dataset = load(table(rows=[(r[0], r[2], r[3]) for r in ROWS], columns=("path", "gender", "age")))
+    assert len({photo.person for photo in dataset.train}) == 3
+    assert [(defect.kind, defect.fatal) for defect in dataset.defects] == [("no person column", False)]
+
+
+def test_an_empty_cell_leaves_that_task_out_for_that_photo(table):
+    dataset = load(table(rows=[*ROWS[:2], ("사진/c.jpg", "p2", "", "61")]))
+    assert dict(dataset.train[2].labels) == {"age": "61"}
+    assert dataset.defects == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "said"),
+    [
+        (("a.jpg", "p", "men", "25"), "unknown label", "none of male, female"),
+        (("a.jpg", "p", "male", "old"), "unknown label", "not a number"),
+        (("a.jpg", "p", "male", "121"), "unknown label", "between 0 and 120"),
+        (("../a.jpg", "p", "male", "25"), "path outside the data folder", "leaves the data folder"),
+        (("/etc/passwd", "p", "male", "25"), "path outside the data folder", "leaves"),
+        (("C:\\a.jpg", "p", "male", "25"), "path outside the data folder", "leaves"),
+        (("file://a.jpg", "p", "male", "25"), "path outside the data folder", "leaves"),
+        (("", "p", "male", "25"), "path outside the data folder", "empty"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_fatal_and_named(table, row, kind, said):
+    path = table(rows=[row, *ROWS[1:]])
+    [defect] = [defect for defect in load(path).defects if defect.fatal]
+    assert defect.kind == kind
+    assert defect.where == f"{path}, row 2"
+    assert said in defect.message
+
+
+def test_a_link_out_of_the_folder_is_refused(table, tmp_path):
+    path = table(rows=[("link.jpg", "p", "male", "25"), *ROWS])
+    outside = tmp_path.parent / f"{tmp_path.name} outside.jpg"
+    outside.touch()
+    os.symlink(outside, tmp_path / "link.jpg")
+    [defect] = [defect for defect in load(path).defects if defect.fatal]
+    assert "outside the data folder" in defect.message
+
+
+def test_duplicate_rows_are_fatal_only_when_they_disagree(table):
+    same = load(table(rows=[*ROWS, ROWS[0]]))
+    assert [(d.kind, d.fatal) for d in same.defects] == [("duplicate row", False)]
+    assert len(same.train) == 3
+    other = load(table(rows=[*ROWS, ("a.jpg", "p1", "female", "25")]))
+    assert [(d.kind, d.fatal) for d in other.defects] == [("duplicate row", True)]
+
+
+def test_a_photo_that_is_missing_stays_in_and_is_told(table, tmp_path):
+    path = table()
+    (tmp_path / "a.jpg").unlink()
+    dataset = load(path)
+    assert len(dataset.train) == 3
+    assert [(d.kind, d.where) for d in dataset.defects] == [("missing file", f"{path}, row 2")]
+
+
+def test_a_table_without_label_columns_is_to_be_predicted(table):
+    dataset = load(table(rows=[(r[0],) for r in ROWS], columns=("path",)))
+    assert dataset.train == ()
+    assert len(dataset.evaluation) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe broken", "path,gender,age\n\uac00.jpg".encode("cp949")])
+def test_a_table_that_cannot_be_read_is_named(tmp_path, content):
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"labels\.csv"):
+        load(tmp_path / "labels.csv")

@@ -1,0 +1,51 @@
+"""The documentation is true: generated pages are current, commands exist, links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from pipeline.cli import app
+from pipeline.reference import settings_page
+
+HOUSE = Path(__file__).parents[1]
+PAGES = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").rglob("*.md"))]
+
+
+def test_the_settings_page_is_what_the_classes_say():
+    page = (HOUSE / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    assert page == settings_page(), "run: python -m pipeline.reference > docs/reference/settings.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_command_and_option_in_the_docs_exists(page):
+    commands = get_command(app).commands
+    for line in re.findall(r"^(?:\.venv/bin/)?faceline (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        words = line.split("#")[0].split()
+        command = commands[words[0]]
+        if words[0] == "cache":
+            command = command.commands[words[1]]
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, line
+
+
+def test_every_command_is_documented():
+    text = "".join(page.read_text(encoding="utf-8") for page in [*PAGES, HOUSE / "CHANGELOG.md"])
+    for name in get_command(app).commands:
+        assert f"faceline {name}" in text, name
+
+
+def test_the_readmes_first_two_shell_blocks_stand_alone():
+    readme = (HOUSE / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert "faceline demo" in blocks[0]
+    assert "pytest" in blocks[1]
+    assert all("python3 -m venv .venv" in block for block in blocks[:2])
