@@ -26,6 +26,8 @@ def junk_reason(name: str) -> str | None:
 def photo_files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
     """The photos directly in `folder`, sorted by name; what is passed over is counted in `skipped`."""
     for entry in _sorted(folder):
+        if entry.is_dir():
+            continue
         reason = junk_reason(entry.name)
         suffix = Path(entry.name).suffix.lower()
         if reason is None and entry.is_file():

@@ -1,5 +1,3 @@
-import os
-
 import polars as pl
 import pytest
 
@@ -109,7 +107,7 @@ def test_a_link_out_of_the_folder_is_refused(table, tmp_path):
     path = table(rows=[("link.jpg", "p", "male", "25"), *ROWS])
     outside = tmp_path.parent / f"{tmp_path.name} outside.jpg"
     outside.touch()
-    os.symlink(outside, tmp_path / "link.jpg")
+    (tmp_path / "link.jpg").symlink_to(outside)
     [defect] = [defect for defect in load(path).defects if defect.fatal]
     assert "outside the data folder" in defect.message
 
