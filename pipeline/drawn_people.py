@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 
 from cache.errors import UsageError
-from pipeline.drawn_face import Image, Person, draw_person, draw_photo
+from pipeline.drawn_face import Image, draw_photo
+from pipeline.drawn_person import Person, draw_person
 
 STEMS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 MASK_CODE = {"incorrect_mask": 1, "normal": 2}  # all others are worn right: 0

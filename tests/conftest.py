@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.drawn_face import draw_person, draw_photo
+from pipeline.drawn_face import draw_photo
 from pipeline.drawn_people import STEMS, draw_data_set
+from pipeline.drawn_person import draw_person
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import pytest
 from facenet_pytorch import MTCNN
 
 from cache.errors import UsageError
-from pipeline.drawn_face import draw_person, draw_photo
+from pipeline.drawn_face import draw_photo
 from pipeline.drawn_people import STEMS, draw_data_set
+from pipeline.drawn_person import draw_person
 from tests.pipeline.conftest import faceline
 
 
