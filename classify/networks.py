@@ -134,7 +134,7 @@ def _load_in_order(network: nn.Module, file: Path) -> None:
     head = head_of(network)
     own_head = {id(p) for p in head.parameters()}
     names = [name for name, value in network.state_dict(keep_vars=True).items() if id(value) not in own_head]
-    for name, value in zip(names, theirs, strict=False):
+    for name, value in zip(names, theirs[: len(names)], strict=True):
         if ours[name].shape != value.shape:
             raise BundleError(f"{file}: the weights do not fit {OFFLINE_BACKBONE} at {name}; reinstall the package")
         ours[name] = value

@@ -25,7 +25,7 @@ class FaceDetector:
         min_face: shorter side of the smallest face that is looked for, in pixels.
         thresholds: the score that each of the three networks asks for.
         factor: ratio of the sizes of neighbouring pyramid levels.
-        device: "cpu", "cuda" or "cuda:n".
+        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:n".
         batch: at most this many images of one size in one pass.
     """
 
@@ -34,9 +34,11 @@ class FaceDetector:
         min_face: float = 20,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
-        device: str = "cpu",
+        device: str = "auto",
         batch: int = 32,
     ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.min_face = min_face
         self.batch = batch
         self._networks: Any = MTCNN(
