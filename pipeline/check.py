@@ -4,28 +4,32 @@ Dataset + the hash of every file (+ a way to read photos) -> counts per class an
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_names
+from pipeline.listing import spelled
 from pipeline.photos import Dataset, Defect, Photo
+from pipeline.tables import same_label
 
 KINDS = {
     "missing file": "a photo that a table or the layout names is not there",
-    "row without photos": "a row of train.csv whose folder is not there",
+    "row without photos": "a row of train.csv whose folder is not there or is empty",
     "photos without a row": "a folder that train.csv does not name",
-    "row and folder disagree": "train.csv and the folder's name tell different labels",
+    "folder without photos": "a person's folder that holds none of the seven photos",
+    "row and folder disagree": "train.csv and the folder's name tell different things",
     "folder name": "a person's folder that is not called id_gender_race_age",
     "table column": "a table lacks a column",
-    "no person column": "a table does not say who is in a photo",
+    "no person column": "a table does not say who is in its photos",
+    "no person": "a row does not say who is in the photo",
     "duplicate row": "a photo has two rows",
-    "unknown label": "a label that is no class of its task, or a number out of its range",
-    "path outside the data folder": "a path that leaves the data folder is never opened",
-    "identical photos": "two files of one person with the same bytes",
-    "identical photos of two people": "the same bytes under two people; the two are kept in one fold",
+    "unknown label": "a label that is no class of its task, no number, or a number out of its range",
+    "path outside the data folder": "a path or link that leaves the data folder, or is empty, is never opened",
+    "identical photos": "two files of one part or person with the same bytes",
+    "identical photos of two people": "the same bytes under two people, who are joined into one group when splitting",
     "identical photos in train and eval": "the same bytes to train on and to predict",
     "identical photos, different labels": "the same bytes with two labels; one is wrong",
     "unreadable file": "a photo that can't be decoded; it gets no crop",
@@ -52,23 +56,23 @@ class Checked:
         return self.dataset.defects
 
     def as_json(self) -> dict[str, Any]:
-        """What `check --json` prints."""
+        """What `check --json` prints; bytes of file names that are no UTF-8 are written out."""
         data = self.dataset
 
         def counted(classes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
             return {name: {"photos": photos, "people": people} for name, (photos, people) in classes.items()}
 
         return {
-            "data": str(data.root),
+            "data": spelled(str(data.root)),
             "kind": data.kind,
             "train": {"photos": len(data.train), "people": len({photo.person for photo in data.train})},
             "eval": {"photos": len(data.evaluation)},
             "tasks": {task: counted(classes) for task, classes in self.classes.items()},
             "joint": counted(self.joint),
-            "skipped": dict(data.skipped),
+            "skipped": {spelled(reason): count for reason, count in data.skipped.items()},
             "fatal": sum(defect.fatal for defect in data.defects),
             "defects": [
-                {"kind": one.kind, "where": one.where, "message": one.message, "fatal": one.fatal}
+                {"kind": one.kind, "where": spelled(one.where), "message": spelled(one.message), "fatal": one.fatal}
                 for one in data.defects
             ],
         }
@@ -112,7 +116,7 @@ def check_data(
         digests: file -> sha256; files without one can't be read.
         threads: that decode.
     """
-    defects = [*dataset.defects, *_identical(dataset, digests)]
+    defects = [*dataset.defects, *_identical(dataset, tasks, digests)]
     if decode is not None:
         defects += _unreadable(dataset, decode, threads)
     defects.sort(key=lambda defect: not defect.fatal)
@@ -144,34 +148,46 @@ def _counts(
     return {task.name: of(task.name, task.classes) for task in tasks}, of("", names)
 
 
-def _identical(dataset: Dataset, digests: Mapping[Path, str]) -> list[Defect]:
-    by_content: defaultdict[str, list[Photo]] = defaultdict(list)
-    for photo in dataset.train + dataset.evaluation:
-        if photo.path in digests:
-            by_content[digests[photo.path]].append(photo)
-    to_train = {photo.name for photo in dataset.train}
-    return [_describe_twins(twins, to_train) for twins in by_content.values() if len(twins) > 1]
+def _identical(dataset: Dataset, tasks: Sequence[Task], digests: Mapping[Path, str]) -> Iterator[Defect]:
+    """One defect for every file that has the bytes of an earlier one, or several when it has several faults."""
+    first_to_train: dict[str, Photo] = {}
+    first_to_predict: dict[str, Photo] = {}
+    for photo in dataset.train:
+        if (digest := digests.get(photo.path)) and (first := first_to_train.setdefault(digest, photo)) is not photo:
+            yield from _twins(first, photo, tasks)
+    for photo in dataset.evaluation:
+        if not (digest := digests.get(photo.path)):
+            continue
+        if trained := first_to_train.get(digest):
+            message = f"has the same bytes as {trained.name}, which is trained on; its prediction proves nothing"
+            yield Defect("identical photos in train and eval", photo.name, message)
+        if (first := first_to_predict.setdefault(digest, photo)) is not photo:
+            yield Defect("identical photos", photo.name, f"has the same bytes as {first.name}")
 
 
-def _describe_twins(twins: Sequence[Photo], to_train: set[str]) -> Defect:
-    first, *others = twins
-    names = ", ".join(photo.name for photo in others[:4])
-    labelled = [photo for photo in twins if photo.name in to_train]
-    if len(labelled) < len(twins):
-        if labelled:
-            return Defect("identical photos in train and eval", first.name, f"has the same bytes as {names}")
-        return Defect("identical photos", first.name, f"has the same bytes as {names}")
-    if any(photo.labels != first.labels for photo in others):
-        message = f"has the same bytes as {names}, and other labels; one of them is wrong"
-        return Defect("identical photos, different labels", first.name, message)
-    if any(photo.person != first.person for photo in others):
-        message = f"has the same bytes as {names}; these people are kept in one fold"
-        return Defect("identical photos of two people", first.name, message)
-    return Defect("identical photos", first.name, f"has the same bytes as {names}")
+def _twins(first: Photo, photo: Photo, tasks: Sequence[Task]) -> Iterator[Defect]:
+    same = f"has the same bytes as {first.name}"
+    two_people = first.person != photo.person
+    differing = [
+        f"{task.name} is {photo.labels[task.name]} here and {first.labels[task.name]} there"
+        for task in tasks
+        if task.name in photo.labels
+        and task.name in first.labels
+        and not same_label(task, photo.labels[task.name], first.labels[task.name])
+    ]
+    if two_people:
+        message = f"{same}; {photo.person} and {first.person} are joined into one group when splitting"
+        yield Defect("identical photos of two people", photo.name, message)
+    if differing:
+        message = f"{same}, but {', '.join(differing)}; one of them is wrong"
+        yield Defect("identical photos, different labels", photo.name, message)
+    if not two_people and not differing:
+        yield Defect("identical photos", photo.name, f"{same}, of the same person")
 
 
 def _unreadable(dataset: Dataset, decode: Callable[[Path], str | None], threads: int) -> list[Defect]:
-    there = [photo for photo in dataset.train + dataset.evaluation if photo.path.is_file()]
+    photos = {photo.path: photo for photo in (*dataset.train, *dataset.evaluation)}
+    there = [photo for photo in photos.values() if _is_there(photo.path)]
     with ThreadPoolExecutor(threads) as pool:
         reasons = pool.map(lambda photo: decode(photo.path), there)
         return [
@@ -179,3 +195,10 @@ def _unreadable(dataset: Dataset, decode: Callable[[Path], str | None], threads:
             for photo, reason in zip(there, reasons, strict=True)
             if reason is not None
         ]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the disk: a missing file, which was told
+        return False

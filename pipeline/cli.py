@@ -136,6 +136,8 @@ def predict(
     photos: Annotated[Path, typer.Argument(help="A folder of photos, a table, or a data set with an eval part.")],
     bundle: Annotated[Path, typer.Option("--bundle", help="RUN/bundle of a training.", metavar="B")],
     out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv.")] = Path("predictions"),
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
     cache: CacheOpt = None,
     device: DeviceOpt = "auto",
     workers: WorkersOpt = None,
@@ -145,7 +147,7 @@ def predict(
     """Predict every photo with a trained bundle."""
     from pipeline.stages import predict_stage
 
-    predict_stage(photos, bundle, out, _job(None, None, cache, device, workers, json, quiet))
+    predict_stage(photos, bundle, out, _job(config, settings, cache, device, workers, json, quiet))
 
 
 @app.command()

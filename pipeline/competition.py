@@ -6,165 +6,215 @@
     DATA/eval/images/<ImageID>
 
 A person is the folder: ids repeat and carry suffixes. The mask label is in the file's stem, gender and age are in the
-folder's name; any other task is looked for in train.csv.
+folder's name; any other task is looked for in train.csv. DATA may lack either half, or be the eval folder itself.
 """
 
-from collections import Counter
+import os
+import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from classify.tasks import Task
-from pipeline.files import find_file, photo_files, subfolders
-from pipeline.photos import Dataset, Defect, Photo
-from pipeline.tables import read_table
+from pipeline.asked import eval_folder, evaluation_part
+from pipeline.files import subfolders
+from pipeline.findings import Findings
+from pipeline.listing import spelled
+from pipeline.photos import Dataset, Photo
+from pipeline.tables import OUTSIDE, missing_column, read_table, row_name
 
 MASK_OF_STEM = {**{f"mask{i}": "wear" for i in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
+FOLDER_PARTS = ("id", "gender", "race", "age")
+FROM_NAMES = ("mask", "gender", "age")
 
 
 def is_competition(data: Path) -> bool:
     """Whether `data` is laid out like the competition, or is its eval folder."""
-    return (data / "train" / "images").is_dir() or _eval_folder(data) is not None
+    return (data / "train" / "images").is_dir() or eval_folder(data) is not None
 
 
 def load_competition(data: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> Dataset:
-    """All photos, with labels from names; junk is counted, and everything odd is a defect."""
-    skipped: Counter[str] = Counter()
-    defects: list[Defect] = []
-    images = data / "train" / "images"
+    """All photos, with labels from names; junk is counted, and everything odd is a defect.
+
+    Raises:
+        DataError: train.csv or info.csv can't be read, or train.csv lacks a column that `columns` names.
+    """
+    found = Findings(data, os.path.realpath(data), tasks)
     train: list[Photo] = []
-    if images.is_dir():
-        rows = _table_rows(data, tasks, columns, defects)
-        for folder in subfolders(images, skipped):
-            train += _person(folder, data, tasks, rows, skipped, defects)
-    evaluation, asked = _evaluation(data, skipped, defects)
-    defects.sort(key=lambda defect: not defect.fatal)
-    return Dataset(data, "competition", tuple(train), tuple(evaluation), tuple(asked), dict(skipped), tuple(defects))
+    if (data / "train" / "images").is_dir():
+        train = _train(found, columns)
+    evaluation, asked = evaluation_part(found)
+    found.defects.sort(key=lambda defect: not defect.fatal)
+    return Dataset(
+        data, "competition", tuple(train), tuple(evaluation), tuple(asked), dict(found.skipped), tuple(found.defects)
+    )
 
 
-def _eval_folder(data: Path) -> Path | None:
-    for folder in (data / "eval", data):
-        if (folder / "info.csv").is_file() and (folder / "images").is_dir():
-            return folder
-    return None
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of train.csv: its cells by what they hold, and where it stands."""
+
+    cells: Mapping[str, str]
+    where: str
 
 
-def _person(
-    folder: Path,
-    data: Path,
-    tasks: Sequence[Task],
-    rows: Mapping[str, Mapping[str, str]] | None,
-    skipped: Counter[str],
-    defects: list[Defect],
-) -> list[Photo]:
-    """The photos of one person's folder."""
-    files = [file for file in photo_files(folder, skipped) if _is_known(file, skipped)]
-    row = (rows or {}).get(folder.name)
-    if rows is not None and row is None:
-        defects.append(Defect("photos without a row", str(folder), "train.csv has no row with this path"))
-    missing = MASK_OF_STEM.keys() - {file.stem for file in files}
-    if missing:
-        lacking = ", ".join(sorted(missing))
-        defects.append(Defect("missing file", str(folder), f"of the seven photos, {lacking} is not there"))
-    labels = _folder_labels(folder, tasks, row, defects)
+def _train(found: Findings, columns: Mapping[str, str]) -> list[Photo]:
+    images = found.data / "train" / "images"
+    if found.is_refused(images):
+        return []
+    rows = _table_rows(found, columns)
+    _check_stem_labels(found)
     photos: list[Photo] = []
-    for file in files:
-        of_photo = {**labels, "mask": MASK_OF_STEM[file.stem]}
-        wanted = {task.name: of_photo[task.name] for task in tasks if task.name in of_photo}
-        photos.append(Photo(file, file.relative_to(data).as_posix(), folder.name, wanted))
+    filled: set[str] = set()
+    for folder in subfolders(images, found.skipped):
+        if of_person := _person(folder, rows, found):
+            photos += of_person
+            filled.add(_key(folder.name))
+    _refuse_linked_folders(images, found)
+    for key, row in (rows or {}).items():
+        if key not in filled:
+            found.defect("row without photos", row.where, f"there are no photos in train/images/{row.cells['path']}")
     return photos
 
 
-def _is_known(file: Path, skipped: Counter[str]) -> bool:
-    if file.stem in MASK_OF_STEM:
-        return True
-    skipped["photos whose name is none of the seven"] += 1
-    return False
+def _refuse_linked_folders(images: Path, found: Findings) -> None:
+    # A linked folder is never entered: it can lead out of the data, or in a circle.
+    with os.scandir(images) as entries:
+        for link in sorted(entry.path for entry in entries if entry.is_symlink()):
+            if Path(link).is_dir() and not found.is_refused(Path(link)):
+                found.skipped["links to folders"] += 1
 
 
-def _folder_labels(
-    folder: Path, tasks: Sequence[Task], row: Mapping[str, str] | None, defects: list[Defect]
-) -> dict[str, str]:
+def _person(folder: Path, rows: Mapping[str, _Row] | None, found: Findings) -> list[Photo]:
+    """The photos of one person's folder."""
+    files = found.photos_in(folder)
+    known = [file for file in files if file.stem.lower() in MASK_OF_STEM]
+    if len(known) < len(files):
+        found.skipped["photos whose name is none of the seven"] += len(files) - len(known)
+    row = (rows or {}).get(_key(folder.name))
+    labels = _folder_labels(folder, row, found)
+    if not known:
+        if row is None:
+            found.defect("folder without photos", folder, "holds none of the seven photos")
+        return []
+    if rows is not None and row is None:
+        found.defect("photos without a row", folder, "train.csv has no row with this path; the names alone count")
+    if missing := sorted(MASK_OF_STEM.keys() - {file.stem.lower() for file in known}):
+        found.defect("missing file", folder, f"of the seven photos, {', '.join(missing)} is not there")
+    masks = "mask" in {task.name for task in found.tasks}
+    below, person = f"train/images/{spelled(folder.name)}", spelled(folder.name)
+    return [
+        Photo(
+            file,
+            f"{below}/{spelled(file.name)}",
+            person,
+            {**labels, "mask": MASK_OF_STEM[file.stem.lower()]} if masks else labels,
+        )
+        for file in known
+    ]
+
+
+def _check_stem_labels(found: Findings) -> None:
+    """A config may give the task `mask` classes of its own, which the file names know nothing of."""
+    for task in found.tasks:
+        if task.name == "mask":
+            for label in dict.fromkeys(MASK_OF_STEM.values()):
+                _check_label(task, label, found.data / "train" / "images", "Give the task these classes", found)
+
+
+def _check_label(task: Task, label: str, where: object, remedy: str, found: Findings) -> None:
+    try:
+        task.encode(label)
+    except ValueError as error:
+        found.defect("unknown label", where, f"{error}. {remedy}, or leave the task out.", fatal=True)
+
+
+def _folder_labels(folder: Path, row: _Row | None, found: Findings) -> dict[str, str | float]:
+    """What the folder's name and its row tell of the tasks other than the mask."""
+    cells = row.cells if row else {}
     parts = folder.name.split("_")
-    if len(parts) != 4:
+    told: dict[str, str] = {}
+    wanted = {task.name for task in found.tasks}
+    if len(parts) == len(FOLDER_PARTS):
+        told = dict(zip(FOLDER_PARTS, parts, strict=True))
+        if row is not None:
+            _compare(told, folder, row, found)
+    else:
         message = "the folder's name must be id_gender_race_age, as in 000001_female_Asian_45; rename it"
-        defects.append(Defect("folder name", str(folder), message, fatal=True))
-        return {}
-    told = {"gender": parts[1], "age": parts[3]}
-    if row is not None:
-        for what, of_name in told.items():
-            if what in row and row[what] != of_name:
-                message = f"{what} is {of_name} in the folder's name and {row[what]} in train.csv; the name counts"
-                defects.append(Defect("row and folder disagree", str(folder), message))
-    labels = {**{k: v for k, v in (row or {}).items() if v}, **told}
-    for task in tasks:
-        if task.name in labels:
-            try:
-                task.encode(labels[task.name])
-            except ValueError as error:
-                message = f"{error}. Rename the folder, or take the person out."
-                defects.append(Defect("unknown label", str(folder), message, fatal=True))
+        found.defect("folder name", folder, message, fatal=bool(wanted & {"gender", "age"}))
+    labels: dict[str, str | float] = {}
+    for task in found.tasks:
+        if task.name in FROM_NAMES:
+            if label := told.get(task.name) if task.name != "mask" else None:
+                labels[task.name] = label
+                _check_label(task, label, folder, "Rename the folder, take the person out", found)
+        elif row and (label := cells.get(task.name)):
+            labels[task.name] = label
+            _check_label(task, label, row.where, "Mend it, leave the cell empty", found)
     return labels
 
 
-def _table_rows(
-    data: Path, tasks: Sequence[Task], columns: Mapping[str, str], defects: list[Defect]
-) -> dict[str, dict[str, str]] | None:
-    """train.csv by folder name; None when there is no train.csv."""
-    path = data / "train" / "train.csv"
+def _compare(told: Mapping[str, str], folder: Path, row: _Row, found: Findings) -> None:
+    for what, of_name in told.items():
+        of_row = row.cells.get(what) or of_name
+        if of_row != of_name and not (what == "age" and _is_same_number(of_row, of_name)):
+            message = f"{what} is {of_row}, and {of_name} in the name of the folder {folder.name}, which counts"
+            found.defect("row and folder disagree", row.where, message)
+
+
+def _is_same_number(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return False
+
+
+def _key(folder: str) -> str:
+    """A folder's name in one Unicode form: disks and tables made on different systems spell it differently."""
+    return unicodedata.normalize("NFC", folder)
+
+
+def _table_rows(found: Findings, columns: Mapping[str, str]) -> dict[str, _Row] | None:
+    """train.csv by folder name; None when there is no train.csv, or no column to tell whose its rows are."""
+    path = found.data / "train" / "train.csv"
     if not path.is_file():
         return None
     table = read_table(path)
-    if "path" not in table.columns:
-        defects.append(Defect("table column", str(path), f"there is no column 'path'; there are {table.columns}"))
+    kept: dict[str, str] = {}
+    for what in dict.fromkeys(("path", *FOLDER_PARTS, *(task.name for task in found.tasks if task.name != "mask"))):
+        # The layout's own columns keep their names, unless train.csv has them under the name that `columns` gives.
+        column = columns.get(what, what)
+        if column in table.columns:
+            kept[what] = column
+        elif what in table.columns and what in {"path", *FOLDER_PARTS}:
+            kept[what] = what
+        elif column != what and what not in {"path", *FOLDER_PARTS}:
+            raise missing_column(table, path, what, column)
+    if "path" not in kept:
+        message = f"there is no column 'path' to tell the folders; there are {', '.join(table.columns)}"
+        found.defect("table column", path, message)
         return None
-    kept = {what: columns.get(what, what) for what in ("path", "gender", "age", *(task.name for task in tasks))}
-    kept = {what: column for what, column in kept.items() if column in table.columns}
-    rows: dict[str, dict[str, str]] = {}
-    for index, cells in enumerate(table.select(list(kept.values())).iter_rows(), 2):
-        row = {what: cell or "" for what, cell in zip(kept, cells, strict=True)}
-        where = f"{path}, row {index}"
-        if row["path"] in rows:
-            defects.append(Defect("duplicate row", where, f"{row['path']} has a row already; this one is ignored"))
-            continue
-        rows[row["path"]] = row
-        if "/" in row["path"] or "\\" in row["path"] or row["path"] in {"", ".", ".."}:
-            message = f"{row['path']!r} leaves the data folder; it must be the name of a folder in train/images"
-            defects.append(Defect("path outside the data folder", where, message, fatal=True))
-        elif not (data / "train" / "images" / row["path"]).is_dir():
-            message = f"there is no folder {row['path']} in train/images"
-            defects.append(Defect("row without photos", where, message))
+    cells = table.select(pl.col(column).str.strip_chars().fill_null("").alias(what) for what, column in kept.items())
+    return _rows_by_folder(cells, path, found)
+
+
+def _rows_by_folder(cells: pl.DataFrame, path: Path, found: Findings) -> dict[str, _Row]:
+    rows: dict[str, _Row] = {}
+    for index, values in enumerate(cells.iter_rows()):
+        if not any(values):
+            continue  # a blank line
+        row = _Row(dict(zip(cells.columns, values, strict=True)), row_name(path, index))
+        name = row.cells["path"]
+        if "/" in name or "\\" in name or name in {"", ".", ".."}:
+            message = f"{name!r} leaves the data folder; it must be the name of a folder in train/images"
+            found.defect(OUTSIDE, row.where, message, fatal=True)
+        elif (before := rows.get(_key(name))) is None:
+            rows[_key(name)] = row
+        elif before.cells == row.cells:
+            found.defect("duplicate row", row.where, f"{name} has a row already, with the same cells; it is ignored")
+        else:
+            message = f"{name} has a row already, with other cells; keep one of the two ({before.where})"
+            found.defect("duplicate row", row.where, message, fatal=True)
     return rows
-
-
-def _evaluation(data: Path, skipped: Counter[str], defects: list[Defect]) -> tuple[list[Photo], list[str]]:
-    """The photos that info.csv asks for, in its order, also those whose file is missing."""
-    folder = _eval_folder(data)
-    if folder is None:
-        return [], []
-    table = read_table(folder / "info.csv")
-    if "ImageID" not in table.columns:
-        message = f"there is no column 'ImageID'; there are {', '.join(table.columns)}"
-        defects.append(Defect("table column", str(folder / "info.csv"), message, fatal=True))
-        return [], []
-    here = {file.name for file in photo_files(folder / "images", skipped)}
-    photos: list[Photo] = []
-    seen: set[str] = set()
-    for index, name in enumerate(table["ImageID"].to_list(), 2):
-        where = f"{folder / 'info.csv'}, row {index}"
-        if not name or "/" in name or "\\" in name or name == "..":
-            message = f"{name!r} leaves the data folder; it must be the name of a file in eval/images"
-            defects.append(Defect("path outside the data folder", where, message, fatal=True))
-            continue
-        if name in seen:
-            defects.append(Defect("duplicate row", where, f"{name} has a row already; each photo must have one", True))
-            continue
-        seen.add(name)
-        path = folder / "images" / name if name in here else find_file(folder / "images", name)
-        if name not in here and not path.is_file():
-            message = f"there is no file {path}; its prediction will be `unreadable`"
-            defects.append(Defect("missing file", where, message))
-        photos.append(Photo(path, path.relative_to(data).as_posix(), name))
-    extra = len(here - seen)
-    if extra:
-        skipped["photos in eval/images that info.csv does not ask for"] += extra
-    return photos, [photo.person for photo in photos]

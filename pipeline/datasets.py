@@ -4,6 +4,7 @@ DATA (the competition's layout, a table, or a folder of photos) -> Dataset: phot
 defects.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,14 @@ from cache.errors import DataError, UsageError
 from classify.tasks import Task
 from pipeline.competition import is_competition, load_competition
 from pipeline.files import junk_reason, photo_files, subfolders
-from pipeline.photos import Dataset, Photo
-from pipeline.tables import TABLE_SUFFIXES, load_table
+from pipeline.listing import is_within, spelled
+from pipeline.photos import Dataset, Defect, Photo
+from pipeline.tables import OUTSIDE, TABLE_SUFFIXES, load_table
+
+LAYOUTS = (
+    "faceline reads the competition's layout (train/images, eval/info.csv), a CSV or Parquet table with a path column, "
+    "and a folder of .jpg, .jpeg, .png, .webp or .bmp files."
+)
 
 
 def load_data(data: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> Dataset:
@@ -26,8 +33,19 @@ def load_data(data: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> 
 
     Raises:
         UsageError: `data` is not there, or holds several tables.
-        DataError: there are no photos, or a table can't be read.
+        DataError: there are no photos, or a folder or table can't be read.
     """
+    try:
+        dataset = _load(data, tasks, columns)
+    except OSError as error:
+        raise DataError(f"{error.filename or data} can't be read: {error.strerror or error}") from error
+    if not (dataset.train or dataset.evaluation or any(defect.fatal for defect in dataset.defects)):
+        told = "; ".join(f"{count} {reason}" for reason, count in dataset.skipped.items()) or "it is empty"
+        raise DataError(f"{data} holds no photos ({told}).\n{LAYOUTS}")
+    return dataset
+
+
+def _load(data: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> Dataset:
     if data.is_file():
         if data.suffix.lower() in TABLE_SUFFIXES:
             return load_table(data, tasks, columns)
@@ -36,6 +54,8 @@ def load_data(data: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> 
         raise UsageError(f"there is no folder or table {data}")
     if is_competition(data):
         return load_competition(data, tasks, columns)
+    if (data / "train.csv").is_file() and (data / "images").is_dir():
+        raise UsageError(f"{data} is the train part of a competition folder; name the folder that it is in")
     tables = [
         file
         for file in sorted(data.iterdir())
@@ -48,18 +68,19 @@ def load_data(data: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> 
 
 
 def _load_folder(data: Path) -> Dataset:
+    """All photos at any depth; those of one folder count as one person's, those at the top as one person's each."""
     skipped: Counter[str] = Counter()
-    photos = [
-        Photo(file, file.relative_to(data).as_posix(), file.relative_to(data).as_posix())
-        for file in _walk(data, skipped)
-    ]
-    if not photos:
-        told = "; ".join(f"{count} {reason}" for reason, count in skipped.items()) or "it is empty"
-        raise DataError(
-            f"{data} holds no photos ({told}).\nfaceline reads the competition's layout (train/images, eval/info.csv), "
-            "a CSV or Parquet table with a path column, and a folder of .jpg, .jpeg, .png, .webp or .bmp files."
-        )
-    return Dataset(data, "folder", evaluation=tuple(photos), skipped=dict(skipped))
+    defects: list[Defect] = []
+    root, real = str(data), os.path.realpath(data)
+    photos: list[Photo] = []
+    for file in _walk(data, skipped):
+        if file.is_symlink() and not is_within(file, real):
+            message = "is a link to outside the data folder; copy the photo into it"
+            defects.append(Defect(OUTSIDE, str(file), message, fatal=True))
+            continue
+        name = spelled(os.path.relpath(file, root).replace(os.sep, "/"))
+        photos.append(Photo(file, name, name.rpartition("/")[0] or name))
+    return Dataset(data, "folder", evaluation=tuple(photos), skipped=dict(skipped), defects=tuple(defects))
 
 
 def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:

@@ -65,7 +65,7 @@ def predict_stage(photos: Path, bundle: Path, out: Path, job: Job) -> None:
     from pipeline.predicting import predict_photos, write_predictions
 
     loaded = load_bundle(bundle)
-    dataset = load_data(photos, loaded.tasks, job.settings.data.columns)
+    dataset = usable(load_data(photos, (), job.settings.data.columns))  # no tasks: labels are not looked at
     wanted = dataset.evaluation or dataset.train
     predictions = predict_photos(wanted, loaded, job)
     write_predictions(predictions, out, dataset.asked)

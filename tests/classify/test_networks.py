@@ -1,4 +1,5 @@
 import importlib.util
+import time
 
 import pytest
 import torch
@@ -35,13 +36,14 @@ def test_the_offline_weights_are_imagenets_and_not_random():
     assert ModelConfig().backbone == OFFLINE_BACKBONE
 
 
-def test_without_a_network_the_hubs_weights_are_refused_in_one_message(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+def test_without_a_network_the_hubs_weights_are_refused_at_once_in_one_message(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    started = time.perf_counter()
     with pytest.raises(BundleError, match=r"model\.pretrained=false"):
         build_network(ModelConfig(backbone="test_resnet"), 3, pretrained=True)
+    assert time.perf_counter() - started < 10
 
 
 def test_pixels_are_normalised_to_what_the_weights_expect():

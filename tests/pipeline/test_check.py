@@ -1,13 +1,19 @@
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from cache.errors import DataError, UsageError
+from pipeline import check
+from pipeline.check import check_data
 from pipeline.config import load_settings
 from pipeline.datasets import load_data
+from pipeline.photos import Dataset, Defect, Photo
+from pipeline.tables import OUTSIDE
 from tests.pipeline.conftest import faceline
 
 
@@ -101,3 +107,49 @@ def test_what_is_no_data_is_refused(tmp_path, name, error):
     (tmp_path / "file.txt").touch()
     with pytest.raises(error, match=name):
         load_data(tmp_path / name, load_settings().task_list(), {})
+
+
+def twins(*photos, tasks=("gender", "age"), evaluation=()):
+    dropped = [f"tasks.{name}=null" for name in ("mask", "gender", "age") if name not in tasks]
+    chosen = load_settings(None, dropped).task_list()
+    dataset = Dataset(Path(), "table", train=photos, evaluation=evaluation)
+    digests = {photo.path: "one" for photo in (*photos, *evaluation)}
+    return [(d.kind, d.where) for d in check_data(dataset, chosen, decode=None, digests=digests).defects]
+
+
+def photo(name, person="p", **labels):
+    return Photo(Path(name), name, person, labels)
+
+
+def test_every_file_with_the_bytes_of_an_earlier_one_is_a_defect_of_its_own():
+    assert twins(*(photo(name, age="30") for name in "abc"), evaluation=[photo("d")]) == [
+        ("identical photos", "b"),
+        ("identical photos", "c"),
+        ("identical photos in train and eval", "d"),
+    ]
+
+
+def test_two_people_and_two_labels_on_one_photo_are_both_told():
+    assert twins(photo("a", "p", age="30"), photo("b", "q", age="31")) == [
+        ("identical photos of two people", "b"),
+        ("identical photos, different labels", "b"),
+    ]
+
+
+def test_a_label_written_otherwise_or_left_out_is_no_other_label():
+    assert twins(photo("a", age="30"), photo("b", age="30.0", gender="male")) == [("identical photos", "b")]
+
+
+def test_the_json_of_a_name_that_is_no_utf_8_is_utf_8():
+    defect = Defect("missing file", "bad\udcff.jpg", "there is no file bad\udcff.jpg")
+    told = check_data(Dataset(Path(), "table", defects=(defect,)), [], decode=None, digests={}).as_json()
+    assert json.dumps(told, ensure_ascii=False).encode()
+
+
+def test_every_kind_of_defect_that_the_code_names_is_described():
+    folder = Path(check.__file__).parent
+    for name in ("asked", "check", "competition", "datasets", "findings", "tables"):
+        text = (folder / f"{name}.py").read_text()
+        for kind in re.findall(r'\b[dD]efect\(\s*"([^"]+)"', text):
+            assert kind in check.KINDS, name
+    assert OUTSIDE in check.KINDS

@@ -143,3 +143,84 @@ def test_another_task_is_looked_for_in_train_csv(data):
     tasks = load_settings(None, ["tasks.glasses.classes=['no','yes']", "tasks.mask=null"]).task_list()
     photos = load(data, tasks).train
     assert all(photo.labels["glasses"] == "yes" and "mask" not in photo.labels for photo in photos)
+
+
+def fatal(dataset):
+    return [(defect.kind, defect.where) for defect in dataset.defects if defect.fatal]
+
+
+def test_links_out_of_the_data_folder_are_refused_and_never_photos(data, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "private.jpg").touch()
+    person = data / "train" / "images" / "000001_female_Asian_45"
+    for place in (person / "mask1.jpg", data / "eval" / "images" / "a.jpg"):
+        place.unlink()
+        place.symlink_to(outside / "private.jpg")
+    (person.parent / "000002_male_Asian_30").symlink_to(outside)
+    dataset = load(data)
+    assert fatal(dataset) == [
+        ("path outside the data folder", str(person / "mask1.jpg")),
+        ("path outside the data folder", str(person.parent / "000002_male_Asian_30")),
+        ("path outside the data folder", f"{data / 'eval' / 'info.csv'}, row 3"),
+    ]
+    assert not any(photo.path.is_symlink() for photo in (*dataset.train, *dataset.evaluation))
+    assert len(dataset.asked) == len(dataset.evaluation) == 1
+
+
+@pytest.mark.parametrize("part", ["train", "eval"])
+def test_the_folders_of_the_layout_may_not_be_links_that_leave_either(data, part, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "images"
+    (data / part / "images").rename(elsewhere)
+    (data / part / "images").symlink_to(elsewhere)
+    dataset = load(data)
+    assert (dataset.train if part == "train" else dataset.evaluation) == ()
+    assert fatal(dataset) == [("path outside the data folder", str(data / part / "images"))]
+
+
+def test_an_eval_part_without_its_list_or_its_photos_is_still_accounted_for(data):
+    (data / "eval" / "info.csv").rename(data / "info.bak")
+    assert [photo.path.name for photo in load(data).evaluation] == ["a.jpg", "b.jpg"]
+    (data / "info.bak").rename(data / "eval" / "info.csv")
+    shutil.rmtree(data / "eval" / "images")
+    dataset = load(data)
+    assert dataset.asked == ("b.jpg", "a.jpg")
+    assert kinds(dataset) == ["missing file"]
+    shutil.rmtree(data / "train")
+    assert len(load(data).evaluation) == 2
+
+
+def test_an_image_id_too_long_for_a_file_is_a_missing_file(data):
+    (data / "eval" / "info.csv").write_text(f"ImageID,ans\n{'a' * 300}.jpg,0\nb.jpg,0\n\n")
+    assert kinds(load(data)) == ["missing file"]
+
+
+def test_an_empty_folder_is_a_row_without_photos(data):
+    folder = data / "train" / "images" / "000001_female_Asian_45"
+    for photo in folder.iterdir():
+        photo.unlink()
+    assert [(d.kind, d.fatal) for d in load(data).defects] == [("row without photos", False)]
+
+
+def test_two_rows_of_a_folder_are_fatal_only_when_they_disagree(data):
+    table = data / "train" / "train.csv"
+    rows = table.read_text()
+    table.write_text(f"{rows}\n000001,female,Asian,45,000001_female_Asian_45")
+    assert [(d.kind, d.fatal) for d in load(data).defects] == [("duplicate row", False)]
+    table.write_text(f"{rows}\n000001,female,Asian,46,000001_female_Asian_45")
+    assert [(d.kind, d.fatal) for d in load(data).defects] == [("duplicate row", True)]
+
+
+def test_mask_classes_that_the_file_names_do_not_know_are_fatal_before_training(data):
+    tasks = load_settings(None, ["tasks.mask.classes=['yes','no']"]).task_list()
+    assert {kind for kind, _ in fatal(load(data, tasks))} == {"unknown label"}
+
+
+def test_a_folder_with_another_name_matters_only_to_tasks_that_read_it(data):
+    folder = data / "train" / "images" / "someone"
+    folder.mkdir()
+    (folder / "normal.jpg").touch()
+    assert fatal(load(data)) == [("folder name", str(folder))]
+    mask_only = load_settings(None, ["tasks.gender=null", "tasks.age=null"]).task_list()
+    dataset = load(data, mask_only)
+    assert fatal(dataset) == []
+    assert len(dataset.train) == 29

@@ -139,3 +139,62 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path, content):
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"labels\.csv"):
         load(tmp_path / "labels.csv")
+
+
+def test_a_photo_behind_a_linked_folder_that_leaves_is_refused(table, tmp_path, tmp_path_factory):
+    (tmp_path / "door").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    dataset = load(table(rows=[("door/a.jpg", "p", "male", "25"), *ROWS]))
+    assert [d.kind for d in dataset.defects if d.fatal] == ["path outside the data folder"]
+    assert len(dataset.train) == 3
+
+
+def test_a_person_column_that_has_its_default_name_may_be_missing(table):
+    path = table(rows=[(r[0], r[2], r[3]) for r in ROWS], columns=("path", "gender", "age"))
+    assert not any(defect.fatal for defect in load(path, path="path", person="person").defects)
+
+
+def test_a_row_without_a_person_is_told(table):
+    path = table(rows=[("a.jpg", "", "male", "25"), *ROWS[1:]])
+    dataset = load(path)
+    assert [(d.kind, d.where, d.fatal) for d in dataset.defects] == [("no person", f"{path}, row 2", False)]
+    assert dataset.train[0].person == "a.jpg"
+
+
+def test_blank_lines_are_passed_over_and_rows_keep_their_numbers(table):
+    path = table(rows=[("",), *ROWS, ("", "", "", ""), ("d.jpg", "p1", "male", "old"), ("",)])
+    [defect] = [defect for defect in load(path).defects if defect.fatal]
+    assert defect.where == f"{path}, row 7"
+
+
+def test_spaces_around_labels_mean_nothing_and_45_is_45_point_0(table):
+    path = table(rows=[*ROWS, ("./a.jpg", " p1", "male ", "25.0")])
+    assert [(d.kind, d.fatal) for d in load(path).defects] == [("duplicate row", False)]
+
+
+def test_photos_that_the_table_does_not_name_are_counted(table, tmp_path):
+    for name in ("more.jpg", "._a.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert load(table()).skipped == {"photos that the table does not name": 1}
+
+
+def test_parquet_rows_are_counted_from_1_and_columns_of_lists_are_left_alone(table, tmp_path):
+    table()
+    rows = {"path": ["a.jpg"], "person": ["p"], "gender": ["male"], "age": [400], "box": [[1, 2]]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "labels.parquet")
+    [defect] = load(tmp_path / "labels.parquet").defects
+    assert defect.where.endswith("labels.parquet, row 1")
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
+def test_another_encoding_in_the_column_names_is_told(table, encoding):
+    path = table(columns=("path", "person", "gender", "나이"), encoding=encoding)
+    with pytest.raises(DataError, match="UTF-8"):
+        load(path)
+
+
+def test_two_columns_of_one_name_and_other_separators_are_told(table, tmp_path):
+    with pytest.raises(DataError, match="two columns called 'age'"):
+        load(table(columns=("path", "age", "gender", " age")))
+    (tmp_path / "labels.csv").write_text("path;age;gender\na.jpg;3;male\n")
+    with pytest.raises(DataError, match="not separated by commas"):
+        load(tmp_path / "labels.csv")
