@@ -1,6 +1,10 @@
 """Drawn people for every test, drawn once."""
 
+import os
 from pathlib import Path
+
+# Two test processes on two cores: with two threads each they would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
