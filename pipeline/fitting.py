@@ -41,7 +41,7 @@ def train_run(photos: Sequence[Photo], detection: Detection, run: Path, job: Job
         The scores on the held-out fold: "joint" and one per task; empty when nothing was held out.
 
     Raises:
-        DataError: a task has no labelled photo of some class to train on, or there are too few people.
+        DataError: a task has no labelled photo to train on, or there are too few people.
         UsageError: the run folder was made from other photos.
     """
     tasks, seed = job.settings.task_list(), job.settings.seed
@@ -156,10 +156,13 @@ def _show_counts(samples: Sequence[Sample], tasks: Sequence[Task], job: Job) -> 
         for name, (photos, shown), held_out in zip(task.classes, counts, checked, strict=True):
             rows.append([f"{task.name} {name}", photos, shown, int(held_out)])
             if not shown:
-                raise DataError(
-                    f"{task.name}: no photo of class {name!r} is left to train on ({held_out} are held out).\n"
-                    f"Add labelled photos of it, or take the class or the task out of the config."
+                job.show.warn(
+                    f"{task.name}: no photo of class {name!r} is left to train on ({held_out} are held out), so it "
+                    "will never be told; add labelled photos of it"
                 )
+        if not codes:
+            leave_out = f"--set tasks.{task.name}=null"
+            raise DataError(f"{task.name}: no labelled photo is left to train on; leave the task out with {leave_out}")
     job.show.table("Training on", ["class", "photos", "shown an epoch", "held out"], rows, remark=True)
 
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import yaml
 
-from cache.errors import UsageError
+from cache.errors import DataError, UsageError
 from pipeline.config import load_settings
 from tests.pipeline.conftest import faceline, tiny_options
 
@@ -128,6 +128,20 @@ def test_training_on_every_photo_claims_no_score(finished, tmp_path):
     assert "macro-F1" not in printed.stdout
     assert not (run / "validation.csv").exists()
     assert "no held-out people to score" in (run / "report.html").read_text()
+
+
+def test_a_class_without_photos_is_told_and_a_task_without_any_is_refused(finished, tmp_path):
+    table = tmp_path / "labels.csv"
+    rows = []
+    for number, photo in enumerate(sorted((finished.data / "eval" / "images").iterdir())):
+        shutil.copy(photo, tmp_path / photo.name)
+        rows.append({"path": photo.name, "person": str(number // 3), "gender": "male", "age": ""})
+    pl.DataFrame(rows).write_csv(table)
+    words = ["train", table, "--cache", finished.cache, "--device", "cpu", *tiny_options(), "--set", "tasks.mask=null"]
+    printed = faceline(*words, "--out", tmp_path / "run", "--set", "tasks.age=null")
+    assert "no photo of class 'female' is left to train on" in printed.stderr
+    with pytest.raises(DataError, match=r"tasks\.age=null"):
+        faceline(*words, "--out", tmp_path / "other")
 
 
 def test_a_table_with_other_tasks_trains_and_predicts_them(finished, tmp_path):
