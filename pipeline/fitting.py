@@ -182,7 +182,8 @@ def _pixels(samples: Sequence[Sample], model: ModelConfig, detection: Detection,
     key = {"input": list(model.input), "zoom": model.zoom, "version": INPUT_VERSION}
     sources = [sample.source for sample in samples]
     with job.show.progress("Packing crops", len(sources)) as advance:
-        return pack(detection.store, sources, (*model.input, 3), key, prepare, threads=job.workers, progress=advance)
+        shape, say = (*model.input, 3), job.show.warn
+        return pack(detection.store, sources, shape, key, prepare, threads=job.workers, progress=advance, warn=say)
 
 
 def _reporter(lines: dict[str, list[Line]], task: Task, run: Path, job: Job) -> Callable[[list[Line]], None]:

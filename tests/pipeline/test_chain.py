@@ -130,6 +130,17 @@ def test_training_on_every_photo_claims_no_score(finished, tmp_path):
     assert "no held-out people to score" in (run / "report.html").read_text()
 
 
+def test_a_damaged_pack_is_told_and_made_again(finished, tmp_path):
+    cache = shutil.copytree(finished.cache, tmp_path / "cache")
+    for pixels in cache.glob("packs/*/pixels.npy"):
+        content = bytearray(pixels.read_bytes())
+        content[-1] ^= 1
+        pixels.write_bytes(content)
+    words = ["--out", tmp_path / "run", "--cache", cache, "--device", "cpu", *tiny_options()]
+    assert "is damaged" in faceline("train", finished.data, *words).stderr
+    assert (tmp_path / "run" / "metrics.jsonl").is_file()
+
+
 def test_a_class_without_photos_is_told_and_a_task_without_any_is_refused(finished, tmp_path):
     table = tmp_path / "labels.csv"
     rows = []
