@@ -7,8 +7,8 @@ whole way on one page. Nothing here knows about labels or classifiers.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from detect.detector import FaceDetector
     from detect.faces import Faces
-    from detect.mtcnn import FaceDetector
 
 __all__ = ["FaceDetector", "Faces"]
 
@@ -16,7 +16,7 @@ __all__ = ["FaceDetector", "Faces"]
 def __getattr__(name: str) -> Any:
     # On first use only: importing the room must not import torch.
     if name == "FaceDetector":
-        from detect.mtcnn import FaceDetector
+        from detect.detector import FaceDetector
 
         return FaceDetector
     if name == "Faces":

@@ -1,12 +1,14 @@
 """Settings of detection and of the crop."""
 
-from typing import Self
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from cache.config import Config
 
 Thresholds = tuple[float, float, float]
+DetectorName = Literal["mtcnn", "yunet", "retinaface"]
 
 
 def _thresholds_make_sense(name: str, thresholds: Thresholds) -> None:
@@ -17,6 +19,15 @@ def _thresholds_make_sense(name: str, thresholds: Thresholds) -> None:
 class DetectConfig(Config):
     """How the subject's face is found."""
 
+    detector: DetectorName = Field(default="mtcnn", description="What looks for the face first.")
+    second: DetectorName | Literal["none"] = Field(
+        default="yunet", description="What looks where the first finds no subject; YuNet has seen many masks."
+    )
+    mode: Literal["exact", "portrait", "thorough"] = Field(
+        default="portrait",
+        description="How MTCNN looks: portrait finds the subject alone, fast; exact gives facenet-pytorch's faces; "
+        "thorough adds faces that MTCNN misses.",
+    )
     min_subject: float = Field(
         default=0.15,
         gt=0.01,
@@ -26,16 +37,34 @@ class DetectConfig(Config):
     thresholds: Thresholds = Field(default=(0.6, 0.7, 0.7), description="Scores that P-, R- and O-Net ask for.")
     factor: float = Field(default=0.709, gt=0.3, lt=0.95, description="Ratio of one pyramid level to the one before.")
     retry_min_subject: float = Field(
-        default=0.12, gt=0.01, le=1, description="min_subject of the second try, for photos in which no face was found."
+        default=0.12,
+        gt=0.01,
+        le=1,
+        description="min_subject of the later steps, for photos in which no face was found.",
     )
-    retry_thresholds: Thresholds = Field(default=(0.4, 0.5, 0.5), description="thresholds of the second try.")
+    retry_thresholds: Thresholds = Field(
+        default=(0.4, 0.5, 0.5), description="thresholds of the last step, on more contrast."
+    )
+    yunet_score: float = Field(default=0.6, gt=0, lt=1, description="Score that YuNet asks for.")
+    retinaface_score: float = Field(default=0.6, gt=0, lt=1, description="Score that RetinaFace asks for.")
+    retinaface_weights: Path | None = Field(
+        default=None, description="RetinaFace's weights (.onnx); without them the uniface package fetches its own."
+    )
     batch: int = Field(default=32, ge=1, le=4096, description="Photos of one size that are detected together.")
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
         _thresholds_make_sense("thresholds", self.thresholds)
         _thresholds_make_sense("retry_thresholds", self.retry_thresholds)
+        if self.second == self.detector:
+            raise ValueError(f"second is {self.second}, which has looked already; take another one, or none")
         return self
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps that a photo may end on, in their order."""
+        looks = (self.detector, self.second) if self.second != "none" else (self.detector,)
+        return (*looks, "mtcnn-retry", "fallback")
 
 
 class CropConfig(Config):

@@ -2,13 +2,16 @@
 
 source ids and their files -> decoded images -> subjects -> crops -> units committed to the cache.
 
-Files are decoded and crops encoded in threads while the detector works on the batch before; at most two units of photos
-are in memory. A unit is committed at once, so a kill costs the unit in flight and nothing else.
+The stages overlap: files are decoded some slices of photos ahead, and crops are cut, encoded and written behind, while
+the detector works on the slice between. How far ahead and behind is bounded, so memory does not grow with the number of
+photos. A unit is committed as soon as it is full: a kill costs the units in flight and nothing else.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from cache.store import UNIT_SIZE, CropStore
@@ -20,6 +23,11 @@ from detect.ladder import Subject, SubjectFinder
 from detect.window import cut, encode
 
 Progress = Callable[[int], None]
+Made = tuple[Entry, bytes | None]
+
+SLICE = 32  # photos in memory at a time, per stage; a photo of 12 megapixels takes 36 MB
+AHEAD = 2  # slices that are decoded before they are wanted
+STAGES = ("decode", "detect", "write")
 
 
 def fill_cache(
@@ -30,7 +38,7 @@ def fill_cache(
     *,
     threads: int,
     progress: Progress,
-) -> None:
+) -> dict[str, float]:
     """Make the crops that `store` lacks and commit them unit by unit.
 
     Args:
@@ -41,14 +49,35 @@ def fill_cache(
         threads: for decoding and encoding.
         progress: called with the number of photos done after each unit.
 
+    Returns:
+        The share of the time that the run waited for each stage, in `STAGES`; the largest one is the bottleneck.
+
     Raises:
         CacheError: a unit could not be written; what was committed before stays.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        for unit, images in _decoded(wanted, store.missing(wanted), pool):
-            made = _make_unit([(source, wanted[source]) for source in unit], images, finder, crop, pool)
-            store.commit(made)
-            progress(len(unit))
+    clock = _Clock()
+    missing = store.missing(wanted)
+    with ThreadPoolExecutor(threads, "crops") as pool, ThreadPoolExecutor(1, "commit") as writer:
+        written: Future[None] | None = None
+        decoded = _decoded(missing, wanted, pool)
+        for start in range(0, len(missing), UNIT_SIZE):
+            unit = missing[start : start + UNIT_SIZE]
+            made: list[Future[Made]] = []
+            while len(made) < len(unit):
+                with clock.waiting_for("decode"):
+                    sources, images = next(decoded)
+                with clock.waiting_for("detect"):
+                    found = _find(finder, images, [wanted[source] for source in sources])
+                for source, image, subject in zip(sources, images, found, strict=True):
+                    made.append(pool.submit(_make, source, wanted[source], image, subject, crop))
+            with clock.waiting_for("write"):
+                if written is not None:
+                    written.result()
+            written = writer.submit(_commit, store, made, progress)
+        with clock.waiting_for("write"):
+            if written is not None:
+                written.result()
+    return clock.shares()
 
 
 def count_outcomes(entries: Sequence[Entry]) -> dict[str, int]:
@@ -57,37 +86,73 @@ def count_outcomes(entries: Sequence[Entry]) -> dict[str, int]:
 
 
 def _decoded(
-    wanted: Mapping[str, Path], missing: Sequence[str], pool: ThreadPoolExecutor
+    missing: Sequence[str], wanted: Mapping[str, Path], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Sequence[str], list[Image | Failure]]]:
-    """Units of source ids with their images; the next unit is read while the caller works on this one."""
-    ahead: tuple[Sequence[str], list[Future[Image | Failure]]] | None = None
-    for start in range(0, len(missing), UNIT_SIZE):
-        unit = missing[start : start + UNIT_SIZE]
-        reading = [pool.submit(decode_file, wanted[source]) for source in unit]
-        if ahead is not None:
-            yield ahead[0], [future.result() for future in ahead[1]]
-        ahead = (unit, reading)
-    if ahead is not None:
-        yield ahead[0], [future.result() for future in ahead[1]]
+    """Slices of source ids with their images; no slice reaches from one unit into the next."""
+    ahead: deque[tuple[Sequence[str], list[Future[Image | Failure]]]] = deque()
+    for start in range(0, len(missing), SLICE):
+        sources = missing[start : start + SLICE]
+        ahead.append((sources, [pool.submit(decode_file, wanted[source]) for source in sources]))
+        if len(ahead) > AHEAD:
+            first, images = ahead.popleft()
+            yield first, [image.result() for image in images]
+    for sources, images in ahead:
+        yield sources, [image.result() for image in images]
 
 
-def _make_unit(
-    photos: Sequence[tuple[str, Path]],
-    images: Sequence[Image | Failure],
-    finder: SubjectFinder,
-    crop: CropConfig,
-    pool: ThreadPoolExecutor,
-) -> list[tuple[Entry, bytes | None]]:
+def _find(finder: SubjectFinder, images: Sequence[Image | Failure], paths: Sequence[Path]) -> list[Subject | Failure]:
+    """The subject of each image, or why there is none; a photo that the detector fails on takes no other along."""
+    found: list[Subject | Failure] = [image for image in images if isinstance(image, Failure)]
+    if len(found) == len(images):
+        return found
+    at = [index for index, image in enumerate(images) if not isinstance(image, Failure)]
     readable = [image for image in images if not isinstance(image, Failure)]
-    subjects = iter(finder.find(readable))
+    try:
+        subjects: Sequence[Subject | Failure] = finder.find(readable)
+    except Exception:  # whatever it is: one photo's failure must not stop the run
+        subjects = [_find_alone(finder, image, paths[index]) for index, image in zip(at, readable, strict=True)]
+    told = dict(zip(at, subjects, strict=True))
+    return [image if isinstance(image, Failure) else told[index] for index, image in enumerate(images)]
 
-    def finish(photo: tuple[str, Path], image: Image | Failure, subject: Subject | None) -> tuple[Entry, bytes | None]:
-        source, path = photo
-        if isinstance(image, Failure):
-            return Entry(source, str(path), image.reason, {"sentence": image.sentence}), None
-        assert subject is not None  # every image has one, if only the fallback
-        facts = {**subject.facts(), "photo": [image.shape[1], image.shape[0]]}
-        return Entry(source, str(path), "ok", facts), encode(cut(image, subject.window, crop), crop)
 
-    of_each = [None if isinstance(image, Failure) else next(subjects) for image in images]
-    return list(pool.map(finish, photos, images, of_each))
+def _find_alone(finder: SubjectFinder, image: Image, path: Path) -> Subject | Failure:
+    try:
+        return finder.find([image])[0]
+    except MemoryError:
+        raise  # says nothing about the photo
+    except Exception as error:
+        return Failure(path, "unreadable", f"the detector failed on it: {error}")
+
+
+def _make(source: str, path: Path, image: Image | Failure, subject: Subject | Failure, crop: CropConfig) -> Made:
+    for failure in (image, subject):
+        if isinstance(failure, Failure):
+            return Entry(source, str(path), failure.reason, {"sentence": failure.sentence}), None
+    assert not isinstance(image, Failure)
+    assert not isinstance(subject, Failure)
+    facts = {**subject.facts(), "photo": [image.shape[1], image.shape[0]]}
+    return Entry(source, str(path), "ok", facts), encode(cut(image, subject.window, crop), crop)
+
+
+def _commit(store: CropStore, made: Sequence[Future[Made]], progress: Progress) -> None:
+    store.commit([one.result() for one in made])
+    progress(len(made))
+
+
+class _Clock:
+    """How long the run waited for each stage."""
+
+    def __init__(self) -> None:
+        self._spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def waiting_for(self, stage: str) -> Generator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent[stage] += time.perf_counter() - started
+
+    def shares(self) -> dict[str, float]:
+        whole = sum(self._spent.values()) or 1.0
+        return {stage: round(spent / whole, 3) for stage, spent in self._spent.items()}

@@ -1,6 +1,7 @@
 """What a detector returns for one image."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __getitem__(self, chosen: slice | NDArray[Any]) -> "Faces":
+        return Faces(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen])
 
     @classmethod
     def none(cls) -> "Faces":

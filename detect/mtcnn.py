@@ -1,89 +1,131 @@
-"""MTCNN over batches of images of any sizes.
+"""MTCNN over images of any sizes, in any number.
 
-RGB images -> Faces, through facenet-pytorch's three networks and their published weights.
-
-Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
+RGB images -> batches of one size -> the cascade, several batches at a time -> Faces in the order of the images.
 """
 
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from threading import local
 from typing import Any
 
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
+from numpy.typing import NDArray
 
+from detect.cascade import NET_SIDE, Cascade
 from detect.faces import Faces, Image
+from detect.networks import networks_on
 
-NET_SIDE = 12  # P-Net's window: a face of min_face pixels is shrunk to it
+# Photos of one size that go through the cascade together, and P-Net's inputs for them: with more of those a processor's
+# cache is too small. Of large photos fewer go together, so that memory stays bounded.
+BATCH = {"cpu": 16, "cuda": 64}
+CELLS_AT_ONCE = {"cpu": 600_000, "cuda": 1 << 25}
+PIXELS_AT_ONCE = 1 << 25
+
+_own = local()  # each thread's CUDA stream
+_log = logging.getLogger("faceline")
 
 
-class FaceDetector:
-    """Finds all faces in images.
+class Mtcnn:
+    """The cascade for images of mixed sizes.
 
     Args:
-        min_face: shorter side of the smallest face that is looked for, in pixels.
         thresholds: the score that each of the three networks asks for.
         factor: ratio of the sizes of neighbouring pyramid levels.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:n".
-        batch: at most this many images of one size in one pass.
+        device: "auto", "cpu", "cuda" or "cuda:n".
+        batch: at most this many images in one pass; None for what suits the device.
+        threads: batches that are computed at a time on a CPU; None for as many as torch has threads.
+        half: compute in half precision on a GPU.
     """
 
     def __init__(
         self,
-        min_face: float = 20,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
-        factor: float = 0.709,
+        thresholds: tuple[float, float, float],
+        factor: float,
         device: str = "auto",
-        batch: int = 32,
+        *,
+        batch: int | None = None,
+        threads: int | None = None,
+        half: bool = False,
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.min_face = min_face
-        self.batch = batch
-        self._networks: Any = MTCNN(
-            keep_all=True,
-            thresholds=list(thresholds),
-            factor=factor,
-            device=torch.device(device),
-        ).eval()
+        on = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self._batch, self._cells = min(batch or BATCH[on.type], BATCH[on.type]), CELLS_AT_ONCE[on.type]
+        self._factor = factor
+        # On a GPU, two: one batch is put together and sent while the other is computed, each in a stream of its own.
+        self._threads = (threads or torch.get_num_threads()) if on.type == "cpu" else 2
+        self._cascade = Cascade(networks_on(on, half=half), thresholds, factor)
+        self._pool = ThreadPoolExecutor(self._threads, "faces", initializer=_start_thread, initargs=(on,))
 
-    def detect(self, images: Sequence[Image], min_faces: Sequence[float] | None = None) -> list[Faces]:
-        """The faces of each image, in the order of `images`; sizes may differ.
+    def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
+        """The faces of each image, in order; sizes may differ.
 
         Args:
             images: RGB uint8, each (height, width, 3).
-            min_faces: one `min_face` per image, where they differ.
+            min_faces: shorter side of the smallest face that is looked for in each of them, in pixels.
         """
-        sizes = [self.min_face] * len(images) if min_faces is None else list(min_faces)
-        alike: dict[tuple[tuple[int, ...], float], list[int]] = defaultdict(list)
-        for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
-            alike[image.shape, size].append(index)
-        found = [Faces.none()] * len(images)
-        for (shape, size), members in alike.items():
-            if min(shape[:2]) < size or min(shape[:2]) < NET_SIDE:
-                continue  # no face of that size fits, and facenet-pytorch raises on an empty pyramid
-            for start in range(0, len(members), self.batch):
-                part = members[start : start + self.batch]
-                for index, faces in zip(part, self._detect_alike([images[i] for i in part], size), strict=True):
-                    found[index] = faces
+        alike = [(image.shape, size) for image, size in zip(images, min_faces, strict=True)]
+
+        def work(members: Sequence[int]) -> list[Faces]:
+            return self._cascade.detect([images[i] for i in members], min_faces[members[0]])
+
+        return self._in_batches(
+            alike, [self._fits(image, size) for image, size in zip(images, min_faces, strict=True)], work
+        )
+
+    def settle(self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]], score: float) -> list[Faces]:
+        """O-Net's boxes, scores and landmarks for one given box (4,) per image; none where its score is lower."""
+
+        def work(members: Sequence[int]) -> list[Faces]:
+            return self._cascade.settle([images[i] for i in members], np.stack([boxes[i] for i in members]), score)
+
+        return self._in_batches([image.shape for image in images], [self._fits(image) for image in images], work)
+
+    def _fits(self, image: Image, min_face: float = float("inf")) -> int:
+        """How many images like this one may go through the cascade together."""
+        pixels = image.shape[0] * image.shape[1]
+        cells = pixels * (NET_SIDE / min_face) ** 2 / (1 - self._factor**2)
+        return max(1, min(self._batch, int(PIXELS_AT_ONCE / max(pixels, 1)), int(self._cells / max(cells, 1))))
+
+    def _in_batches(
+        self, alike: Sequence[object], fits: Sequence[int], work: Callable[[Sequence[int]], list[Faces]]
+    ) -> list[Faces]:
+        """The results of `work` on batches of indices whose entries in `alike` are equal."""
+        groups: dict[object, list[int]] = defaultdict(list)
+        for index, key in enumerate(alike):
+            groups[key].append(index)
+        batches: list[list[int]] = []
+        for members in groups.values():
+            # A batch for each thread before any is full.
+            size = min(fits[members[0]], -(-len(members) // self._threads))
+            batches += [members[start : start + size] for start in range(0, len(members), size)]
+        found = [Faces.none()] * len(alike)
+        results = self._pool.map(lambda batch: _halved_if_too_large(work, batch), batches)
+        for batch, faces in zip(batches, results, strict=True):
+            for index, one in zip(batch, faces, strict=True):
+                found[index] = one
         return found
 
-    def _detect_alike(self, images: list[Image], min_face: float) -> list[Faces]:
-        self._networks.min_face_size = min_face
+
+def _start_thread(device: torch.device) -> None:
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # of this thread's operations: the batches share the cores, not the operations
+    else:
+        _own.stream = torch.cuda.Stream(device)
+
+
+def _halved_if_too_large(work: Callable[[Sequence[int]], list[Faces]], batch: Sequence[int]) -> list[Faces]:
+    """The results of `work`, in two halves when the GPU's memory is too small for the whole."""
+    stream: Any = getattr(_own, "stream", None)
+    with nullcontext() if stream is None else torch.cuda.stream(stream):
         try:
-            boxes, scores, landmarks = self._networks.detect(np.stack(images), landmarks=True)
-        except (RuntimeError, IndexError, ValueError):
-            # facenet-pytorch drops candidates that lie outside the image without dropping their boxes, and then
-            # raises. One such image must not take its batch along, and alone it has no face.
-            if len(images) == 1:
-                return [Faces.none()]
-            return [faces for image in images for faces in self._detect_alike([image], min_face)]
-        return [_faces(*one) for one in zip(boxes, scores, landmarks, strict=True)]
-
-
-def _faces(boxes: np.ndarray | None, scores: np.ndarray, landmarks: np.ndarray | None) -> Faces:
-    if boxes is None or landmarks is None:
-        return Faces.none()
-    order = np.argsort(-scores.astype(np.float32), kind="stable")
-    return Faces(boxes[order].astype(np.float32), scores[order].astype(np.float32), landmarks[order].astype(np.float32))
+            return work(batch)
+        except torch.cuda.OutOfMemoryError:
+            if len(batch) < 2:
+                raise
+        torch.cuda.empty_cache()
+        middle = len(batch) // 2
+        _log.warning("the GPU's memory is too small for %d photos at once: taking %d", len(batch), middle)
+        return work(batch[:middle]) + work(batch[middle:])

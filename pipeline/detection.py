@@ -29,13 +29,17 @@ class Detection:
         store: the crops.
         sources: file -> source id, of the files that could be read.
         detected: photos that this run detected; the others were in the cache.
+        steps: the ladder's steps in their order.
         seconds: what it took.
+        waiting: share of the time that the run waited for each stage; empty when nothing was detected.
     """
 
     store: CropStore
     sources: Mapping[Path, str]
     detected: int
+    steps: tuple[str, ...]
     seconds: float
+    waiting: Mapping[str, float]
 
     def entry(self, photo: Photo) -> Entry:
         """What the cache says of a photo; outcome "missing" when the file itself can't be read."""
@@ -49,10 +53,11 @@ class Detection:
         unreadable = found.pop("", 0)
         return {
             "photos": len(photos),
-            "found_by": {step: found.get(step, 0) for step in ("mtcnn", "mtcnn-retry", "fallback")},
+            "found_by": {step: found.get(step, 0) for step in self.steps},
             "unreadable": unreadable,
             "detected": self.detected,
             "seconds": round(self.seconds, 3),
+            "waiting": dict(self.waiting),
             "photos_per_s": round(len(photos) / max(self.seconds, 1e-9), 1),
         }
 
@@ -80,9 +85,10 @@ def detect_photos(
     wanted = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
     store = CropStore(job.cache, crop_spec(detect, crop))
     missing = len(store.missing(wanted))
+    waiting: Mapping[str, float] = {}
     if missing:
-        _detect_missing(wanted, missing, store, job, detect, crop)
-    return Detection(store, sources, missing, time.perf_counter() - started)
+        waiting = _detect_missing(wanted, missing, store, job, detect, crop)
+    return Detection(store, sources, missing, detect.steps, time.perf_counter() - started, waiting)
 
 
 def source_ids(paths: Sequence[Path], job: Job) -> dict[Path, str]:
@@ -92,10 +98,10 @@ def source_ids(paths: Sequence[Path], job: Job) -> dict[Path, str]:
 
 def _detect_missing(
     wanted: Mapping[str, Path], missing: int, store: CropStore, job: Job, detect: DetectConfig, crop: CropConfig
-) -> None:
+) -> dict[str, float]:
     from detect.crops import fill_cache
     from detect.ladder import SubjectFinder
 
-    finder = SubjectFinder(detect, crop, job.torch_device())
+    finder = SubjectFinder(detect, crop, job.torch_device(), job.workers)
     with job.show.progress("Finding faces", missing) as advance:
-        fill_cache(wanted, store, finder, crop, threads=job.workers, progress=advance)
+        return fill_cache(wanted, store, finder, crop, threads=job.workers, progress=advance)

@@ -23,7 +23,13 @@ Image = NDArray[np.uint8]
 CELL_WIDTH, CELL_HEIGHT, CAPTION_HEIGHT, GAP = 120, 160, 18, 4
 BACKGROUND, INK = 250, (60, 60, 60)
 MOST_CELLS = 240
-COLOURS = {"mtcnn": (40, 160, 60), "mtcnn-retry": (220, 140, 20), "fallback": (200, 40, 40)}
+COLOURS = {
+    "mtcnn": (40, 160, 60),
+    "yunet": (40, 110, 200),
+    "retinaface": (120, 60, 180),
+    "mtcnn-retry": (220, 140, 20),
+    "fallback": (200, 40, 40),
+}
 
 
 def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: int = 8) -> Image:

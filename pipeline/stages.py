@@ -51,7 +51,8 @@ def detect_stage(data: Path, job: Job, sheet: Path | None) -> None:
         summary["sheet"] = str(sheet)
     if detection.detected:
         job.show.table("Found by", ["step", "photos"], [[k, v] for k, v in summary["found_by"].items()])
-        text = f"{cell(detection.detected)} photos detected in {detection.seconds:.1f} s"
+        waiting = ", ".join(f"{stage} {share:.0%}" for stage, share in detection.waiting.items())
+        text = f"{cell(detection.detected)} photos detected in {detection.seconds:.1f} s (waited for {waiting})"
     else:
         text = f"Nothing to do: the crops of all {cell(len(photos))} photos are in the cache"
     text += f", {summary['unreadable']} unreadable, {summary['photos_per_s']:.0f} photos a second."

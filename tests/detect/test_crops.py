@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from PIL import Image as Pillow
 
 from cache.sources import hash_files
@@ -53,3 +54,27 @@ def test_what_is_there_is_not_made_again(photos, tmp_path):
     Pillow.fromarray(photos[0]).save(path)
     assert filled([path], tmp_path / "cache")[2] == 1
     assert filled([path], tmp_path / "cache")[2] == 0
+
+
+class Failing(SubjectFinder):
+    """Fails on dark photos."""
+
+    def find(self, images):
+        if any(image.mean() < 5 for image in images):
+            raise ValueError("too dark")
+        return super().find(images)
+
+
+def test_a_photo_that_the_detector_fails_on_takes_no_other_along(photos, tmp_path):
+    detect, crop = DetectConfig(), CropConfig()
+    store = CropStore(tmp_path / "cache", crop_spec(detect, crop))
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, image in zip(paths, [photos[0], np.zeros_like(photos[0]), photos[1]], strict=True):
+        Pillow.fromarray(image).save(path)
+    wanted = {source: path for path, source in hash_files(paths).items()}
+    waiting = fill_cache(wanted, store, Failing(detect, crop, "cpu"), crop, threads=2, progress=lambda _: None)
+    outcomes = {path.name: store.entry(source) for source, path in wanted.items()}
+    assert [outcomes[f"{number}.png"].outcome for number in range(3)] == ["ok", "unreadable", "ok"]
+    assert "too dark" in outcomes["1.png"].facts["sentence"]
+    assert set(waiting) == {"decode", "detect", "write"}
+    assert sum(waiting.values()) == pytest.approx(1, abs=0.01)

@@ -31,7 +31,7 @@ def test_a_wall_ends_on_the_fallback_window(finder):
 
 def test_a_dim_face_without_contrast_is_found_on_the_second_try(photos):
     # A first try that asks for more than any face has, so that only the second one can find it.
-    strict = DetectConfig(thresholds=(0.6, 0.7, 0.9999999))
+    strict = DetectConfig(thresholds=(0.6, 0.7, 0.9999999), second="none")
     [subject] = SubjectFinder(strict, CropConfig(), "cpu").find([photos[6]])
     assert subject.found_by == "mtcnn-retry"
 
@@ -40,3 +40,23 @@ def test_a_large_photo_has_the_same_subject_as_a_small_one(finder, photos):
     large = np.repeat(np.repeat(photos[6], 4, axis=0), 4, axis=1)
     small, big = finder.find([photos[6], large])
     assert np.abs(np.array(big.box) / 4 - small.box).max() < 12
+
+
+@pytest.mark.parametrize("first", ["mtcnn", "yunet"])
+def test_each_detector_works_alone_and_frames_the_face_as_the_other_does(finder, photos, first):
+    alone = SubjectFinder(DetectConfig(detector=first, second="none"), CropConfig(), "cpu")
+    for one, two in zip(alone.find(photos[:7]), finder.find(photos[:7]), strict=True):
+        assert one.found_by == first
+        assert np.abs(np.array(one.box) - two.box).max() < 0.2 * (two.box[3] - two.box[1])
+
+
+def test_yunet_is_the_second_look(photos):
+    blind = DetectConfig(thresholds=(0.6, 0.7, 0.9999999))
+    subjects = SubjectFinder(blind, CropConfig(), "cpu").find(photos)
+    assert sum(subject.found_by == "yunet" for subject in subjects) >= 10
+    assert blind.steps == ("mtcnn", "yunet", "mtcnn-retry", "fallback")
+
+
+def test_a_detector_is_not_its_own_second_look():
+    with pytest.raises(ValueError, match="second is mtcnn, which has looked already"):
+        DetectConfig(second="mtcnn")

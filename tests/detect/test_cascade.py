@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch.models.utils.detect_face import nms_numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.ops import batched_nms
+
+from detect.cascade import Candidates, Cascade, pyramid_scales, suppress, suppress_nested
+from detect.networks import TorchNetworks
+
+
+def candidates(seed, count, images):
+    rng = np.random.default_rng(seed)
+    starts, sides = rng.uniform(0, 60, (count, 2)), rng.uniform(5, 50, (count, 2))
+    boxes = torch.from_numpy(np.concatenate([starts, starts + sides], 1)).float()
+    scores = torch.from_numpy(rng.permutation(count) / count).float()
+    return Candidates(boxes, scores, torch.from_numpy(np.sort(rng.integers(0, images, count))))
+
+
+@given(seed=st.integers(0, 999), count=st.integers(0, 60), together=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_suppression_is_torchvisions_image_by_image(seed, count, together):
+    found = candidates(seed, count, 3)
+    group = torch.from_numpy(np.random.default_rng(seed).integers(0, 3, count))
+    for groups in (None, group):
+        kept = suppress(found, 0.4, groups, together=together)
+        key = found.owner * 3 + (0 if groups is None else groups)
+        assert sorted(kept.tolist()) == sorted(batched_nms(found.boxes, found.scores, key, 0.4).tolist())
+        owner = found.owner[kept]
+        assert (owner.diff() >= 0).all()
+        assert (found.scores[kept].diff()[owner.diff() == 0] <= 0).all()
+
+
+@given(seed=st.integers(0, 999), count=st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_nested_suppression_is_facenet_pytorchs(seed, count):
+    found = candidates(seed, count, 3)
+    kept = suppress_nested(found, 0.5)
+    for image in range(3):
+        own = (found.owner == image).nonzero().squeeze(1)
+        theirs = nms_numpy(found.boxes[own].numpy(), found.scores[own].numpy(), 0.5, "Min") if len(own) else []
+        assert kept[found.owner[kept] == image].tolist() == [own[int(i)].item() for i in theirs]
+
+
+def test_the_pyramid_ends_where_no_face_fits():
+    assert pyramid_scales(512, 384, 20, 0.709) == pytest.approx([0.6 * 0.709**k for k in range(9)])
+    assert pyramid_scales(19, 500, 20, 0.709) == []
+
+
+def test_all_images_at_once_as_on_a_gpu_gives_the_same_faces(photos):
+    networks = TorchNetworks(torch.device("cpu"))
+    one_by_one, together = (
+        Cascade(networks, (0.6, 0.7, 0.7), 0.709, together=together).detect(photos[:5], 40)
+        for together in (False, True)
+    )
+    for one, two in zip(one_by_one, together, strict=True):
+        assert len(one) == len(two) > 0
+        assert np.abs(one.boxes - two.boxes).max() < 0.01
+
+
+def test_o_net_settles_on_the_face_in_a_box_that_is_a_little_off(photos):
+    cascade = Cascade(TorchNetworks(torch.device("cpu")), (0.6, 0.7, 0.7), 0.709)
+    [face] = [faces[:1] for faces in cascade.detect(photos[6:7], 40)]
+    [settled] = cascade.settle(photos[6:7], face.boxes + np.array([8, -6, 4, 10], np.float32), 0.3)
+    assert np.abs(settled.boxes[0] - face.boxes[0]).max() < 20
+    assert np.abs(settled.landmarks[0] - face.landmarks[0]).max() < 12
+    [none] = cascade.settle(photos[6:7], np.array([[0, 0, 60, 60]], np.float32), 0.3)
+    assert len(none) == 0

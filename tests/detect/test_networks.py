@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+
+from detect.networks import OUTPUT, PROPOSE, REFINE, OpenVinoNetworks, TorchNetworks, networks_on
+
+CPU = torch.device("cpu")
+
+
+def pixels(count, side):
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.uniform(-127.5, 127.5, (count, side, side, 4)).astype(np.float32))
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@torch.inference_mode()
+def test_the_answers_are_facenet_pytorchs(runtime):
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+    networks = OpenVinoNetworks() if runtime == "openvino" else TorchNetworks(CPU)
+    for net, stage, side in (
+        (PNet(), PROPOSE, 50),
+        (RNet(), REFINE, 24),
+        (ONet(), OUTPUT, 48),
+    ):
+        seen = pixels(5, side)
+        answers = net(seen[..., :3].permute(0, 3, 1, 2) / 128)
+        corrections, scores = answers[0], answers[-1][:, 1]
+        if side == 50:
+            corrections = corrections.permute(0, 2, 3, 1)
+        told = networks.run(stage, seen)
+        assert (told[0] - scores).abs().max() < 1e-5
+        assert (told[1] - corrections).abs().max() < 1e-4
+        assert side != 48 or (told[2] - answers[1]).abs().max() < 1e-4
+
+
+@torch.inference_mode()
+def test_half_precision_is_close():
+    full, half = TorchNetworks(CPU), TorchNetworks(CPU, half=True)
+    seen = pixels(5, 24)
+    assert half.run(REFINE, seen)[0].dtype == torch.float32
+    assert (full.run(REFINE, seen)[0] - half.run(REFINE, seen)[0]).abs().max() < 0.02
+
+
+def test_without_openvino_torch_computes(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert isinstance(networks_on(CPU), TorchNetworks)
