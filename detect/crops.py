@@ -25,7 +25,8 @@ from detect.window import cut, encode
 Progress = Callable[[int], None]
 Made = tuple[Entry, bytes | None]
 
-SLICE = 32  # photos in memory at a time, per stage; a photo of 12 megapixels takes 36 MB
+SLICE_BYTES = 64 << 20  # decoded photos that go through the detector together
+FEWEST, MOST = 8, 128  # photos in a slice, however large or small they are
 AHEAD = 2  # slices that are decoded before they are wanted
 STAGES = ("decode", "detect", "write")
 
@@ -88,16 +89,23 @@ def count_outcomes(entries: Sequence[Entry]) -> dict[str, int]:
 def _decoded(
     missing: Sequence[str], wanted: Mapping[str, Path], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Sequence[str], list[Image | Failure]]]:
-    """Slices of source ids with their images; no slice reaches from one unit into the next."""
+    """Slices of source ids with their images; no slice reaches from one unit into the next.
+
+    The photos of a slice tell how large those of the following ones may be.
+    """
     ahead: deque[tuple[Sequence[str], list[Future[Image | Failure]]]] = deque()
-    for start in range(0, len(missing), SLICE):
-        sources = missing[start : start + SLICE]
-        ahead.append((sources, [pool.submit(decode_file, wanted[source]) for source in sources]))
-        if len(ahead) > AHEAD:
-            first, images = ahead.popleft()
-            yield first, [image.result() for image in images]
-    for sources, images in ahead:
-        yield sources, [image.result() for image in images]
+    start, size = 0, FEWEST
+    while start < len(missing) or ahead:
+        while start < len(missing) and len(ahead) <= AHEAD:
+            end = min(start + size, start - start % UNIT_SIZE + UNIT_SIZE)
+            sources = missing[start:end]
+            ahead.append((sources, [pool.submit(decode_file, wanted[source]) for source in sources]))
+            start += len(sources)
+        sources, decoding = ahead.popleft()
+        images = [image.result() for image in decoding]
+        largest = max((image.nbytes for image in images if not isinstance(image, Failure)), default=1)
+        size = min(max(SLICE_BYTES // largest, FEWEST), MOST)
+        yield sources, images
 
 
 def _find(finder: SubjectFinder, images: Sequence[Image | Failure], paths: Sequence[Path]) -> list[Subject | Failure]:

@@ -20,6 +20,8 @@ PROPOSE, REFINE, OUTPUT = 0, 1, 2  # P-, R- and O-Net
 SIDES = (12, 24, 48)  # what each of them looks at
 SCALE = 1 / 128  # of the pixels that the networks were trained on; the first layer does it
 
+STEP = 8  # OpenVINO compiles and keeps code for every number of candidates that it meets, so let it meet few
+
 # For OpenVINO. By itself it would compute in bfloat16 where the processor can: the answers would no longer be MTCNN's.
 OPTIONS = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -75,8 +77,11 @@ class OpenVinoNetworks:
             # Two threads on one compiled model wait for each other; a model each takes milliseconds to compile.
             compiled = [self._core.compile_model(model, "CPU", OPTIONS) for model in self._models]
             self._own.requests = [model.create_infer_request() for model in compiled]
+        count = len(pixels)
+        if stage != PROPOSE and count % STEP:
+            pixels = torch.cat([pixels, pixels.new_zeros((-count % STEP, *pixels.shape[1:]))])
         answers = self._own.requests[stage].infer([pixels.numpy()], share_inputs=True)
-        return [torch.from_numpy(answer) for answer in answers.values()]
+        return [torch.from_numpy(answer[:count]) for answer in answers.values()]
 
 
 @cache

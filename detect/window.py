@@ -51,9 +51,19 @@ def fallback_window(photo_height: int, photo_width: int) -> Window:
 
 def cut(photo: Image, window: Window, crop: CropConfig) -> Image:
     """The pixels of `window`, shrunk to `crop.max_height` when it is taller; the border's pixels go on outside."""
-    rows = np.clip(np.arange(window.y1, window.y2), 0, photo.shape[0] - 1)
-    columns = np.clip(np.arange(window.x1, window.x2), 0, photo.shape[1] - 1)
-    inside = photo[rows[:, None], columns]
+    # The part within the photo, or the pixels nearest to it.
+    top, left = min(max(window.y1, 0), photo.shape[0] - 1), min(max(window.x1, 0), photo.shape[1] - 1)
+    bottom, right = max(min(window.y2, photo.shape[0]), top + 1), max(min(window.x2, photo.shape[1]), left + 1)
+    inside = photo[top:bottom, left:right]
+    over = (
+        max(-window.y1, 0),
+        max(window.y2 - photo.shape[0], 0),
+        max(-window.x1, 0),
+        max(window.x2 - photo.shape[1], 0),
+    )
+    if any(over):
+        inside = cv2.copyMakeBorder(inside, *over, cv2.BORDER_REPLICATE)
+        inside = inside[: window.y2 - window.y1, : window.x2 - window.x1]
     height, width = inside.shape[:2]
     if height > crop.max_height:
         size = (max(round(width * crop.max_height / height), 1), crop.max_height)
