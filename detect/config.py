@@ -73,5 +73,6 @@ class CropConfig(Config):
     margin: float = Field(
         default=0.5, ge=0, le=3, description="Added above and below the face, as a share of the face box's height."
     )
+    align: bool = Field(default=False, description="Turn the window so that the eyes are level.")
     max_height: int = Field(default=448, ge=32, le=4096, description="Taller crops are shrunk to it; none is enlarged.")
     quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the crops; colour is kept at 4:4:4.")

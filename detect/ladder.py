@@ -51,6 +51,7 @@ class Subject:
         return {
             "found_by": self.found_by,
             "window": self.window.as_list(),
+            "turn": round(self.window.turn, 2),
             "box": None if self.box is None else [round(v, 2) for v in self.box],
             "score": None if self.score is None else round(self.score, 5),
             "landmarks": None if self.landmarks is None else [[round(x, 2), round(y, 2)] for x, y in self.landmarks],
@@ -121,7 +122,7 @@ class SubjectFinder:
     def _subject(self, step: str, face: Faces) -> Subject:
         x1, y1, x2, y2 = (float(v) for v in face.boxes[0])
         landmarks = tuple((float(x), float(y)) for x, y in face.landmarks[0])
-        window = window_around((x1, y1, x2, y2), self._crop)
+        window = window_around((x1, y1, x2, y2), self._crop, landmarks)
         return Subject(step, window, (x1, y1, x2, y2), float(face.scores[0]), landmarks)
 
 

@@ -18,7 +18,7 @@ from detect.decode import DECODE_VERSION, FORMATS, MAX_PIXELS
 
 # Raise by hand when the same settings give other faces or other crops; tests/detect/test_golden.py fails until then.
 DETECT_VERSION = 2
-CROP_VERSION = 1
+CROP_VERSION = 2
 
 YUNET = "face_detection_yunet_2023mar.onnx"
 

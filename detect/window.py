@@ -6,6 +6,8 @@ One function cuts for detection, retries and prediction alike: a crop at predict
 was trained on, pixel for pixel.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +17,7 @@ from detect.config import CropConfig
 from detect.faces import Image
 
 ASPECT = 3 / 4  # width to height
+STEEPEST = 45.0  # degrees
 
 # Where a portrait's subject is when no detector finds it: of the reference data's face boxes, 96-98% lie inside
 # (research figures for 384x512 photos: a 320x360 window holds 96.1%, this one of 330x440 contains it).
@@ -24,23 +27,43 @@ FALLBACK_CENTRE = (0.495, 0.49)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle in whole pixels of the upright photo; it may reach over the photo's border."""
+    """A rectangle in pixels of the upright photo; it may reach over the photo's border.
 
-    x1: int
-    y1: int
-    x2: int
-    y2: int
+    Attributes:
+        x1, y1, x2, y2: its edges, whole numbers where the pixels are copied as they are.
+        turn: degrees that it is turned clockwise around its middle.
+    """
 
-    def as_list(self) -> list[int]:
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    turn: float = 0.0
+
+    def as_list(self) -> list[float]:
         """x1, y1, x2, y2."""
-        return [self.x1, self.y1, self.x2, self.y2]
+        return [round(v, 2) for v in (self.x1, self.y1, self.x2, self.y2)]
+
+    def is_whole(self) -> bool:
+        """Whether its pixels are the photo's."""
+        return not self.turn and all(v == int(v) for v in (self.x1, self.y1, self.x2, self.y2))
 
 
-def window_around(box: tuple[float, float, float, float], crop: CropConfig) -> Window:
-    """The 3:4 window whose middle is the face box's and whose height is the box's plus the margin on both sides."""
+def window_around(
+    box: tuple[float, float, float, float], crop: CropConfig, landmarks: Sequence[tuple[float, float]] | None = None
+) -> Window:
+    """The 3:4 window whose middle is the face box's and whose height is the box's plus the margin on both sides.
+
+    With `crop.align` it is turned so that the line between the eyes, the first two landmarks, is level.
+    """
     x1, y1, x2, y2 = box
     height = max(y2 - y1, (x2 - x1) / ASPECT) * (1 + 2 * crop.margin)
-    return _centred((x1 + x2) / 2, (y1 + y2) / 2, height)
+    turn = _tilt(landmarks) if crop.align and landmarks else 0.0
+    if not turn and round(height) <= crop.max_height:
+        return _centred((x1 + x2) / 2, (y1 + y2) / 2, height)
+    # The pixels are computed anew anyway, so the window need not snap to them.
+    x, y, wide = (x1 + x2) / 2, (y1 + y2) / 2, height * ASPECT
+    return Window(x - wide / 2, y - height / 2, x + wide / 2, y + height / 2, turn)
 
 
 def fallback_window(photo_height: int, photo_width: int) -> Window:
@@ -50,25 +73,41 @@ def fallback_window(photo_height: int, photo_width: int) -> Window:
 
 
 def cut(photo: Image, window: Window, crop: CropConfig) -> Image:
-    """The pixels of `window`, shrunk to `crop.max_height` when it is taller; the border's pixels go on outside."""
-    # The part within the photo, or the pixels nearest to it.
-    top, left = min(max(window.y1, 0), photo.shape[0] - 1), min(max(window.x1, 0), photo.shape[1] - 1)
-    bottom, right = max(min(window.y2, photo.shape[0]), top + 1), max(min(window.x2, photo.shape[1]), left + 1)
-    inside = photo[top:bottom, left:right]
-    over = (
-        max(-window.y1, 0),
-        max(window.y2 - photo.shape[0], 0),
-        max(-window.x1, 0),
-        max(window.x2 - photo.shape[1], 0),
-    )
-    if any(over):
-        inside = cv2.copyMakeBorder(inside, *over, cv2.BORDER_REPLICATE)
-        inside = inside[: window.y2 - window.y1, : window.x2 - window.x1]
+    """The pixels of `window`, shrunk to `crop.max_height` when it is taller; the border's pixels go on outside.
+
+    Shrinking averages, so that fine patterns do not turn into coarse ones.
+    """
+    inside = _copied(photo, window) if window.is_whole() else _computed(photo, window)
     height, width = inside.shape[:2]
     if height > crop.max_height:
         size = (max(round(width * crop.max_height / height), 1), crop.max_height)
         inside = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(inside, dtype=np.uint8)
+
+
+def _copied(photo: Image, window: Window) -> Image:
+    x1, y1, x2, y2 = (int(v) for v in (window.x1, window.y1, window.x2, window.y2))
+    tall, wide = photo.shape[:2]
+    # The part within the photo, or the pixels nearest to it.
+    top, left = min(max(y1, 0), tall - 1), min(max(x1, 0), wide - 1)
+    inside = photo[top : max(min(y2, tall), top + 1), left : max(min(x2, wide), left + 1)]
+    over = (max(-y1, 0), max(y2 - tall, 0), max(-x1, 0), max(x2 - wide, 0))
+    if any(over):
+        inside = cv2.copyMakeBorder(inside, *over, cv2.BORDER_REPLICATE)[: y2 - y1, : x2 - x1]
+    return np.asarray(inside, dtype=np.uint8)
+
+
+def _computed(photo: Image, window: Window) -> Image:
+    """The window's pixels at the photo's scale, between the photo's own."""
+    size = (max(round(window.x2 - window.x1), 1), max(round(window.y2 - window.y1), 1))
+    angle = math.radians(window.turn)
+    turned = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    # OpenCV's coordinates are of pixels' middles, the window's of their edges.
+    middle = np.array([window.x1 + window.x2 - 1, window.y1 + window.y2 - 1]) / 2
+    start = middle - turned @ ((np.array(size) - 1) / 2)
+    there = np.concatenate([turned, start[:, None]], 1)
+    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(photo, there, size, flags=how, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def encode(image: Image, crop: CropConfig) -> bytes:
@@ -83,6 +122,13 @@ def encode(image: Image, crop: CropConfig) -> bytes:
     if not done:
         raise ValueError(f"OpenCV cannot encode an image of shape {image.shape}")
     return content.tobytes()
+
+
+def _tilt(landmarks: Sequence[tuple[float, float]]) -> float:
+    """Degrees that the line between the eyes falls to the right; 0 when it is steeper than any head is held."""
+    (left_x, left_y), (right_x, right_y) = landmarks[:2]
+    tilt = math.degrees(math.atan2(right_y - left_y, right_x - left_x))
+    return tilt if abs(tilt) <= STEEPEST else 0.0
 
 
 def _centred(x: float, y: float, height: float) -> Window:

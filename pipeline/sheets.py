@@ -74,12 +74,12 @@ def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes
 
 
 def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> None:
-    """The photos in which MTCNN's first try found no subject, with what was cut instead: `detect --sheet`."""
+    """The photos in which the first look found no subject, with what was cut instead: `detect --sheet`."""
     pictures: list[Image] = []
     captions: list[str] = []
     for photo in photos:
         entry = detection.entry(photo)
-        if entry.outcome == "ok" and entry.facts["found_by"] == "mtcnn":
+        if entry.outcome == "ok" and entry.facts["found_by"] == detection.steps[0]:
             continue
         image = decode_file(photo.path)
         unreadable = isinstance(image, Failure)
@@ -103,7 +103,7 @@ def crop_sheet(photos: Sequence[Photo], detection: Detection, columns: int = 7) 
 def _marked(image: Image, facts: Any) -> Image:
     """The photo with the window that was cut, in the colour of the step that found it."""
     marked = image.copy()
-    x1, y1, x2, y2 = facts["window"]
+    x1, y1, x2, y2 = (round(v) for v in facts["window"])
     cv2.rectangle(marked, (x1, y1), (x2, y2), COLOURS[facts["found_by"]], max(image.shape[0] // 80, 2))
     return marked
 

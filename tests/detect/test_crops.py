@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -5,7 +8,7 @@ from PIL import Image as Pillow
 from cache.sources import hash_files
 from cache.store import CropStore
 from detect.config import CropConfig, DetectConfig
-from detect.crops import count_outcomes, fill_cache
+from detect.crops import _decoded, count_outcomes, fill_cache
 from detect.ladder import SubjectFinder
 from detect.spec import crop_spec
 
@@ -78,3 +81,24 @@ def test_a_photo_that_the_detector_fails_on_takes_no_other_along(photos, tmp_pat
     assert "too dark" in outcomes["1.png"].facts["sentence"]
     assert set(waiting) == {"decode", "detect", "write"}
     assert sum(waiting.values()) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("side", "fewest", "most"), [(8, 100, 128), (1024, 15, 21), (6000, 1, 8)])
+def test_slices_are_the_smaller_the_larger_the_photos_and_end_with_their_unit(monkeypatch, side, fewest, most):
+    image = np.broadcast_to(np.zeros(3, np.uint8), (side, side, 3))  # as large as told, without the memory
+    monkeypatch.setattr("detect.crops.decode_file", lambda path: image)
+    missing = [str(number) for number in range(300)]
+    with ThreadPoolExecutor(2) as pool:
+        slices = [sources for sources, _ in _decoded(missing, dict.fromkeys(missing, Path("photo")), pool)]
+    assert [source for sources in slices for source in sources] == missing
+    assert max(map(len, slices)) <= most
+    assert max(map(len, slices)) >= fewest
+    ends = np.cumsum([len(sources) for sources in slices])
+    assert 256 in ends, "a slice reaches from one unit into the next"
+
+
+def test_a_photo_that_decodes_to_no_image_is_no_reason_to_take_small_slices(tmp_path):
+    missing = [str(number) for number in range(200)]
+    with ThreadPoolExecutor(2) as pool:
+        slices = [s for s, _ in _decoded(missing, dict.fromkeys(missing, tmp_path / "none.jpg"), pool)]
+    assert sum(map(len, slices)) == 200

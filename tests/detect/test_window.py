@@ -64,3 +64,51 @@ def test_a_crop_keeps_its_colours_through_the_encoding(photos):
     crop = cut(photos[0], Window(40, 60, 240, 320), CROP)
     again = cv2.cvtColor(cv2.imdecode(np.frombuffer(encode(crop, CROP), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     assert np.abs(again.astype(int) - crop).mean() < 2.5
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 30), *[st.integers(-50, 50)] * 2, *[st.integers(1, 70)] * 2)
+def test_the_border_goes_on_with_its_own_pixels(height, width, x, y, wide, tall):
+    photo = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    rows, columns = np.clip(np.arange(y, y + tall), 0, height - 1), np.clip(np.arange(x, x + wide), 0, width - 1)
+    assert (cut(photo, Window(x, y, x + wide, y + tall), CROP) == photo[rows[:, None], columns]).all()
+
+
+def disc(x, y, shape=(512, 384)):
+    """A soft white disc, so that its middle can be measured to a hundredth of a pixel."""
+    down, across = np.mgrid[: shape[0], : shape[1]] + 0.5
+    white = 255 * np.exp(-((across - x) ** 2 + (down - y) ** 2) / 200)
+    return np.repeat(white[..., None].astype(np.uint8), 3, axis=2)
+
+
+def middle(crop):
+    down, across = np.mgrid[: crop.shape[0], : crop.shape[1]] + 0.5
+    light = crop[..., 0].astype(float)
+    return (across * light).sum() / light.sum(), (down * light).sum() / light.sum()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 0.5, 0.8])
+def test_a_window_that_is_shrunk_is_cut_between_pixels(shift):
+    crop = CropConfig(max_height=100)
+    window = window_around((92.0 + shift, 156.0 + shift, 292.0 + shift, 356.0 + shift), crop)
+    x, y = middle(cut(disc(192 + shift, 256 + shift), window, crop))
+    assert (x, y) == pytest.approx((37.5, 50), abs=0.03)
+
+
+@pytest.mark.parametrize("tilt", [-30, -8, 0, 12, 40])
+def test_alignment_levels_the_eyes_around_the_windows_middle(tilt):
+    angle = np.radians(tilt)
+    across = np.array([np.cos(angle), np.sin(angle)]) * 40
+    eyes = [tuple(np.array([200.0, 250.0]) - across), tuple(np.array([200.0, 250.0]) + across)]
+    photo = np.maximum(disc(*eyes[0]), disc(*eyes[1]))
+    crop = CropConfig(align=True)
+    window = window_around((150, 180, 250, 320), crop, eyes)
+    cropped = cut(photo, window, crop)
+    left, right = cropped[:, : cropped.shape[1] // 2], cropped[:, cropped.shape[1] // 2 :]
+    assert middle(left)[1] == pytest.approx(middle(right)[1], abs=0.3)
+    assert middle(cropped) == pytest.approx((cropped.shape[1] / 2, cropped.shape[0] / 2), abs=0.3)
+    assert window_around((150, 180, 250, 320), CropConfig(), eyes).turn == 0
+
+
+def test_eyes_above_each_other_are_no_reason_to_turn():
+    assert window_around((150, 180, 250, 320), CropConfig(align=True), [(200, 200), (201, 260)]).turn == 0
