@@ -114,7 +114,7 @@ class Cascade:
         levels = pyramid.levels[window]
         kept = suppress(found, 0.5, levels, together=self._together)
         found, corrections = found[kept], corrections[kept]
-        # Level by level, as facenet-pytorch has them: of equal scores, the first one suppresses the others.
+        # Then all levels together. Of equal scores that of the finest level stays, as with facenet-pytorch.
         kept = suppress(found, 0.7, together=self._together)
         found, corrections = found[kept], corrections[kept]
         sides = found.boxes[:, 2:] - found.boxes[:, :2]
