@@ -155,7 +155,7 @@ def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> l
     return scales
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)  # of a photo of twelve megapixels it takes 140 MB
 def plan_pyramid(height: int, width: int, scales: tuple[float, ...], device: torch.device) -> Pyramid:
     """What is the same for all photos of one size."""
     grids = Grids.over((height, width), [(int(height * s + 1), int(width * s + 1)) for s in scales], device)
