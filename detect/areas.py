@@ -33,7 +33,7 @@ class Grids:
     Attributes:
         sizes: (height, width) of the shrunk images.
         corners: four (n,) int32: bottom right, top right, bottom left, top left of all cells, size after size.
-        pixels: (n, 1) float32: the number of pixels in each cell.
+        pixels: (n, 4) float32: the number of pixels in each cell, for each of its numbers.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -52,7 +52,7 @@ class Grids:
                 corners[k].append((rows[:, None] * (image[1] + 1) + columns).flatten().int())
             pixels.append(((bottoms - tops)[:, None] * (rights - lefts)).flatten().float())
         joined = tuple(torch.cat(one).to(device) for one in corners)
-        return cls(tuple(sizes), joined, torch.cat(pixels)[:, None].to(device))
+        return cls(tuple(sizes), joined, torch.cat(pixels)[:, None].repeat(1, 4).to(device))
 
 
 class Room:
@@ -85,71 +85,81 @@ class Tables:
             images: RGB uint8 of one size.
             device: where the tables shall be.
             room: this thread's.
-            together: all images in one operation, which suits a GPU. A processor's cache holds one table, not many.
+            together: all images in one operation, which suits a GPU. A processor's cache holds one table, not many:
+                there an image is summed up when it is needed.
         """
         self.height, self.width = images[0].shape[:2]
-        self._room, self._together = room, together
-        if not together:
+        self._room, self._images, self._together = room, images, together
+        self._summed = len(images) if together else 0
+        if together:
+            self.sums = _sum_up_together(images, device)
+        else:
             shape = (len(images), (self.height + 1) * (self.width + 1))
             self.sums = room.take("sums", shape, torch.empty(0, dtype=PIXEL))
-            for image, sums in zip(images, self.sums, strict=True):
-                _sum_up(image, sums, self.height, self.width)
-        else:
-            self.sums = _sum_up_together(images, device)
 
-    def shrunk(self, grids: Grids) -> list[Tensor]:
-        """All images shrunk to each of the grids' sizes: (B, height, width, 4) in [-127.5, 127.5]."""
-        count, like = len(self.sums), self.sums.new_empty(0, dtype=torch.float32)
-        pixels = grids.pixels.split([height * width for height, width in grids.sizes])
-        cells = [self._room.take(("cells", k), (count, len(one), 4), like) for k, one in enumerate(pixels)]
+    def shrunk(self, several: Sequence[Grids]) -> list[Tensor]:
+        """The images shrunk to all of the grids' sizes: (B, height, width, 4) in [-127.5, 127.5]."""
+        count, like = len(self._images), self.sums.new_empty(0, dtype=torch.float32)
+        levels = [
+            [self._room.take((i, j), (count, *size, 4), like) for j, size in enumerate(grids.sizes)]
+            for i, grids in enumerate(several)
+        ]
         step = count if self._together else 1
         for start in range(0, count, step):
-            tables = self.sums[start : start + step].squeeze(0)
-            corners = [self._room.take(k, (*tables.shape[:-1], len(grids.pixels)), tables) for k in range(4)]
-            for where, out in zip(grids.corners, corners, strict=True):
-                torch.index_select(tables, -1, where, out=out)
-            for sums, number, out in zip(
-                _inside(corners).split([len(s) for s in pixels], -2), pixels, cells, strict=True
-            ):
-                torch.div(sums, number, out=out[start : start + step].squeeze(0)).sub_(MIDDLE)
-        return [out.view(-1, *size, 4) for out, size in zip(cells, grids.sizes, strict=True)]
+            part = slice(start, start + step)
+            self._sum_up_to(part.stop)
+            for grids, outs in zip(several, levels, strict=True):
+                sizes = [height * width for height, width in grids.sizes]
+                inside = self._inside(self.sums[part].squeeze(0), grids.corners).split(sizes, -2)
+                for sums, number, out in zip(inside, grids.pixels.split(sizes), outs, strict=True):
+                    torch.div(sums, number, out=out[part].view(sums.shape)).sub_(MIDDLE)
+        return [level for outs in levels for level in outs]
+
+    def _sum_up_to(self, stop: int) -> None:
+        for k in range(self._summed, stop):
+            _sum_up(self._images[k], self.sums[k], self.height, self.width)
+        self._summed = max(self._summed, stop)
 
     def squares(self, owner: Tensor, edges: Tensor, side: int) -> Tensor:
         """Rectangles of the images, each shrunk or stretched to a square: (n, side, side, 4).
 
         Args:
-            owner: (n,) int64, the image of each.
-            edges: (n, 4) int64, left, top, right, bottom; right and bottom exclusive, all within the image.
+            owner: (n,) int, the image of each.
+            edges: (n, 4) int32, left, top, right, bottom; right and bottom exclusive, all within the image.
             side: of the squares.
         """
         lefts, rights = _bins(edges[:, 2] - edges[:, 0], side)
         tops, bottoms = _bins(edges[:, 3] - edges[:, 1], side)
         pixels = ((bottoms - tops)[:, :, None] * (rights - lefts)[:, None, :]).float()
         stride = self.width + 1
-        first = (owner * self.sums.shape[1] + edges[:, 1] * stride + edges[:, 0])[:, None]
+        first = (owner.int() * self.sums.shape[1] + edges[:, 1] * stride + edges[:, 0])[:, None]
         tops, bottoms = tops * stride + first, bottoms * stride + first
         corners = [
             (rows[:, :, None] + columns[:, None, :]).flatten()
             for rows, columns in _corners(tops, bottoms, lefts, rights)
         ]
-        flat = self.sums.view(-1)
-        room = [self._room.take(k, corner.shape, flat) for k, corner in enumerate(corners)]
-        inside = _inside([torch.index_select(flat, 0, at, out=out) for at, out in zip(corners, room, strict=True)])
+        self._sum_up_to(len(self._images))
+        inside = self._inside(self.sums.view(-1), corners)
         return (inside / pixels.flatten()[:, None]).sub_(MIDDLE).view(-1, side, side, 4)
+
+    def _inside(self, tables: Tensor, corners: Sequence[Tensor]) -> Tensor:
+        """The sums over cells, (..., 4) int32, from the (..., N) tables' entries at their corners.
+
+        Sums over the whole of a large image overflow int32; the differences are right all the same.
+        """
+        shape = (*tables.shape[:-1], len(corners[0]))
+        first, other = (self._room.take(k, shape, tables) for k in range(2))
+        total, part = (one.view(torch.int32).unflatten(-1, (-1, 4)) for one in (first, other))
+        torch.index_select(tables, -1, corners[0], out=first)
+        for where, add in zip(corners[1:], (total.sub_, total.sub_, total.add_), strict=True):
+            torch.index_select(tables, -1, where, out=other)
+            add(part)
+        return total
 
 
 def _corners(tops: Tensor, bottoms: Tensor, lefts: Tensor, rights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows and columns of the four corners, in the order that `_inside` takes them."""
     return zip((bottoms, tops, bottoms, tops), (rights, rights, lefts, lefts), strict=True)
-
-
-def _inside(corners: Sequence[Tensor]) -> Tensor:
-    """The sums over cells, (..., 4) int32, from the tables' (...,) entries at their corners, which are used up.
-
-    Sums over the whole of a large image overflow int32; the differences are right all the same.
-    """
-    bottom_right, top_right, bottom_left, top_left = (one.view(torch.int32).unflatten(-1, (-1, 4)) for one in corners)
-    return bottom_right.sub_(top_right).sub_(bottom_left).add_(top_left)
 
 
 def _bins(length: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ in one operation.
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,11 +22,13 @@ from torchvision.ops import nms
 
 from detect.areas import Grids, Room, Tables
 from detect.faces import Faces, Image
-from detect.networks import OUTPUT, PROPOSE, REFINE, SIDES, Networks
+from detect.networks import LARGE, OUTPUT, PROPOSE, REFINE, SIDES, Networks
 
 NET_SIDE = SIDES[PROPOSE]  # a face of min_face pixels is shrunk to it
 STRIDE = 2  # from one of P-Net's windows to the next
-AT_ONCE = 512  # candidates in one pass of R- or O-Net, so that a crowd does not take all memory
+
+# Inputs of a network in one pass. A processor is fastest while what a layer hands to the next fits into its cache.
+CELLS_AT_ONCE = {"cpu": 18_432, "cuda": 1 << 24}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,12 @@ class Pyramid:
     """The sizes at which photos of one size are searched.
 
     Attributes:
-        grids: how to shrink a photo to each level.
+        grids: how to shrink a photo to each of the large levels, and to all small ones.
         windows: (n, 4) float32, the photo's pixels behind each of P-Net's n answers, all levels one after the other.
         levels: (n,) int64, the level of each.
     """
 
-    grids: Grids
+    grids: list[Grids]
     windows: Tensor
     levels: Tensor
 
@@ -106,7 +109,7 @@ class Cascade:
         return Tables(images, self._networks.device, self._own.room, together=self._together)
 
     def _propose(self, tables: Tables, pyramid: Pyramid) -> Candidates:
-        answers = [self._networks.run(PROPOSE, level) for level in tables.shrunk(pyramid.grids)]
+        answers = [self._in_parts(PROPOSE, level) for level in tables.shrunk(pyramid.grids)]
         scores = torch.cat([one.flatten(1) for one, _ in answers], 1)
         owner, window = (scores >= self._thresholds[0]).nonzero(as_tuple=True)
         corrections = torch.cat([one.flatten(1, 2) for _, one in answers], 1)[owner, window]
@@ -140,8 +143,10 @@ class Cascade:
         kept = suppress_nested(found, 0.7)
         return _faces_of_each(found[kept], points[kept], len(tables.sums))
 
-    def _in_parts(self, stage: int, squares: Tensor) -> list[Tensor]:
-        answers = [self._networks.run(stage, part) for part in squares.split(AT_ONCE)]
+    def _in_parts(self, stage: int, pixels: Tensor) -> list[Tensor]:
+        """One network's answers, with no more in one pass than suits the device."""
+        size = max(1, CELLS_AT_ONCE[self._networks.device.type] // (pixels.shape[1] * pixels.shape[2]))
+        answers = [self._networks.run(stage, part) for part in pixels.split(size)]
         return [torch.cat(one) for one in zip(*answers, strict=True)]
 
 
@@ -158,8 +163,11 @@ def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> l
 @lru_cache(maxsize=4)  # of a photo of twelve megapixels it takes 140 MB
 def plan_pyramid(height: int, width: int, scales: tuple[float, ...], device: torch.device) -> Pyramid:
     """What is the same for all photos of one size."""
-    grids = Grids.over((height, width), [(int(height * s + 1), int(width * s + 1)) for s in scales], device)
-    windows = [_windows(*size, scale) for size, scale in zip(grids.sizes, scales, strict=True)]
+    sizes = [(int(height * s + 1), int(width * s + 1)) for s in scales]
+    large = sum(math.prod(size) >= LARGE for size in sizes)
+    parts = [*([size] for size in sizes[:large]), sizes[large:]]
+    grids = [Grids.over((height, width), part, device) for part in parts if part]
+    windows = [_windows(*size, scale) for size, scale in zip(sizes, scales, strict=True)]
     levels = torch.arange(len(scales)).repeat_interleave(torch.tensor([len(one) for one in windows]))
     return Pyramid(grids, torch.cat(windows).to(device), levels.to(device))
 
@@ -218,7 +226,7 @@ def suppress_nested(found: Candidates, threshold: float) -> Tensor:
 
 def _cut(tables: Tables, found: Candidates, side: int) -> tuple[Tensor, Tensor]:
     """The candidates' pixels as squares, and which candidates lie in their image at all."""
-    edges = found.boxes.trunc().long()
+    edges = found.boxes.trunc().int()
     size = edges.new_tensor([tables.width, tables.height])
     starts, ends = (edges[:, :2] - 1).clamp(min=0), edges[:, 2:].minimum(size)  # MTCNN counts pixels from 1
     inside = (ends > starts).all(1)

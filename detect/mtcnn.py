@@ -19,11 +19,10 @@ from detect.cascade import NET_SIDE, Cascade
 from detect.faces import Faces, Image
 from detect.networks import networks_on
 
-# Photos of one size that go through the cascade together, and P-Net's inputs for them: with more of those a processor's
-# cache is too small. Of large photos fewer go together, so that memory stays bounded.
+# Photos of one size that go through the cascade together, and their pixels or P-Net's inputs for them, whichever are
+# more: of large photos fewer go, so that memory stays bounded.
 BATCH = {"cpu": 16, "cuda": 64}
-CELLS_AT_ONCE = {"cpu": 600_000, "cuda": 1 << 25}
-PIXELS_AT_ONCE = 1 << 25
+PIXELS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 25}
 
 _own = local()  # each thread's CUDA stream
 _log = logging.getLogger("faceline")
@@ -52,7 +51,7 @@ class Mtcnn:
         half: bool = False,
     ) -> None:
         on = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self._batch, self._cells = min(batch or BATCH[on.type], BATCH[on.type]), CELLS_AT_ONCE[on.type]
+        self._batch, self._pixels = min(batch or BATCH[on.type], BATCH[on.type]), PIXELS_AT_ONCE[on.type]
         self._factor = factor
         # On a GPU, two: one batch is put together and sent while the other is computed, each in a stream of its own.
         self._threads = (threads or torch.get_num_threads()) if on.type == "cpu" else 2
@@ -87,7 +86,7 @@ class Mtcnn:
         """How many images like this one may go through the cascade together."""
         pixels = image.shape[0] * image.shape[1]
         cells = pixels * (NET_SIDE / min_face) ** 2 / (1 - self._factor**2)
-        return max(1, min(self._batch, int(PIXELS_AT_ONCE / max(pixels, 1)), int(self._cells / max(cells, 1))))
+        return max(1, min(self._batch, int(self._pixels / max(pixels, cells, 1))))
 
     def _in_batches(
         self, alike: Sequence[object], fits: Sequence[int], work: Callable[[Sequence[int]], list[Faces]]

@@ -24,7 +24,7 @@ def peer(image, size):
 def test_shrinking_is_torchs_area_interpolation(seed, height, width, sizes, together):
     images = list(np.random.default_rng(seed).integers(0, 256, (3, height, width, 3), dtype=np.uint8))
     tables = Tables(images, CPU, Room(), together=together)
-    for size, level in zip(sizes, tables.shrunk(Grids.over((height, width), sizes, CPU)), strict=True):
+    for size, level in zip(sizes, tables.shrunk([Grids.over((height, width), sizes, CPU)]), strict=True):
         assert level.shape == (3, *size, 4)
         for image, ours in zip(images, level, strict=True):
             assert (ours[..., :3] - peer(image, size)).abs().max() < 1e-4
@@ -50,7 +50,7 @@ def test_the_sums_of_a_large_white_image_may_overflow(together):
     white = np.full((3000, 3100, 3), 255, np.uint8)
     assert white[..., 0].size * 255 > 2**31
     tables = Tables([white], CPU, Room(), together=together)
-    [level] = tables.shrunk(Grids.over((3000, 3100), [(30, 31)], CPU))
+    [level] = tables.shrunk([Grids.over((3000, 3100), [(30, 31)], CPU)])
     assert (level[..., :3] == 127.5).all()
 
 

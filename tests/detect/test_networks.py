@@ -36,6 +36,19 @@ def test_the_answers_are_facenet_pytorchs(runtime):
 
 
 @torch.inference_mode()
+def test_a_network_compiled_for_one_shape_answers_alike(monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr("detect.networks.OFTEN", 3)
+    networks = OpenVinoNetworks()
+    seen = pixels(1, 130)
+    for_any, again, for_one = (networks.run(PROPOSE, seen) for _ in range(3))
+    assert list(networks._own.requests._one) == [(1, 130, 130, 4)]
+    for a, b, c in zip(for_any, again, for_one, strict=True):
+        assert torch.equal(a, b)
+        assert torch.allclose(a, c, atol=1e-5)
+
+
+@torch.inference_mode()
 def test_half_precision_is_close():
     full, half = TorchNetworks(CPU), TorchNetworks(CPU, half=True)
     seen = pixels(5, 24)
