@@ -100,10 +100,12 @@ def _copied(photo: Image, window: Window) -> Image:
 def _computed(photo: Image, window: Window) -> Image:
     """The window's pixels at the photo's scale, between the photo's own."""
     size = (max(round(window.x2 - window.x1), 1), max(round(window.y2 - window.y1), 1))
-    angle = math.radians(window.turn)
-    turned = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     # OpenCV's coordinates are of pixels' middles, the window's of their edges.
     middle = np.array([window.x1 + window.x2 - 1, window.y1 + window.y2 - 1]) / 2
+    if not window.turn:
+        return np.asarray(cv2.getRectSubPix(photo, size, middle.tolist()), dtype=np.uint8)
+    angle = math.radians(window.turn)
+    turned = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     start = middle - turned @ ((np.array(size) - 1) / 2)
     there = np.concatenate([turned, start[:, None]], 1)
     how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
