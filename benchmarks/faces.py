@@ -32,7 +32,7 @@ Labels = tuple[torch.Tensor, list[str]]  # boxes (n, 4) and the mask of each
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--smallest", type=float, default=32)
     parser.add_argument("--overlap", type=float, default=0.4)

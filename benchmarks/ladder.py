@@ -29,7 +29,7 @@ WRONG = 0.3  # a box that overlaps the subject's by less of their union is anoth
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("standin", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the detect settings")
     asked = parser.parse_args()
