@@ -23,7 +23,7 @@ import torch
 from facenet_pytorch import MTCNN
 
 from cache.sources import hash_files
-from cache.store import CropStore
+from cache.store import CropStore, FactStore
 from detect import FaceDetector
 from detect.config import CropConfig, DetectConfig
 from detect.crops import fill_cache
@@ -31,7 +31,7 @@ from detect.decode import Failure, decode_file
 from detect.faces import Image
 from detect.ladder import SubjectFinder
 from detect.networks import OpenVinoNetworks, TorchNetworks
-from detect.spec import crop_spec
+from detect.spec import crop_spec, detector_spec
 from detect.yunet import Yunet
 
 Row = tuple[str, Callable[[], Any]]
@@ -148,9 +148,13 @@ def files_to_crops(paths: Sequence[Path], threads: int, device: str) -> None:
     settings, crop = DetectConfig(), CropConfig()
     wanted = {source: path for path, source in hash_files(paths).items()}
     with tempfile.TemporaryDirectory() as folder:
-        store = CropStore(Path(folder), crop_spec(settings, crop))
-        finder = SubjectFinder(settings, crop, device, threads)
-        fill_cache(wanted, store, finder, crop, threads=threads, progress=lambda _: None)  # pyright: ignore
+        found = FactStore(Path(folder), detector_spec(settings))
+        crops = CropStore(Path(folder), crop_spec(settings, crop))
+
+        def load() -> SubjectFinder:
+            return SubjectFinder(settings, device, threads)
+
+        fill_cache(wanted, found, crops, load, crop, threads=threads, progress=lambda _: None)  # pyright: ignore
 
 
 def with_threads(count: int, work: Callable[[], None]) -> Callable[[], None]:

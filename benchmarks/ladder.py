@@ -20,7 +20,7 @@ import torch
 from torchvision.ops import box_iou
 
 from detect import FaceDetector
-from detect.config import CropConfig, DetectConfig
+from detect.config import DetectConfig
 from detect.decode import Failure, decode_file
 from detect.faces import Image
 from detect.ladder import SubjectFinder
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the detect settings")
     asked = parser.parse_args()
     settings = DetectConfig(**dict(pair.split("=", 1) for pair in asked.set))
-    finder = SubjectFinder(settings, CropConfig(), "auto", torch.get_num_threads())
+    finder = SubjectFinder(settings, "auto", torch.get_num_threads())
     plain = FaceDetector(min_face=60)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for rows, images in read(asked.standin):

@@ -1,4 +1,4 @@
-"""All crops of one kind: every photo that was ever cropped with these settings.
+"""What the cache keeps of one kind: every photo that was ever detected, or cropped, with these settings.
 
 spec (a JSON object) -> its fingerprint -> a folder of units -> entries by source id, and their crops.
 
@@ -9,7 +9,7 @@ of the same unit agree because the first one wins.
 import json
 import shlex
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,32 +17,44 @@ from typing import Any
 from cache import atomic
 from cache.config import canonical_json, fingerprint
 from cache.errors import CacheError
-from cache.unit import OK, Entry, UnitError, check_unit, make_folder, read_crop, read_manifest, unit_name, write_unit
+from cache.unit import (
+    ALONE,
+    OK,
+    Entry,
+    UnitError,
+    check_unit,
+    make_folder,
+    read_crop,
+    read_manifest,
+    unit_name,
+    write_alone,
+    write_unit,
+)
 
 FORMAT = 1
 FORMAT_FILE = "CACHE.json"
 UNIT_SIZE = 256  # photos; a kill costs one unit, and its 256 syncs cost a fraction of a second
 
 
-class CropStore:
-    """The crops that one spec describes.
+class Store:
+    """The entries that one spec describes.
 
     Args:
         root: the cache's folder; nothing is written before the first commit, so a read-only cache works.
-        spec: everything that the crops depend on.
-        suffix: of the crops' file names.
+        kind: the folder in it.
+        spec: everything that the entries depend on.
 
     Raises:
         CacheError: the cache was written by a newer faceline, or its CACHE.json or spec.json is damaged.
     """
 
-    def __init__(self, root: Path, spec: Mapping[str, Any], suffix: str = ".jpg") -> None:
+    def __init__(self, root: Path, kind: str, spec: Mapping[str, Any]) -> None:
         check_format(root)
         self.root = root
         self.fingerprint = fingerprint(spec)
-        self.folder = root / "crops" / self.fingerprint[:16]
+        self.folder = root / kind / self.fingerprint[:16]
         self.damaged: dict[Path, str] = {}
-        self._spec, self._suffix = spec, suffix
+        self._spec = spec
         self._entries: dict[str, Entry] | None = None
         self._units: dict[str, Path] = {}  # source id -> where its entry is
         if wrong := spec_damage(self.folder, self.fingerprint):
@@ -56,9 +68,110 @@ class CropStore:
         """The committed entry of one source id."""
         return self._load().get(source)
 
-    def missing(self, sources: Iterable[str]) -> list[str]:
-        """The ids that have no entry yet, sorted, each once."""
-        return sorted(set(sources) - self._load().keys())
+    def missing(self, sources: Iterable[str], *, retry: bool = False) -> list[str]:
+        """The ids that have no entry yet, sorted, each once; with `retry` those, too, whose entry is a failure."""
+        wanted = set(sources)
+        return sorted(wanted - self.known(wanted, retry=retry).keys())
+
+    def known(self, sources: Iterable[str], *, retry: bool = False) -> dict[str, Entry]:
+        """The entries of those ids that have one; with `retry`, failures do not count."""
+        entries = self._load()
+        return {s: entries[s] for s in sources if s in entries and not (retry and entries[s].outcome != OK)}
+
+    def _commit(self, entries: Sequence[Entry], write: Callable[[Path, int], None], suffix: str = "") -> str:
+        """Write one unit; returns its name.
+
+        Args:
+            entries: at most `UNIT_SIZE`, of different photos.
+            write: writes the unit at a path, given how often these photos were tried before.
+            suffix: of the unit's name.
+
+        Raises:
+            CacheError: the disk is full or can't be written, or the unit that is there already is damaged.
+        """
+        sources = [entry.source for entry in entries]
+        if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
+            raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
+        known, retry = self._load(), 0
+        while (target := self._place(unit_name(sources, retry) + suffix)).exists():
+            # Somebody was first; all of it is checked before ours is dropped.
+            for _, wrong in check_unit(target)[1][:1]:
+                raise CacheError(damage_sentence(self.root, f"unit {target.name}: {wrong}"))
+            self._take_in(target)
+            if not any(entry.outcome == OK != known[entry.source].outcome for entry in entries):
+                return target.name
+            retry += 1  # what failed then has succeeded now
+        try:
+            write_format(self.root)
+            self._write_spec()
+            write(target, retry)
+            self._take_in(target)
+        except OSError as error:
+            raise CacheError(unwritable_sentence(self.root, error)) from error
+        except UnitError as error:
+            raise CacheError(damage_sentence(self.root, f"unit {target.name}: {error}")) from error
+        return target.name
+
+    def _place(self, name: str) -> Path:
+        return self.folder / "units" / name[:2] / name
+
+    def _load(self) -> dict[str, Entry]:
+        if self._entries is None:
+            self._entries = {}
+            for unit in (self.folder / "units").glob("??/*"):
+                try:
+                    self._take_in(unit)
+                except UnitError as error:
+                    self.damaged[unit] = str(error)
+        return self._entries
+
+    def _take_in(self, unit: Path) -> None:
+        assert self._entries is not None
+        for entry in read_manifest(unit):
+            # Where two units hold the same photo, everybody reads the one that succeeded, or has the smaller name.
+            known = self._entries.get(entry.source)
+            order = (entry.outcome != OK, unit.name)
+            if known is None or order < (known.outcome != OK, self._units[entry.source].name):
+                self._entries[entry.source] = entry
+                self._units[entry.source] = unit
+
+    def _write_spec(self) -> None:
+        path = self.folder / "spec.json"
+        if not path.is_file():
+            make_folder(self.folder)
+            atomic.write_text(path, json.dumps(self._spec, indent=1, sort_keys=True) + "\n")
+
+
+class FactStore(Store):
+    """What was found in photos, without any pixels. Its units are one file each."""
+
+    def __init__(self, root: Path, spec: Mapping[str, Any], kind: str = "detect") -> None:
+        super().__init__(root, kind, spec)
+
+    def commit(self, entries: Sequence[Entry]) -> str:
+        """Write one unit of at most `UNIT_SIZE` entries; returns its name.
+
+        Raises:
+            CacheError: the disk is full or can't be written, or the unit that is there already is damaged.
+        """
+        return self._commit(entries, lambda target, retry: write_alone(target, self.root, entries, retry), suffix=ALONE)
+
+
+class CropStore(Store):
+    """The crops that one spec describes.
+
+    Args:
+        root: the cache's folder; nothing is written before the first commit, so a read-only cache works.
+        spec: everything that the crops depend on.
+        suffix: of the crops' file names.
+
+    Raises:
+        CacheError: the cache was written by a newer faceline, or its CACHE.json or spec.json is damaged.
+    """
+
+    def __init__(self, root: Path, spec: Mapping[str, Any], suffix: str = ".jpg") -> None:
+        super().__init__(root, "crops", spec)
+        self._suffix = suffix
 
     def commit(self, items: Sequence[tuple[Entry, bytes | None]]) -> str:
         """Write one unit; returns its name.
@@ -69,28 +182,12 @@ class CropStore:
         Raises:
             CacheError: the disk is full or can't be written, or the unit that is there already is damaged.
         """
-        sources = [entry.source for entry, _ in items]
-        if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
-            raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
         if any((entry.outcome == OK) != (crop is not None) for entry, crop in items):
             raise ValueError(f"an entry has a crop where its outcome is {OK!r}, and only there")
-        name = unit_name(sources)
-        target = self.folder / "units" / name[:2] / name
-        self._load()
-        if target.is_dir():  # somebody was first; all of it is checked before ours is dropped
-            for _, wrong in check_unit(target)[1][:1]:
-                raise CacheError(damage_sentence(self.root, f"unit {name}: {wrong}"))
-        try:
-            write_format(self.root)
-            self._write_spec()
-            if not target.is_dir():
-                write_unit(target, self.root, items, self._suffix)
-            self._take_in(target)
-        except OSError as error:
-            raise CacheError(unwritable_sentence(self.root, error)) from error
-        except UnitError as error:
-            raise CacheError(damage_sentence(self.root, f"unit {name}: {error}")) from error
-        return name
+        return self._commit(
+            [entry for entry, _ in items],
+            lambda target, retry: write_unit(target, self.root, items, self._suffix, retry),
+        )
 
     def crop(self, source: str) -> Entry:
         """The entry of a source id that has a crop.
@@ -116,31 +213,6 @@ class CropStore:
             return read_crop(unit, entry)
         except UnitError as error:
             raise CacheError(damage_sentence(self.root, f"unit {unit.name}: {error}")) from error
-
-    def _load(self) -> dict[str, Entry]:
-        if self._entries is None:
-            self._entries = {}
-            for unit in (self.folder / "units").glob("??/*"):
-                try:
-                    self._take_in(unit)
-                except UnitError as error:
-                    self.damaged[unit] = str(error)
-        return self._entries
-
-    def _take_in(self, unit: Path) -> None:
-        assert self._entries is not None
-        for entry in read_manifest(unit):
-            # Where two units hold the same photo, everybody reads the one with the smaller name.
-            known = self._units.get(entry.source)
-            if known is None or unit.name < known.name:
-                self._entries[entry.source] = entry
-                self._units[entry.source] = unit
-
-    def _write_spec(self) -> None:
-        path = self.folder / "spec.json"
-        if not path.is_file():
-            make_folder(self.folder)
-            atomic.write_text(path, json.dumps(self._spec, indent=1, sort_keys=True) + "\n")
 
 
 def check_format(root: Path) -> None:

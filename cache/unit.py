@@ -1,9 +1,10 @@
-"""One unit: up to 256 photos' crops, on disk whole or not at all.
+"""One unit: what the cache knows of up to 256 photos, on disk whole or not at all.
 
 entries + crops -> a folder with one file per crop and manifest.jsonl -> entries again, checked.
+entries alone -> one file, a manifest by itself.
 
 The manifest has a line per photo, failures included, and a last line with the number and the sha256 of the lines above:
-a torn or edited manifest is seen. Everything is written in a staging folder and synced before one rename shows it.
+a torn or edited manifest is seen. Everything is written in a staging folder and synced before one step shows it.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import socket
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from cache import atomic
 from cache.config import canonical_json
 
 MANIFEST = "manifest.jsonl"
+ALONE = ".jsonl"  # ends the name of a unit that is a manifest by itself
 UNIT_NAME_LENGTH = 32
 FILE_NAME = re.compile(r"[0-9a-f]{16}[\w.-]*", re.ASCII)
 WRITERS = 4  # threads; their syncs share the disk's waits, which makes a unit's commit about five times as fast
@@ -37,8 +39,8 @@ class Entry:
     Attributes:
         source: source id, 64 hex digits.
         path: a file that had these bytes when it was read; for people only.
-        outcome: "ok", or why there is no crop.
-        facts: what the maker of the crop wants to keep, a JSON object.
+        outcome: "ok", or why there is none.
+        facts: what its maker wants to keep, a JSON object.
         file: the crop's name in the unit; empty without a crop.
         size_bytes: the crop's size.
         sha256: of the crop's bytes.
@@ -57,12 +59,15 @@ class UnitError(ValueError):
     """A unit on disk is not what was committed; the message says how."""
 
 
-def unit_name(sources: Sequence[str]) -> str:
-    """The name of the unit with these members, whoever makes it."""
-    return hashlib.sha256("\n".join(sorted(sources)).encode()).hexdigest()[:UNIT_NAME_LENGTH]
+def unit_name(sources: Sequence[str], retry: int = 0) -> str:
+    """The name of the unit with these members, whoever makes it; `retry` counts how often they were tried again."""
+    members = [*sorted(sources), *([f"retry {retry}"] if retry else [])]
+    return hashlib.sha256("\n".join(members).encode()).hexdigest()[:UNIT_NAME_LENGTH]
 
 
-def write_unit(target: Path, root: Path, items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> None:
+def write_unit(
+    target: Path, root: Path, items: Sequence[tuple[Entry, bytes | None]], suffix: str, retry: int = 0
+) -> None:
     """Commit a unit at `target`, somewhere below `root`; when one is there already, it stays and ours is dropped.
 
     Raises:
@@ -72,8 +77,26 @@ def write_unit(target: Path, root: Path, items: Sequence[tuple[Entry, bytes | No
     with staged_folder(target, root) as staging, ThreadPoolExecutor(WRITERS) as pool:
         files = [staging / entry.file for entry in entries if entry.file]
         list(pool.map(_write_synced, files, [crop for _, crop in items if crop is not None]))
-        body = "".join(canonical_json(_as_json(entry)) + "\n" for entry in entries).encode()
-        _write_synced(staging / MANIFEST, body + _footer(body))
+        _write_synced(staging / MANIFEST, _manifest(entries, retry))
+
+
+def write_alone(target: Path, root: Path, entries: Sequence[Entry], retry: int = 0) -> None:
+    """Commit a unit without crops, one file; when it is there already, it stays and ours is dropped.
+
+    Raises:
+        OSError: the disk is full or can't be written; nothing is left behind and earlier units are untouched.
+    """
+    staged = root / "tmp" / _staging_name(target)
+    make_folder(staged.parent)
+    try:
+        _write_synced(staged, _manifest(entries, retry))
+        make_folder(target.parent)
+        with suppress(FileExistsError):
+            # A rename would put ours over the first one's.
+            os.link(staged, target)
+        atomic.sync_folder(target.parent)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def read_manifest(unit: Path) -> list[Entry]:
@@ -82,18 +105,29 @@ def read_manifest(unit: Path) -> list[Entry]:
     Raises:
         UnitError: the manifest is missing, torn, edited or not understood.
     """
+    return _parsed(unit)[0]
+
+
+def _parsed(unit: Path) -> tuple[list[Entry], int]:
+    """The entries of a unit and how often they were tried before."""
+    manifest = _manifest_of(unit)
     try:
-        content = (unit / MANIFEST).read_bytes()
+        content = manifest.read_bytes()
     except OSError as error:
-        raise UnitError(f"{MANIFEST} can't be read: {error.strerror}") from error
+        raise UnitError(f"{manifest.name} can't be read: {error.strerror}") from error
     end_of_body = content.rfind(b"\n", 0, -1) + 1
     body, footer = content[:end_of_body], content[end_of_body:]
-    if footer != _footer(body):
-        raise UnitError(f"{MANIFEST} was changed or cut off")
     try:
-        return [_from_json(json.loads(line)) for line in body.splitlines()]
+        retry = json.loads(footer).get("retry", 0)
+        intact = footer == _footer(body, retry)
+    except (ValueError, TypeError, AttributeError):
+        retry, intact = 0, False
+    if not intact:
+        raise UnitError(f"{manifest.name} was changed or cut off")
+    try:
+        return [_from_json(json.loads(line), alone=unit.suffix == ALONE) for line in body.splitlines()], retry
     except (ValueError, TypeError) as error:
-        raise UnitError(f"{MANIFEST} has a line that is no entry: {error}") from error
+        raise UnitError(f"{manifest.name} has a line that is no entry: {error}") from error
 
 
 def read_crop(unit: Path, entry: Entry) -> bytes:
@@ -115,12 +149,13 @@ def read_crop(unit: Path, entry: Entry) -> bytes:
 
 def check_unit(unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     """The entries of a unit, and each file of it that is not as it was committed, with what is wrong."""
+    manifest = _manifest_of(unit).name
     try:
-        entries = read_manifest(unit)
-        if unit_name([entry.source for entry in entries]) != unit.name:
-            raise UnitError(f"{MANIFEST} is that of another unit")
+        entries, retry = _parsed(unit)
+        if unit_name([entry.source for entry in entries], retry) != unit.name.removesuffix(ALONE):
+            raise UnitError(f"{manifest} is that of another unit")
     except UnitError as error:
-        return [], [(MANIFEST, str(error))]
+        return [], [(manifest, str(error))]
     damaged: list[tuple[str, str]] = []
     for entry in entries:
         try:
@@ -137,7 +172,7 @@ def staged_folder(target: Path, root: Path) -> Generator[Path]:
 
     Whoever fills it syncs its files. When `target` is there by then, the first writer has won: it stays.
     """
-    staging = root / "tmp" / f"{target.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+    staging = root / "tmp" / _staging_name(target)
     try:
         staging.mkdir(parents=True)
         yield staging
@@ -163,6 +198,14 @@ def make_folder(folder: Path) -> None:
         atomic.sync_folder(folder.parent)
 
 
+def _manifest_of(unit: Path) -> Path:
+    return unit if unit.suffix == ALONE else unit / MANIFEST
+
+
+def _staging_name(target: Path) -> str:
+    return f"{target.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+
+
 def _name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> list[Entry]:
     entries: list[Entry] = []
     taken: set[str] = set()
@@ -184,18 +227,27 @@ def _as_json(entry: Entry) -> dict[str, Any]:
     return {**told, "facts": dict(entry.facts)}
 
 
-def _from_json(told: dict[str, Any]) -> Entry:
+def _from_json(told: dict[str, Any], *, alone: bool) -> Entry:
     entry = Entry(**told)
     # A name, never a path: a manifest from elsewhere must not reach out of its folder.
     if entry.file and not FILE_NAME.fullmatch(entry.file):
         raise ValueError(f"{entry.file!r} is no name of a crop")
-    if (entry.outcome == OK) != bool(entry.file):
+    if bool(entry.file) != (entry.outcome == OK and not alone):
         raise ValueError(f"outcome {entry.outcome!r} with file {entry.file!r}")
     return entry
 
 
-def _footer(body: bytes) -> bytes:
-    told = {"rows": body.count(b"\n"), "sha256": hashlib.sha256(body).hexdigest()}
+def _manifest(entries: Sequence[Entry], retry: int) -> bytes:
+    body = "".join(canonical_json(_as_json(entry)) + "\n" for entry in entries).encode()
+    return body + _footer(body, retry)
+
+
+def _footer(body: bytes, retry: int) -> bytes:
+    told = {
+        "rows": body.count(b"\n"),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        **({"retry": retry} if retry else {}),
+    }
     return canonical_json(told).encode() + b"\n"
 
 

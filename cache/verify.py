@@ -22,10 +22,11 @@ from cache.store import (
     unwritable_sentence,
     write_format,
 )
-from cache.unit import MANIFEST, OK, Entry, UnitError, check_unit, read_manifest
+from cache.unit import ALONE, MANIFEST, OK, Entry, UnitError, check_unit, read_manifest
 
 LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini"}
 STRANGER = "does not belong here"
+ENTRIES = ("detect", "crops")  # folders of the cache with units
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,9 @@ def verify(root: Path, *, repair: bool = False) -> Report:
     found = _Findings(root)
     try:
         _check_format(found)
-        for kind in _shown(root / "crops"):
-            _check_kind(kind, found)
+        for place in ENTRIES:
+            for kind in _shown(root / place):
+                _check_kind(kind, found)
         for pack in _shown(root / "packs"):
             if wrong := pack_damage(pack, again=True):
                 found.add(pack, "pixels.npy", wrong, pack)
@@ -118,6 +120,7 @@ def stats(root: Path) -> dict[str, Any]:
         return {
             "cache": str(root),
             "fingerprints": [_kind_stats(kind) for kind in _shown(root / "crops")],
+            "detections": [_kind_stats(kind) for kind in _shown(root / "detect")],
             **{name: _folder_stats(root / place) for name, place in _PLACES.items()},
         }
     except OSError as error:
@@ -130,7 +133,7 @@ _PLACES = {"packs": "packs", "staging": "tmp", "quarantine": "quarantine"}
 def _check_format(found: _Findings) -> None:
     path = found.root / FORMAT_FILE
     wrong = format_damage(found.root)
-    if not wrong and not path.is_file() and any(_shown(found.root / "crops")):
+    if not wrong and not path.is_file() and any(any(_shown(found.root / place)) for place in ENTRIES):
         wrong = "is missing"
     if wrong:
         found.add(found.root, FORMAT_FILE, wrong, path)
@@ -151,7 +154,7 @@ def _check_kind(kind: Path, found: _Findings) -> None:
             found.add(prefix.parent, prefix.name, STRANGER, prefix)
             continue
         for unit in _shown(prefix):
-            if unit.is_dir() and unit.name.startswith(prefix.name):
+            if unit.name.startswith(prefix.name) and (unit.is_dir() or unit.suffix == ALONE):
                 _check_unit(unit, found)
             else:
                 found.add(prefix, unit.name, STRANGER, unit)
@@ -160,9 +163,9 @@ def _check_kind(kind: Path, found: _Findings) -> None:
 def _check_unit(unit: Path, found: _Findings) -> None:
     entries, damaged = check_unit(unit)
     found.units += 1
-    found.crops += sum(entry.outcome == OK for entry in entries)
+    found.crops += sum(bool(entry.file) for entry in entries)
     for file, what in damaged:
-        found.add(unit, file, what, unit)
+        found.add(unit.parent if unit.suffix == ALONE else unit, file, what, unit)
     known = {MANIFEST, *(entry.file for entry in entries)}
     for stranger in _shown(unit):
         if entries and stranger.name not in known:

@@ -1,6 +1,7 @@
 """Photos to crops: the whole way of this room on one page.
 
-source ids and their files -> decoded images -> subjects -> crops -> units committed to the cache.
+source ids and their files -> decoded images -> subjects -> crops -> units committed to the cache. Where the cache knows
+the subject already, another crop is cut without another look.
 
 The stages overlap: files are decoded some slices of photos ahead, and crops are cut, encoded and written behind, while
 the detector works on the slice between. How far ahead and behind is bounded, so memory does not grow with the number of
@@ -12,15 +13,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from cache.store import UNIT_SIZE, CropStore
-from cache.unit import Entry
+from cache.store import UNIT_SIZE, CropStore, FactStore
+from cache.unit import OK, Entry
 from detect.config import CropConfig
-from detect.decode import Failure, decode_file
+from detect.decode import Failure, Reason, decode_file
 from detect.faces import Image
-from detect.ladder import Subject, SubjectFinder
+from detect.subject import Subject
 from detect.window import cut, encode
+
+if TYPE_CHECKING:
+    from detect.ladder import SubjectFinder  # loads torch, which cutting alone does not need
 
 Progress = Callable[[int], None]
 Made = tuple[Entry, bytes | None]
@@ -33,22 +39,26 @@ STAGES = ("decode", "detect", "write")
 
 def fill_cache(
     wanted: Mapping[str, Path],
-    store: CropStore,
-    finder: SubjectFinder,
+    found: FactStore,
+    crops: CropStore,
+    load_finder: Callable[[], "SubjectFinder"],
     crop: CropConfig,
     *,
     threads: int,
     progress: Progress,
+    retry: bool = False,
 ) -> dict[str, float]:
-    """Make the crops that `store` lacks and commit them unit by unit.
+    """Make the crops that `crops` lacks and commit them unit by unit.
 
     Args:
         wanted: source id -> a file with these bytes.
-        store: where the crops go.
-        finder: finds the subject of each image.
+        found: where the subjects go; those that are there are not looked for again.
+        crops: where the crops go.
+        load_finder: gives what finds the subject of each image; called when the first one is to be found.
         crop: size and encoding of the crops.
         threads: for decoding and encoding.
         progress: called with the number of photos done after each unit.
+        retry: try photos again that failed before.
 
     Returns:
         The share of the time that the run waited for each stage, in `STAGES`; the largest one is the bottleneck.
@@ -57,24 +67,26 @@ def fill_cache(
         CacheError: a unit could not be written; what was committed before stays.
     """
     clock = _Clock()
-    missing = store.missing(wanted)
+    missing = crops.missing(wanted, retry=retry)
+    look = _Look(load_finder, wanted, found.known(missing, retry=retry))
     with ThreadPoolExecutor(threads, "crops") as pool, ThreadPoolExecutor(1, "commit") as writer:
         written: Future[None] | None = None
-        decoded = _decoded(missing, wanted, pool)
+        decoded = _decoded(missing, look.decode, pool)
         for start in range(0, len(missing), UNIT_SIZE):
             unit = missing[start : start + UNIT_SIZE]
             made: list[Future[Made]] = []
+            new: list[Entry] = []
             while len(made) < len(unit):
                 with clock.waiting_for("decode"):
                     sources, images = next(decoded)
                 with clock.waiting_for("detect"):
-                    found = _find(finder, images, [wanted[source] for source in sources])
-                for source, image, subject in zip(sources, images, found, strict=True):
-                    made.append(pool.submit(_make, source, wanted[source], image, subject, crop))
+                    entries = look.at(sources, images)
+                new += [entry for entry in entries if entry.source not in look.known]
+                made += [pool.submit(_make, entry, image, crop) for entry, image in zip(entries, images, strict=True)]
             with clock.waiting_for("write"):
                 if written is not None:
                     written.result()
-            written = writer.submit(_commit, store, made, progress)
+            written = writer.submit(_commit, found, new, crops, made, progress)
         with clock.waiting_for("write"):
             if written is not None:
                 written.result()
@@ -87,7 +99,7 @@ def count_outcomes(entries: Sequence[Entry]) -> dict[str, int]:
 
 
 def _decoded(
-    missing: Sequence[str], wanted: Mapping[str, Path], pool: ThreadPoolExecutor
+    missing: Sequence[str], decode: Callable[[str], Image | Failure], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Sequence[str], list[Image | Failure]]]:
     """Slices of source ids with their images; no slice reaches from one unit into the next.
 
@@ -99,7 +111,7 @@ def _decoded(
         while start < len(missing) and len(ahead) <= AHEAD:
             end = min(start + size, start - start % UNIT_SIZE + UNIT_SIZE)
             sources = missing[start:end]
-            ahead.append((sources, [pool.submit(decode_file, wanted[source]) for source in sources]))
+            ahead.append((sources, [pool.submit(decode, source) for source in sources]))
             start += len(sources)
         sources, decoding = ahead.popleft()
         images = [image.result() for image in decoding]
@@ -108,42 +120,76 @@ def _decoded(
         yield sources, images
 
 
-def _find(finder: SubjectFinder, images: Sequence[Image | Failure], paths: Sequence[Path]) -> list[Subject | Failure]:
-    """The subject of each image, or why there is none; a photo that the detector fails on takes no other along."""
-    found: list[Subject | Failure] = [image for image in images if isinstance(image, Failure)]
-    if len(found) == len(images):
-        return found
-    at = [index for index, image in enumerate(images) if not isinstance(image, Failure)]
-    readable = [image for image in images if not isinstance(image, Failure)]
-    try:
-        subjects: Sequence[Subject | Failure] = finder.find(readable)
-    except Exception:  # whatever it is: one photo's failure must not stop the run
-        subjects = [_find_alone(finder, image, paths[index]) for index, image in zip(at, readable, strict=True)]
-    told = dict(zip(at, subjects, strict=True))
-    return [image if isinstance(image, Failure) else told[index] for index, image in enumerate(images)]
+class _Look:
+    """Who is on the photos: what is known of them, or what the detector says."""
+
+    def __init__(
+        self, load_finder: Callable[[], "SubjectFinder"], paths: Mapping[str, Path], known: Mapping[str, Entry]
+    ) -> None:
+        self._load_finder, self._paths, self.known = load_finder, paths, known
+        self._finder: SubjectFinder | None = None
+
+    def decode(self, source: str) -> Image | Failure:
+        """The photo's pixels, or why there are none."""
+        entry = self.known.get(source)
+        if entry is not None and entry.outcome != OK:
+            return Failure(self._paths[source], cast("Reason", entry.outcome), entry.facts.get("sentence", ""))
+        return decode_file(self._paths[source])
+
+    def at(self, sources: Sequence[str], images: Sequence[Image | Failure]) -> list[Entry]:
+        """What is found in each photo; one that the detector fails on takes no other along."""
+        told: dict[str, Entry] = {}
+        unknown: list[tuple[str, Image]] = []
+        for source, image in zip(sources, images, strict=True):
+            if isinstance(image, Failure):
+                told[source] = self._failed(source, image)
+            elif source in self.known:
+                told[source] = self.known[source]
+            else:
+                unknown.append((source, image))
+        if unknown:
+            for (source, image), subject in zip(unknown, self._find(unknown), strict=True):
+                if isinstance(subject, Failure):
+                    told[source] = self._failed(source, subject)
+                else:
+                    facts = {**subject.facts(), "photo": [image.shape[1], image.shape[0]]}
+                    told[source] = Entry(source, str(self._paths[source]), OK, facts)
+        return [told[source] for source in sources]
+
+    def _failed(self, source: str, failure: Failure) -> Entry:
+        return Entry(source, str(self._paths[source]), failure.reason, {"sentence": failure.sentence})
+
+    def _find(self, photos: Sequence[tuple[str, Image]]) -> "Sequence[Subject | Failure]":
+        if self._finder is None:
+            self._finder = self._load_finder()
+        try:
+            return self._finder.find([image for _, image in photos])
+        except Exception:  # whatever it is: one photo's failure must not stop the run
+            return [self._find_alone(self._finder, source, image) for source, image in photos]
+
+    def _find_alone(self, finder: "SubjectFinder", source: str, image: Image) -> Subject | Failure:
+        try:
+            return finder.find([image])[0]
+        except MemoryError:
+            raise  # says nothing about the photo
+        except Exception as error:
+            return Failure(self._paths[source], "unreadable", f"the detector failed on it: {error}")
 
 
-def _find_alone(finder: SubjectFinder, image: Image, path: Path) -> Subject | Failure:
-    try:
-        return finder.find([image])[0]
-    except MemoryError:
-        raise  # says nothing about the photo
-    except Exception as error:
-        return Failure(path, "unreadable", f"the detector failed on it: {error}")
+def _make(entry: Entry, image: Image | Failure, crop: CropConfig) -> Made:
+    if entry.outcome != OK or isinstance(image, Failure):
+        return entry, None
+    window = Subject.from_facts(entry.facts).window(image.shape[0], image.shape[1], crop)
+    facts = {**entry.facts, "window": window.as_list(), "turn": round(window.turn, 2)}
+    return replace(entry, facts=facts), encode(cut(image, window, crop), crop)
 
 
-def _make(source: str, path: Path, image: Image | Failure, subject: Subject | Failure, crop: CropConfig) -> Made:
-    for failure in (image, subject):
-        if isinstance(failure, Failure):
-            return Entry(source, str(path), failure.reason, {"sentence": failure.sentence}), None
-    assert not isinstance(image, Failure)
-    assert not isinstance(subject, Failure)
-    facts = {**subject.facts(), "photo": [image.shape[1], image.shape[0]]}
-    return Entry(source, str(path), "ok", facts), encode(cut(image, subject.window, crop), crop)
-
-
-def _commit(store: CropStore, made: Sequence[Future[Made]], progress: Progress) -> None:
-    store.commit([one.result() for one in made])
+def _commit(
+    found: FactStore, new: Sequence[Entry], crops: CropStore, made: Sequence[Future[Made]], progress: Progress
+) -> None:
+    if new:
+        found.commit(new)
+    crops.commit([one.result() for one in made])
     progress(len(made))
 
 

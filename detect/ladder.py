@@ -5,20 +5,17 @@ fails too, the window in which portraits have their face. Each photo's `found_by
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detect.config import CropConfig, DetectConfig
+from detect.config import DetectConfig
 from detect.detector import Detector, FaceDetector
 from detect.faces import Faces, Image
 from detect.mtcnn import Mtcnn
 from detect.retinaface import RetinaFace
-from detect.subject import choose_subject
-from detect.window import Window, fallback_window, window_around
+from detect.subject import Subject, choose_subject
 from detect.yunet import Yunet
 
 # What to add to x1, y1, x2, y2 of a detector's box, in shares of its sides, to have MTCNN's box of the same face, so
@@ -28,36 +25,6 @@ FRAMES = {"yunet": (0.015, 0.044, -0.045, -0.073)}
 SETTLE_FROM, SETTLE_SCORE, SETTLE_OVERLAP = 0.9, 0.3, 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The one face that a photo is about, or the window where it is expected.
-
-    Attributes:
-        found_by: the step of the ladder, one of `steps`.
-        window: what is cut from the photo.
-        box: x1, y1, x2, y2 of the face; None for the fallback.
-        score: the detector's score of that face; None for the fallback.
-        landmarks: five (x, y); None for the fallback.
-    """
-
-    found_by: str
-    window: Window
-    box: tuple[float, float, float, float] | None = None
-    score: float | None = None
-    landmarks: tuple[tuple[float, float], ...] | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """What the cache keeps about the crop."""
-        return {
-            "found_by": self.found_by,
-            "window": self.window.as_list(),
-            "turn": round(self.window.turn, 2),
-            "box": None if self.box is None else [round(v, 2) for v in self.box],
-            "score": None if self.score is None else round(self.score, 5),
-            "landmarks": None if self.landmarks is None else [[round(x, 2), round(y, 2)] for x, y in self.landmarks],
-        }
-
-
 class SubjectFinder:
     """The ladder, with its networks loaded once.
 
@@ -65,8 +32,8 @@ class SubjectFinder:
         UsageError: a detector's weights or its package are not there.
     """
 
-    def __init__(self, detect: DetectConfig, crop: CropConfig, device: str, threads: int = 1) -> None:
-        self._detect, self._crop = detect, crop
+    def __init__(self, detect: DetectConfig, device: str, threads: int = 1) -> None:
+        self._detect = detect
         self._harder = Mtcnn(detect.retry_thresholds, detect.factor, device, batch=detect.batch)
         self._looks: list[tuple[str, Detector, float]] = [
             (name, _detector(name, detect, device, threads), min_subject)
@@ -80,10 +47,7 @@ class SubjectFinder:
         for name, detector, min_subject in self._looks:
             self._try(name, detector, min_subject, images, found)
         self._try("mtcnn-retry", _WithContrast(self._harder), self._detect.retry_min_subject, images, found)
-        return [
-            subject or Subject("fallback", fallback_window(image.shape[0], image.shape[1]))
-            for subject, image in zip(found, images, strict=True)
-        ]
+        return [subject or Subject("fallback") for subject in found]
 
     def _try(
         self, name: str, detector: Detector, min_subject: float, images: Sequence[Image], found: list[Subject | None]
@@ -107,7 +71,7 @@ class SubjectFinder:
                 zip(picked, self._settled(name, [images[i] for i in picked], [*picked.values()]), strict=True)
             )
         for index, face in picked.items():
-            found[index] = self._subject(name, face)
+            found[index] = Subject.of_face(name, face)
 
     def _settled(self, name: str, images: Sequence[Image], faces: Sequence[Faces]) -> list[Faces]:
         """Another detector's faces with MTCNN's kind of box, and O-Net's own box and landmarks where it sees a face."""
@@ -118,12 +82,6 @@ class SubjectFinder:
             else Faces(box[None], face.scores, face.landmarks)
             for face, box, settled in zip(faces, boxes, several, strict=True)
         ]  # fmt: skip
-
-    def _subject(self, step: str, face: Faces) -> Subject:
-        x1, y1, x2, y2 = (float(v) for v in face.boxes[0])
-        landmarks = tuple((float(x), float(y)) for x, y in face.landmarks[0])
-        window = window_around((x1, y1, x2, y2), self._crop, landmarks)
-        return Subject(step, window, (x1, y1, x2, y2), float(face.scores[0]), landmarks)
 
 
 def with_contrast(image: Image) -> Image:

@@ -7,18 +7,21 @@ Nothing heavy is imported while there is nothing to detect: a second run says so
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cache.sources import hash_files
-from cache.store import CropStore
+from cache.store import CropStore, FactStore
 from cache.unit import Entry
 from detect.config import CropConfig, DetectConfig
-from detect.spec import crop_spec
+from detect.spec import crop_spec, detector_spec
 from pipeline.job import Job
 from pipeline.photos import Photo
+
+if TYPE_CHECKING:
+    from detect.ladder import SubjectFinder
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Detection:
     Attributes:
         store: the crops.
         sources: file -> source id, of the files that could be read.
-        detected: photos that this run detected; the others were in the cache.
+        detected: photos in which this run looked for a face; of the others the cache knew it.
+        cut: photos that this run cut a crop from; of the others it was in the cache.
         steps: the ladder's steps in their order.
         seconds: what it took.
         waiting: share of the time that the run waited for each stage; empty when nothing was detected.
@@ -37,6 +41,7 @@ class Detection:
     store: CropStore
     sources: Mapping[Path, str]
     detected: int
+    cut: int
     steps: tuple[str, ...]
     seconds: float
     waiting: Mapping[str, float]
@@ -56,6 +61,7 @@ class Detection:
             "found_by": {step: found.get(step, 0) for step in self.steps},
             "unreadable": unreadable,
             "detected": self.detected,
+            "cut": self.cut,
             "seconds": round(self.seconds, 3),
             "waiting": dict(self.waiting),
             "photos_per_s": round(len(photos) / max(self.seconds, 1e-9), 1),
@@ -69,6 +75,7 @@ def detect_photos(
     detect: DetectConfig | None = None,
     crop: CropConfig | None = None,
     sources: Mapping[Path, str] | None = None,
+    retry: bool = False,
 ) -> Detection:
     """Make sure that every photo's crop is in the cache.
 
@@ -77,18 +84,27 @@ def detect_photos(
         job: cache, device and settings.
         detect, crop: in place of the job's settings (a bundle brings its own).
         sources: source ids that are known already.
+        retry: try photos again that failed before.
     """
     started = time.perf_counter()
     detect, crop = detect or job.settings.detect, crop or job.settings.crop
     if sources is None:
         sources = source_ids([photo.path for photo in photos], job)
     wanted = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
-    store = CropStore(job.cache, crop_spec(detect, crop))
-    missing = len(store.missing(wanted))
+    crops, found = CropStore(job.cache, crop_spec(detect, crop)), FactStore(job.cache, detector_spec(detect))
+    missing = crops.missing(wanted, retry=retry)
+    unknown = len(found.missing(missing, retry=retry)) if missing else 0
     waiting: Mapping[str, float] = {}
     if missing:
-        waiting = _detect_missing(wanted, missing, store, job, detect, crop)
-    return Detection(store, sources, missing, detect.steps, time.perf_counter() - started, waiting)
+        from detect.crops import fill_cache
+
+        with job.show.progress("Finding faces" if unknown else "Cutting crops", len(missing)) as advance:
+            waiting = fill_cache(
+                wanted, found, crops, _finder_of(detect, job), crop,
+                threads=job.workers, progress=advance, retry=retry,
+            )  # fmt: skip
+    seconds = time.perf_counter() - started
+    return Detection(crops, sources, unknown, len(missing), detect.steps, seconds, waiting)
 
 
 def source_ids(paths: Sequence[Path], job: Job) -> dict[Path, str]:
@@ -96,12 +112,10 @@ def source_ids(paths: Sequence[Path], job: Job) -> dict[Path, str]:
     return {path: found for path, found in hash_files(paths, threads=job.workers).items() if isinstance(found, str)}
 
 
-def _detect_missing(
-    wanted: Mapping[str, Path], missing: int, store: CropStore, job: Job, detect: DetectConfig, crop: CropConfig
-) -> dict[str, float]:
-    from detect.crops import fill_cache
-    from detect.ladder import SubjectFinder
+def _finder_of(detect: DetectConfig, job: Job) -> "Callable[[], SubjectFinder]":
+    def load() -> "SubjectFinder":
+        from detect.ladder import SubjectFinder
 
-    finder = SubjectFinder(detect, crop, job.torch_device(), job.workers)
-    with job.show.progress("Finding faces", missing) as advance:
-        return fill_cache(wanted, store, finder, crop, threads=job.workers, progress=advance)
+        return SubjectFinder(detect, job.torch_device(), job.workers)
+
+    return load

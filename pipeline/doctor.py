@@ -39,7 +39,7 @@ def _speed(job: Job) -> dict[str, Any]:
 
     device, rng = job.torch_device(), np.random.default_rng(0)
     photos = list(rng.integers(0, 255, (16, 512, 384, 3), dtype=np.uint8))
-    finder = SubjectFinder(job.settings.detect, job.settings.crop, device)
+    finder = SubjectFinder(job.settings.detect, device)
     finder.find(photos[:2])
     started = time.perf_counter()
     finder.find(photos)

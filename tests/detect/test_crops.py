@@ -1,26 +1,35 @@
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from cache.sources import hash_files
-from cache.store import CropStore
+from cache.store import CropStore, FactStore
+from cache.verify import verify
 from detect.config import CropConfig, DetectConfig
 from detect.crops import _decoded, count_outcomes, fill_cache
+from detect.decode import Failure
 from detect.ladder import SubjectFinder
-from detect.spec import crop_spec
+from detect.spec import crop_spec, detector_spec
+
+
+def fill(paths, root, load_finder=lambda: SubjectFinder(DetectConfig(), "cpu"), *, crop=None, retry=False):
+    """Returns the crops, the source ids of the files and what `fill_cache` told."""
+    detect, crop = DetectConfig(), crop or CropConfig()
+    found, crops = FactStore(root, detector_spec(detect)), CropStore(root, crop_spec(detect, crop))
+    wanted = {source: path for path, source in hash_files(paths).items()}
+    told = []
+    waiting = fill_cache(wanted, found, crops, load_finder, crop, threads=2, progress=told.append, retry=retry)
+    return crops, wanted, sum(told), waiting
 
 
 def filled(paths, root):
-    detect, crop = DetectConfig(), CropConfig()
-    store = CropStore(root, crop_spec(detect, crop))
-    wanted = {source: path for path, source in hash_files(paths).items()}
-    told = []
-    finder = SubjectFinder(detect, crop, "cpu")
-    fill_cache(wanted, store, finder, crop, threads=2, progress=told.append)
-    return store, wanted, sum(told)
+    return fill(paths, root)[:3]
+
+
+def never():
+    pytest.fail("a face was looked for")
 
 
 def test_photos_of_all_sizes_and_broken_ones_go_through_one_run(photos, tmp_path):
@@ -68,14 +77,20 @@ class Failing(SubjectFinder):
         return super().find(images)
 
 
-def test_a_photo_that_the_detector_fails_on_takes_no_other_along(photos, tmp_path):
-    detect, crop = DetectConfig(), CropConfig()
-    store = CropStore(tmp_path / "cache", crop_spec(detect, crop))
+@pytest.fixture
+def light_dark_light(photos, tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path, image in zip(paths, [photos[0], np.zeros_like(photos[0]), photos[1]], strict=True):
         Pillow.fromarray(image).save(path)
-    wanted = {source: path for path, source in hash_files(paths).items()}
-    waiting = fill_cache(wanted, store, Failing(detect, crop, "cpu"), crop, threads=2, progress=lambda _: None)
+    return paths
+
+
+def failing():
+    return Failing(DetectConfig(), "cpu")
+
+
+def test_a_photo_that_the_detector_fails_on_takes_no_other_along(light_dark_light, tmp_path):
+    store, wanted, _, waiting = fill(light_dark_light, tmp_path / "cache", failing)
     outcomes = {path.name: store.entry(source) for source, path in wanted.items()}
     assert [outcomes[f"{number}.png"].outcome for number in range(3)] == ["ok", "unreadable", "ok"]
     assert "too dark" in outcomes["1.png"].facts["sentence"]
@@ -83,13 +98,51 @@ def test_a_photo_that_the_detector_fails_on_takes_no_other_along(photos, tmp_pat
     assert sum(waiting.values()) == pytest.approx(1, abs=0.01)
 
 
+def test_a_failure_is_kept_until_it_is_to_be_tried_again(light_dark_light, tmp_path):
+    root = tmp_path / "cache"
+    fill(light_dark_light, root, failing)
+    assert fill(light_dark_light, root, never)[2] == 0
+    assert fill(light_dark_light, root, failing, retry=True)[2] == 1
+    store, wanted, done, _ = fill(light_dark_light, root, retry=True)
+    assert done == 1
+    assert {store.entry(source).outcome for source in wanted} == {"ok"}
+    assert fill(light_dark_light, root, never, retry=True)[2] == 0
+    assert verify(root).damaged == ()
+
+
+def test_a_photo_that_failed_alone_is_tried_again(light_dark_light, tmp_path):
+    dark, root = light_dark_light[1:2], tmp_path / "cache"
+    for _ in range(2):  # the second try is of exactly the same photos
+        store, [source], _, _ = fill(dark, root, failing, retry=True)
+        assert store.entry(source).outcome == "unreadable"
+    store, [source], _, _ = fill(dark, root, retry=True)
+    assert store.entry(source).outcome == "ok"
+    assert CropStore(root, store._spec).entry(source).outcome == "ok"
+    assert verify(root).damaged == ()
+
+
+def test_another_crop_is_cut_without_another_look(photos, tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, image in zip(paths[:2], photos, strict=False):
+        Pillow.fromarray(image).save(path)
+    paths[2].write_text("no photo")
+    other, root = CropConfig(margin=0.2, max_height=200), tmp_path / "cache"
+    fill(paths, root)
+    again, wanted, done, _ = fill(paths, root, never, crop=other)
+    assert done == 3
+    at_once, _, _, _ = fill(paths, tmp_path / "other", crop=other)
+    assert [again.entry(s).outcome for s in wanted] == ["ok", "ok", "not_an_image"]
+    for source in list(wanted)[:2]:
+        assert again.read(source) == at_once.read(source)
+        assert again.entry(source) == at_once.entry(source)
+
+
 @pytest.mark.parametrize(("side", "fewest", "most"), [(8, 100, 128), (1024, 15, 21), (6000, 1, 8)])
-def test_slices_are_the_smaller_the_larger_the_photos_and_end_with_their_unit(monkeypatch, side, fewest, most):
+def test_slices_are_the_smaller_the_larger_the_photos_and_end_with_their_unit(side, fewest, most):
     image = np.broadcast_to(np.zeros(3, np.uint8), (side, side, 3))  # as large as told, without the memory
-    monkeypatch.setattr("detect.crops.decode_file", lambda path: image)
     missing = [str(number) for number in range(300)]
     with ThreadPoolExecutor(2) as pool:
-        slices = [sources for sources, _ in _decoded(missing, dict.fromkeys(missing, Path("photo")), pool)]
+        slices = [sources for sources, _ in _decoded(missing, lambda source: image, pool)]
     assert [source for sources in slices for source in sources] == missing
     assert max(map(len, slices)) <= most
     assert max(map(len, slices)) >= fewest
@@ -99,6 +152,8 @@ def test_slices_are_the_smaller_the_larger_the_photos_and_end_with_their_unit(mo
 
 def test_a_photo_that_decodes_to_no_image_is_no_reason_to_take_small_slices(tmp_path):
     missing = [str(number) for number in range(200)]
+    failure = Failure(tmp_path / "none.jpg", "missing", "it is not there")
     with ThreadPoolExecutor(2) as pool:
-        slices = [s for s, _ in _decoded(missing, dict.fromkeys(missing, tmp_path / "none.jpg"), pool)]
+        slices = [sources for sources, _ in _decoded(missing, lambda source: failure, pool)]
     assert sum(map(len, slices)) == 200
+    assert max(map(len, slices)) == 128

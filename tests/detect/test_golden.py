@@ -38,12 +38,12 @@ def portraits():
 
 
 def outputs():
-    finder, crop = SubjectFinder(DetectConfig(), CropConfig(), "cpu"), CropConfig()
+    finder, crop = SubjectFinder(DetectConfig(), "cpu"), CropConfig()
     found = []
     for photo, subject in zip(portraits(), finder.find(portraits()), strict=True):
-        cropped = cut(photo, subject.window, crop)
-        facts = subject.facts()
-        found.append({"found_by": facts["found_by"], "window": facts["window"], "box": facts["box"],
+        window = subject.window(*photo.shape[:2], crop)
+        cropped = cut(photo, window, crop)
+        found.append({"found_by": subject.found_by, "window": window.as_list(), "box": subject.box,
                       "mean": [round(float(v), 2) for v in cropped.mean((0, 1))]})  # fmt: skip
     return {"versions": [DETECT_VERSION, CROP_VERSION], "outputs": found}
 

@@ -8,7 +8,7 @@ from detect.window import fallback_window
 
 @pytest.fixture(scope="module")
 def finder():
-    return SubjectFinder(DetectConfig(), CropConfig(), "cpu")
+    return SubjectFinder(DetectConfig(), "cpu")
 
 
 def test_the_subject_of_a_portrait_is_found_at_once(finder, photos):
@@ -26,13 +26,13 @@ def test_a_wall_ends_on_the_fallback_window(finder):
     [subject] = finder.find([wall])
     assert subject.found_by == "fallback"
     assert subject.box is None
-    assert subject.window == fallback_window(512, 384)
+    assert subject.window(512, 384, CropConfig()) == fallback_window(512, 384)
 
 
 def test_a_dim_face_without_contrast_is_found_on_the_second_try(photos):
     # A first try that asks for more than any face has, so that only the second one can find it.
     strict = DetectConfig(thresholds=(0.6, 0.7, 0.9999999), second="none")
-    [subject] = SubjectFinder(strict, CropConfig(), "cpu").find([photos[6]])
+    [subject] = SubjectFinder(strict, "cpu").find([photos[6]])
     assert subject.found_by == "mtcnn-retry"
 
 
@@ -44,7 +44,7 @@ def test_a_large_photo_has_the_same_subject_as_a_small_one(finder, photos):
 
 @pytest.mark.parametrize("first", ["mtcnn", "yunet"])
 def test_each_detector_works_alone_and_frames_the_face_as_the_other_does(finder, photos, first):
-    alone = SubjectFinder(DetectConfig(detector=first, second="none"), CropConfig(), "cpu")
+    alone = SubjectFinder(DetectConfig(detector=first, second="none"), "cpu")
     for one, two in zip(alone.find(photos[:7]), finder.find(photos[:7]), strict=True):
         assert one.found_by == first
         assert np.abs(np.array(one.box) - two.box).max() < 0.2 * (two.box[3] - two.box[1])
@@ -52,7 +52,7 @@ def test_each_detector_works_alone_and_frames_the_face_as_the_other_does(finder,
 
 def test_yunet_is_the_second_look(photos):
     blind = DetectConfig(thresholds=(0.6, 0.7, 0.9999999))
-    subjects = SubjectFinder(blind, CropConfig(), "cpu").find(photos)
+    subjects = SubjectFinder(blind, "cpu").find(photos)
     assert sum(subject.found_by == "yunet" for subject in subjects) >= 10
     assert blind.steps == ("mtcnn", "yunet", "mtcnn-retry", "fallback")
 
