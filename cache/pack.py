@@ -109,6 +109,15 @@ def pack_damage(folder: Path, *, again: bool = False) -> str:
     return ""
 
 
+def packed_store(folder: Path) -> str:
+    """The fingerprint of the crops that the pack in `folder` was made of; empty when it does not tell."""
+    try:
+        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["store"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return told if isinstance(told, str) else ""
+
+
 def _open(folder: Path) -> Pixels:
     try:
         return np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False)

@@ -1,8 +1,17 @@
-"""Looking after the cache: `faceline cache stats` and `verify`."""
+"""Looking after the cache: `faceline cache stats`, `verify` and `gc`."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from cache.config import fingerprint
+from cache.errors import UsageError
+from cache.garbage import delete_garbage, find_garbage
 from cache.verify import stats, verify
+from detect.config import CropConfig, DetectConfig
+from detect.spec import crop_spec, detector_spec
+from pipeline.config import load_settings
 from pipeline.console import Show, cell
 
 
@@ -33,3 +42,38 @@ def show_verify(root: Path, show: Show, *, repair: bool) -> bool:
         text = f"{root}: {cell(len(rows))} damages. Mend with: faceline cache verify --repair --cache {root}"
     show.done(found.as_json(), text=text)
     return not rows
+
+
+def show_garbage(root: Path, show: Show, keep: Sequence[Path], *, delete: bool) -> None:
+    """Print what nothing in `keep` needs, nor the settings by default; delete it when asked."""
+    used = [one for place in (None, *keep) for one in _fingerprints_of(place)]
+    garbage = find_garbage(root, used)
+    total = f"{sum(one.size_bytes for one in garbage) / 1e6:.1f} MB"
+    if garbage:
+        rows = [[one.place, one.why, f"{one.size_bytes / 1e6:.1f} MB"] for one in garbage]
+        show.table("Not needed", ["what", "why", "size"], rows)
+    if delete:
+        delete_garbage(root, garbage)
+    told = {"garbage": [asdict(one) for one in garbage], "deleted": delete}
+    if not garbage:
+        text = f"{root}: everything in it is needed."
+    elif delete:
+        text = f"{root}: {total} deleted."
+    else:
+        text = f"{root}: {total} can go. Name what is still needed with --keep, then add --delete."
+    show.done(told, text=text)
+
+
+def _fingerprints_of(place: Path | None) -> list[str]:
+    """Of the crops and the detection of a settings file, a run or a bundle; of the default settings for None."""
+    if place is not None and (place / "bundle.json").is_file():
+        told = json.loads((place / "bundle.json").read_text(encoding="utf-8"))["crop"]
+        detect, crop = DetectConfig(**told["detect"]), CropConfig(**told["crop"])
+        return [told["fingerprint"], fingerprint(crop_spec(detect, crop)), fingerprint(detector_spec(detect))]
+    if place is not None and place.is_dir():
+        place = place / "config.yaml"
+        if not place.is_file():
+            raise UsageError(f"--keep: {place.parent} is no run and no bundle: it holds no config.yaml or bundle.json")
+    settings = load_settings(place)
+    spec = crop_spec(settings.detect, settings.crop)
+    return [fingerprint(spec), fingerprint(spec["detector"])]

@@ -99,13 +99,16 @@ def detect(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Write a contact sheet of the missed faces.", metavar="PNG")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the photos again that could not be read before.")
+    ] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
     """Find the face in every photo of DATA and keep the crops in the cache."""
     from pipeline.stages import detect_stage
 
-    detect_stage(data, _job(config, settings, cache, device, workers, json, quiet), sheet)
+    detect_stage(data, _job(config, settings, cache, device, workers, json, quiet), sheet, retry=retry_failed)
 
 
 @app.command()
@@ -236,6 +239,23 @@ def cache_verify(
 
     if not show_verify(*_care(cache, json, quiet), repair=repair):
         raise typer.Exit(1)
+
+
+@cache_app.command("gc")
+def cache_gc(
+    cache: CacheOpt = None,
+    keep: Annotated[
+        list[Path] | None,
+        typer.Option("--keep", help="A settings file, run or bundle whose crops stay. May be repeated.", metavar="PATH"),
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed; without it, only list.")] = False,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """List what neither the default settings nor --keep need, and what dead processes left."""
+    from pipeline.care import show_garbage
+
+    show_garbage(*_care(cache, json, quiet), keep or [], delete=delete)
 
 
 def main() -> None:

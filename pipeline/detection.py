@@ -35,7 +35,7 @@ class Detection:
         cut: photos that this run cut a crop from; of the others it was in the cache.
         steps: the ladder's steps in their order.
         seconds: what it took.
-        waiting: share of the time that the run waited for each stage; empty when nothing was detected.
+        waiting: share of the time that the run waited for each stage; empty when nothing was to do.
     """
 
     store: CropStore

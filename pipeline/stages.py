@@ -38,21 +38,22 @@ def check_stage(data: Path, job: Job) -> bool:
     return bool(fatal)
 
 
-def detect_stage(data: Path, job: Job, sheet: Path | None) -> None:
+def detect_stage(data: Path, job: Job, sheet: Path | None, *, retry: bool = False) -> None:
     """`faceline detect`: crops in the cache, counts, and a sheet of what was missed."""
     dataset = usable(load_data(data, job.settings.task_list(), job.settings.data.columns))
     photos = [*dataset.train, *dataset.evaluation]
-    detection = detect_photos(photos, job)
+    detection = detect_photos(photos, job, retry=retry)
     summary = detection.summary(photos)
     if sheet is not None:
         from pipeline.sheets import missed_sheet
 
         missed_sheet(photos, detection, sheet)
         summary["sheet"] = str(sheet)
-    if detection.detected:
+    if detection.cut:
         job.show.table("Found by", ["step", "photos"], [[k, v] for k, v in summary["found_by"].items()])
         waiting = ", ".join(f"{stage} {share:.0%}" for stage, share in detection.waiting.items())
-        text = f"{cell(detection.detected)} photos detected in {detection.seconds:.1f} s (waited for {waiting})"
+        done = f"{cell(detection.detected)} photos detected, {cell(detection.cut)} cropped"
+        text = f"{done} in {detection.seconds:.1f} s (waited for {waiting})"
     else:
         text = f"Nothing to do: the crops of all {cell(len(photos))} photos are in the cache"
     text += f", {summary['unreadable']} unreadable, {summary['photos_per_s']:.0f} photos a second."

@@ -1,6 +1,9 @@
 import json
 import shutil
 
+import pytest
+
+from cache.errors import UsageError
 from tests.pipeline.conftest import faceline
 
 
@@ -28,7 +31,8 @@ def test_a_damaged_crop_is_found_set_aside_and_made_again(finished, tmp_path):
     assert "--repair" in found.stdout
     assert faceline("cache", "verify", "--repair", "--cache", cache, ok=False).exit_code == 1
     again = last(faceline("detect", finished.data, "--cache", cache, "--json"))
-    assert again["detected"] > 0
+    assert again["detected"] == 0
+    assert again["cut"] > 0
     assert again["unreadable"] == 0
     assert faceline("cache", "verify", "--cache", cache).exit_code == 0
 
@@ -39,3 +43,28 @@ def test_the_doctor_tells_versions_devices_and_speed():
     assert told["devices"][0] == "cpu"
     assert told["photos_detected"] > 0
     assert told["samples_trained"] > 0
+
+
+def test_gc_lists_what_no_settings_need_and_deletes_only_when_asked(finished, tmp_path):
+    cache = shutil.copytree(finished.cache, tmp_path / "cache")
+    faceline("detect", finished.data, "--cache", cache, "--set", "crop.margin=0.1")
+    kept = ("--keep", finished.run, "--cache", cache, "--json")
+    listed = last(faceline("cache", "gc", *kept))
+    assert [one["why"] for one in listed["garbage"] if one["place"].startswith("crops/")] == ["unused"]
+    assert not any(one["place"].startswith("detect/") for one in listed["garbage"])
+    assert last(faceline("cache", "gc", *kept)) == listed, "without --delete nothing changes"
+    assert last(faceline("cache", "gc", "--delete", *kept))["deleted"]
+    assert last(faceline("cache", "gc", "--keep", finished.run / "bundle", "--cache", cache, "--json"))["garbage"] == []
+    assert last(faceline("detect", finished.data, "--cache", cache, "--json"))["cut"] == 0
+    with pytest.raises(UsageError, match="--keep: .* is no run and no bundle"):
+        faceline("cache", "gc", "--keep", tmp_path, "--cache", cache)
+
+
+def test_photos_that_failed_are_tried_again_when_asked(tmp_path):
+    broken = tmp_path / "photos"
+    broken.mkdir()
+    (broken / "broken.jpg").write_text("no photo")
+    words = ("detect", broken, "--cache", tmp_path / "cache", "--json")
+    assert last(faceline(*words))["cut"] == 1
+    assert last(faceline(*words))["cut"] == 0
+    assert last(faceline(*words, "--retry-failed"))["cut"] == 1
