@@ -53,8 +53,7 @@ def find_garbage(root: Path, used: Collection[str]) -> list[Garbage]:
     kept = {fingerprint[:16] for fingerprint in used}
     try:
         return [
-            Garbage(place.relative_to(root).as_posix(), why, _size(place))
-            for place, why in sorted(_places(root, kept))
+            Garbage(place.relative_to(root).as_posix(), why, _size(place)) for place, why in sorted(_places(root, kept))
         ]
     except OSError as error:
         raise CacheError(f"cannot read the cache at {root}: {error}") from error

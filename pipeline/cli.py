@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cache.errors import FacelineError
+from pipeline.cache_commands import cache_app
 from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, RunOpt, SetOpt, WorkersOpt
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cache_app = typer.Typer(help="Look after the cache of crops.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -219,45 +219,6 @@ def doctor(json: JsonOpt = False, quiet: QuietOpt = False) -> None:
     examine(job)
 
 
-@cache_app.command("stats")
-def cache_stats(cache: CacheOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
-    """Count what the cache holds, per fingerprint."""
-    from pipeline.care import show_stats
-
-    show_stats(*_care(cache, json, quiet))
-
-
-@cache_app.command("verify")
-def cache_verify(
-    cache: CacheOpt = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Set damaged units aside; detect makes them again.")] = False,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
-) -> None:
-    """Check every crop and manifest; exit code 1 when anything is damaged."""
-    from pipeline.care import show_verify
-
-    if not show_verify(*_care(cache, json, quiet), repair=repair):
-        raise typer.Exit(1)
-
-
-@cache_app.command("gc")
-def cache_gc(
-    cache: CacheOpt = None,
-    keep: Annotated[
-        list[Path] | None,
-        typer.Option("--keep", help="A settings file, run or bundle whose crops stay. May be repeated.", metavar="PATH"),
-    ] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed; without it, only list.")] = False,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
-) -> None:
-    """List what neither the default settings nor --keep need, and what dead processes left."""
-    from pipeline.care import show_garbage
-
-    show_garbage(*_care(cache, json, quiet), keep or [], delete=delete)
-
-
 def main() -> None:
     """The console script: errors of ours are one message and an exit code, never a traceback."""
     # Arguments are bytes; a file name that is no UTF-8 must not break the message that names it.
@@ -313,13 +274,6 @@ def _job(
     settings = load_settings(config, overrides or ())
     show = Show(as_json=as_json, quiet=quiet)
     return Job(settings, cache_folder(cache), device, workers or os.cpu_count() or 1, show)
-
-
-def _care(cache: Path | None, as_json: bool, quiet: bool) -> "tuple[Path, Show]":
-    from cache import cache_folder
-    from pipeline.console import Show
-
-    return cache_folder(cache), Show(as_json=as_json, quiet=quiet)
 
 
 def _run_folder(data: Path, job: "Job") -> Path:

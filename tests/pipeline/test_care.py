@@ -56,7 +56,7 @@ def test_gc_lists_what_no_settings_need_and_deletes_only_when_asked(finished, tm
     assert last(faceline("cache", "gc", "--delete", *kept))["deleted"]
     assert last(faceline("cache", "gc", "--keep", finished.run / "bundle", "--cache", cache, "--json"))["garbage"] == []
     assert last(faceline("detect", finished.data, "--cache", cache, "--json"))["cut"] == 0
-    with pytest.raises(UsageError, match="--keep: .* is no run and no bundle"):
+    with pytest.raises(UsageError, match=r"--keep: .* is no run and no bundle"):
         faceline("cache", "gc", "--keep", tmp_path, "--cache", cache)
 
 

@@ -1,0 +1,64 @@
+"""The command line's `faceline cache ...`: parse, call one function, print.
+
+Nothing heavy is imported before a command needs it, so that --help answers at once.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.options import CacheOpt, JsonOpt, QuietOpt
+
+if TYPE_CHECKING:
+    from pipeline.console import Show
+
+cache_app = typer.Typer(help="Look after the cache of crops.", no_args_is_help=True)
+
+
+@cache_app.command("stats")
+def cache_stats(cache: CacheOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
+    """Count what the cache holds, per fingerprint."""
+    from pipeline.care import show_stats
+
+    show_stats(*_care(cache, json, quiet))
+
+
+@cache_app.command("verify")
+def cache_verify(
+    cache: CacheOpt = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Set damaged units aside; detect makes them again.")] = False,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Check every crop and manifest; exit code 1 when anything is damaged."""
+    from pipeline.care import show_verify
+
+    if not show_verify(*_care(cache, json, quiet), repair=repair):
+        raise typer.Exit(1)
+
+
+@cache_app.command("gc")
+def cache_gc(
+    cache: CacheOpt = None,
+    keep: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--keep", help="A settings file, run or bundle whose crops stay. May be repeated.", metavar="PATH"
+        ),
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed; without it, only list.")] = False,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """List what neither the default settings nor --keep need, and what dead processes left."""
+    from pipeline.care import show_garbage
+
+    show_garbage(*_care(cache, json, quiet), keep or [], delete=delete)
+
+
+def _care(cache: Path | None, as_json: bool, quiet: bool) -> "tuple[Path, Show]":
+    from cache import cache_folder
+    from pipeline.console import Show
+
+    return cache_folder(cache), Show(as_json=as_json, quiet=quiet)
