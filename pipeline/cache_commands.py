@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.options import CacheOpt, JsonOpt, QuietOpt
+from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, SetOpt, WorkersOpt
 
 if TYPE_CHECKING:
     from pipeline.console import Show
@@ -36,6 +36,24 @@ def cache_verify(
 
     if not show_verify(*_care(cache, json, quiet), repair=repair):
         raise typer.Exit(1)
+
+
+@cache_app.command("pack")
+def cache_pack(
+    data: DataArg,
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Make the arrays that training DATA with these settings reads; `train` makes them by itself otherwise."""
+    from pipeline.job import make_job
+    from pipeline.packing import pack_stage
+
+    pack_stage(data, make_job(config, settings, cache, device, workers, as_json=json, quiet=quiet))
 
 
 @cache_app.command("gc")

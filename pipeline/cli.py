@@ -266,14 +266,9 @@ def _job(
     as_json: bool,
     quiet: bool,
 ) -> "Job":
-    from cache import cache_folder
-    from pipeline.config import load_settings
-    from pipeline.console import Show
-    from pipeline.job import Job
+    from pipeline.job import make_job
 
-    settings = load_settings(config, overrides or ())
-    show = Show(as_json=as_json, quiet=quiet)
-    return Job(settings, cache_folder(cache), device, workers or os.cpu_count() or 1, show)
+    return make_job(config, overrides, cache, device, workers, as_json=as_json, quiet=quiet)
 
 
 def _run_folder(data: Path, job: "Job") -> Path:

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,12 +15,10 @@ from numpy.typing import NDArray
 from cache import atomic
 from cache.config import fingerprint
 from cache.errors import DataError, UsageError
-from cache.pack import pack
 from classify.augment import Augmenter
 from classify.bundle import Bundle, TaskNetwork, save_bundle, task_network
-from classify.config import ModelConfig, TaskConfig
+from classify.config import TaskConfig
 from classify.folds import join_people, make_folds
-from classify.inputs import INPUT_VERSION, decode_crop, to_input
 from classify.metrics import Score, score
 from classify.prediction import probabilities
 from classify.samples import Sample, rows_to_train, rows_to_validate
@@ -29,6 +26,7 @@ from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_n
 from classify.training import Line, Machine, TaskData, train_task
 from pipeline.detection import Detection
 from pipeline.job import Job
+from pipeline.packing import training_pixels, with_crops
 from pipeline.photos import Photo
 from pipeline.predicting import crop_settings, prediction_columns
 from pipeline.record import write_json
@@ -76,9 +74,7 @@ def train_run(photos: Sequence[Photo], detection: Detection, run: Path, job: Job
 def _make_samples(
     photos: Sequence[Photo], detection: Detection, tasks: Sequence[Task], run: Path, job: Job
 ) -> list[Sample]:
-    kept = [photo for photo in photos if detection.entry(photo).outcome == "ok"]
-    if not kept:
-        raise DataError("none of the labelled photos can be read, so there is nothing to train on")
+    kept = with_crops(photos, detection)
     sources = [detection.sources[photo.path] for photo in kept]
     codes = [encode_labels(tasks, photo.labels) for photo in kept]
     joint = np.array([joint_class(tasks, code) for code in codes], dtype=np.intp)
@@ -168,22 +164,11 @@ def _show_counts(samples: Sequence[Sample], tasks: Sequence[Task], job: Job) -> 
 
 def _task_data(samples: Sequence[Sample], index: int, config: TaskConfig, detection: Detection, job: Job) -> TaskData:
     return TaskData(
-        _pixels(samples, config.model, detection, job),
+        training_pixels([sample.source for sample in samples], config.model, detection, job),
         np.array([sample.codes[index] for sample in samples], dtype=np.intp),
         rows_to_train(samples, index, config, job.settings.split.held_out),
         rows_to_validate(samples, index, job.settings.split.held_out),
     )
-
-
-def _pixels(samples: Sequence[Sample], model: ModelConfig, detection: Detection, job: Job) -> NDArray[np.uint8]:
-    def prepare(content: bytes, _: Any) -> NDArray[np.uint8]:
-        return to_input(decode_crop(content), model.input, model.zoom)
-
-    key = {"input": list(model.input), "zoom": model.zoom, "version": INPUT_VERSION}
-    sources = [sample.source for sample in samples]
-    with job.show.progress("Packing crops", len(sources)) as advance:
-        shape, say = (*model.input, 3), job.show.warn
-        return pack(detection.store, sources, shape, key, prepare, threads=job.workers, progress=advance, warn=say)
 
 
 def _reporter(lines: dict[str, list[Line]], task: Task, run: Path, job: Job) -> Callable[[list[Line]], None]:

@@ -1,11 +1,13 @@
 """What every stage needs to know besides its data."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cache import cache_folder
 from cache.errors import UsageError
-from pipeline.config import Settings
+from pipeline.config import Settings, load_settings
 from pipeline.console import Show
 
 
@@ -47,3 +49,23 @@ class Job:
     def loader_workers(self) -> int:
         """Processes that make batches: on a CPU they would only take cores from the network."""
         return 0 if self.torch_device() == "cpu" else self.workers
+
+
+def make_job(
+    config: Path | None,
+    overrides: Sequence[str] | None,
+    cache: Path | None,
+    device: str,
+    workers: int | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> Job:
+    """The job that the common options of a command ask for.
+
+    Raises:
+        UsageError: a setting or the cache's folder makes no sense.
+    """
+    settings = load_settings(config, overrides or ())
+    show = Show(as_json=as_json, quiet=quiet)
+    return Job(settings, cache_folder(cache), device, workers or os.cpu_count() or 1, show)

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from cache.errors import UsageError
-from tests.pipeline.conftest import faceline
+from tests.pipeline.conftest import faceline, tiny_options
 
 
 def last(result):
@@ -68,3 +68,16 @@ def test_photos_that_failed_are_tried_again_when_asked(tmp_path):
     assert last(faceline(*words))["cut"] == 1
     assert last(faceline(*words))["cut"] == 0
     assert last(faceline(*words, "--retry-failed"))["cut"] == 1
+
+
+def test_packs_that_were_made_before_are_what_training_reads(finished, tmp_path):
+    cache = shutil.copytree(finished.cache, tmp_path / "cache")
+    before = set((cache / "packs").iterdir())
+    told = last(faceline("cache", "pack", finished.data, "--cache", cache, "--json", *tiny_options()))
+    assert set((cache / "packs").iterdir()) == before, "training has packed the same"
+    assert [one["input"] for one in told["packs"]] == [[32, 24]], "three tasks share one"
+    assert told["packs"][0]["bytes"] == told["packs"][0]["rows"] * 32 * 24 * 3
+    shutil.rmtree(cache / "packs")
+    again = last(faceline("cache", "pack", finished.data, "--cache", cache, "--json", *tiny_options()))
+    assert [one["rows"] for one in again["packs"]] == [one["rows"] for one in told["packs"]]
+    assert {path.name for path in (cache / "packs").iterdir()} == {path.name for path in before}
