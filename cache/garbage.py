@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache.errors import CacheError
+from cache.layout import check_format, unwritable_sentence
 from cache.pack import packed_store
-from cache.store import check_format, unwritable_sentence
 from cache.unit import OK, UnitError, read_manifest
 from cache.verify import ENTRIES
 

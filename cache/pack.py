@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from cache import atomic
 from cache.config import fingerprint
 from cache.errors import CacheError
-from cache.store import CropStore, unwritable_sentence
+from cache.layout import unwritable_sentence
+from cache.store import CropStore
 from cache.unit import staged_folder
 
 Pixels = NDArray[np.uint8]

@@ -7,16 +7,18 @@ of the same unit agree because the first one wins.
 """
 
 import json
-import shlex
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cache import atomic
-from cache.config import canonical_json, fingerprint
+from cache.config import fingerprint
 from cache.errors import CacheError
+from cache.index import Ids, Index, ids_of
+from cache.layout import SPEC_FILE, check_format, damage_sentence, spec_damage, unwritable_sentence, write_format
 from cache.unit import (
     ALONE,
     OK,
@@ -31,8 +33,6 @@ from cache.unit import (
     write_unit,
 )
 
-FORMAT = 1
-FORMAT_FILE = "CACHE.json"
 UNIT_SIZE = 256  # photos; a kill costs one unit, and its 256 syncs cost a fraction of a second
 
 
@@ -53,30 +53,40 @@ class Store:
         self.root = root
         self.fingerprint = fingerprint(spec)
         self.folder = root / kind / self.fingerprint[:16]
-        self.damaged: dict[Path, str] = {}
         self._spec = spec
-        self._entries: dict[str, Entry] | None = None
-        self._units: dict[str, Path] = {}  # source id -> where its entry is
+        self._known: Index | None = None
+        self._manifests: dict[Path, dict[str, Entry]] = {}  # of the units that were asked about
         if wrong := spec_damage(self.folder, self.fingerprint):
-            raise CacheError(damage_sentence(root, f"{self.folder / 'spec.json'} {wrong}"))
+            raise CacheError(damage_sentence(root, f"{self.folder / SPEC_FILE} {wrong}"))
 
-    def entries(self) -> Mapping[str, Entry]:
-        """Every committed entry by source id. Damaged units are left out and listed in `damaged`."""
-        return MappingProxyType(self._load())
+    @property
+    def damaged(self) -> Mapping[Path, str]:
+        """Units that are not as they were committed, and why; their photos count as missing."""
+        return self._index.damaged
+
+    def entries(self) -> dict[str, Entry]:
+        """Every committed entry by source id. Damaged units are left out."""
+        return self.known(self._index.sources())
 
     def entry(self, source: str) -> Entry | None:
         """The committed entry of one source id."""
-        return self._load().get(source)
+        unit = self._index.unit(source)
+        return self._manifest(unit)[source] if unit else None
 
     def missing(self, sources: Iterable[str], *, retry: bool = False) -> list[str]:
         """The ids that have no entry yet, sorted, each once; with `retry` those, too, whose entry is a failure."""
-        wanted = set(sources)
-        return sorted(wanted - self.known(wanted, retry=retry).keys())
+        wanted = sorted(set(sources))
+        there = self.has(ids_of(wanted), retry=retry)
+        return [source for source, known in zip(wanted, there, strict=True) if not known]
+
+    def has(self, ids: Ids, *, retry: bool = False) -> NDArray[np.bool_]:
+        """Which of some source ids, (N, 32) uint8, have an entry; with `retry`, one that is no failure."""
+        return self._index.has(ids, retry=retry)
 
     def known(self, sources: Iterable[str], *, retry: bool = False) -> dict[str, Entry]:
         """The entries of those ids that have one; with `retry`, failures do not count."""
-        entries = self._load()
-        return {s: entries[s] for s in sources if s in entries and not (retry and entries[s].outcome != OK)}
+        told = {source: entry for source in sources if (entry := self.entry(source))}
+        return {source: entry for source, entry in told.items() if not (retry and entry.outcome != OK)}
 
     def _commit(self, entries: Sequence[Entry], write: Callable[[Path, int], None], suffix: str = "") -> str:
         """Write one unit; returns its name.
@@ -92,12 +102,13 @@ class Store:
         sources = [entry.source for entry in entries]
         if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
             raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
-        known, retry = self._load(), 0
+        retry = 0
         while (target := self._place(unit_name(sources, retry) + suffix)).exists():
             # Somebody was first; all of it is checked before ours is dropped.
             for _, wrong in check_unit(target)[1][:1]:
                 raise CacheError(damage_sentence(self.root, f"unit {target.name}: {wrong}"))
             self._take_in(target)
+            known = self.known(sources)
             if not any(entry.outcome == OK != known[entry.source].outcome for entry in entries):
                 return target.name
             retry += 1  # what failed then has succeeded now
@@ -115,28 +126,25 @@ class Store:
     def _place(self, name: str) -> Path:
         return self.folder / "units" / name[:2] / name
 
-    def _load(self) -> dict[str, Entry]:
-        if self._entries is None:
-            self._entries = {}
-            for unit in (self.folder / "units").glob("??/*"):
-                try:
-                    self._take_in(unit)
-                except UnitError as error:
-                    self.damaged[unit] = str(error)
-        return self._entries
+    @property
+    def _index(self) -> Index:
+        if self._known is None:
+            self._known = Index(self.folder / "units")
+        return self._known
+
+    def _manifest(self, unit: Path) -> dict[str, Entry]:
+        if unit not in self._manifests:
+            try:
+                self._manifests[unit] = {entry.source: entry for entry in read_manifest(unit)}
+            except UnitError as error:  # it was whole when the store was opened
+                raise CacheError(damage_sentence(self.root, f"unit {unit.name}: {error}")) from error
+        return self._manifests[unit]
 
     def _take_in(self, unit: Path) -> None:
-        assert self._entries is not None
-        for entry in read_manifest(unit):
-            # Where two units hold the same photo, everybody reads the one that succeeded, or has the smaller name.
-            known = self._entries.get(entry.source)
-            order = (entry.outcome != OK, unit.name)
-            if known is None or order < (known.outcome != OK, self._units[entry.source].name):
-                self._entries[entry.source] = entry
-                self._units[entry.source] = unit
+        self._index.add(unit, self._manifest(unit).values())
 
     def _write_spec(self) -> None:
-        path = self.folder / "spec.json"
+        path = self.folder / SPEC_FILE
         if not path.is_file():
             make_folder(self.folder)
             atomic.write_text(path, json.dumps(self._spec, indent=1, sort_keys=True) + "\n")
@@ -195,7 +203,7 @@ class CropStore(Store):
         Raises:
             CacheError: there is no crop of it.
         """
-        entry = self._load().get(source)
+        entry = self.entry(source)
         if entry is None or entry.outcome != OK:
             why = f": {entry.outcome}" if entry else "; make it with: faceline detect"
             raise CacheError(f"the cache at {self.root} has no crop of source {source}{why}")
@@ -207,80 +215,9 @@ class CropStore(Store):
         Raises:
             CacheError: there is none, or it is not what was committed.
         """
-        entry = self.crop(source)
-        unit = self._units[source]
+        entry, unit = self.crop(source), self._index.unit(source)
+        assert unit is not None
         try:
             return read_crop(unit, entry)
         except UnitError as error:
             raise CacheError(damage_sentence(self.root, f"unit {unit.name}: {error}")) from error
-
-
-def check_format(root: Path) -> None:
-    """Refuse a cache that this version does not understand.
-
-    Raises:
-        CacheError: CACHE.json is damaged or of a newer format, or the cache is no folder.
-    """
-    if wrong := format_damage(root):
-        raise CacheError(damage_sentence(root, f"{root / FORMAT_FILE} {wrong}"))
-
-
-def format_damage(root: Path) -> str:
-    """What is wrong with CACHE.json, or nothing. It is missing rightly until something is written.
-
-    Raises:
-        CacheError: it tells of a newer format, or the cache is no folder.
-    """
-    try:
-        told = json.loads((root / FORMAT_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ""
-    except NotADirectoryError as error:
-        raise CacheError(f"{root} is no folder; name another cache with --cache DIR") from error
-    except PermissionError as error:
-        raise CacheError(f"the cache at {root} can't be read: {error.strerror}") from error
-    except (OSError, ValueError) as error:
-        return f"can't be read: {error}"
-    version = told.get("format") if isinstance(told, dict) else None
-    if not isinstance(version, int) or version < 1:
-        return "does not tell the format"
-    if version > FORMAT:
-        raise CacheError(
-            f"the cache at {root} was written by a newer faceline (format {version}, this one knows {FORMAT}); "
-            "upgrade faceline, or name another cache with --cache DIR"
-        )
-    return ""
-
-
-def write_format(root: Path) -> None:
-    """Write CACHE.json where there is none."""
-    if not (root / FORMAT_FILE).is_file():
-        make_folder(root)
-        atomic.write_text(root / FORMAT_FILE, canonical_json({"format": FORMAT, "uuid": uuid.uuid4().hex}) + "\n")
-
-
-def spec_damage(folder: Path, wanted: str) -> str:
-    """What is wrong with the spec.json in `folder`, or nothing; `wanted` is how its fingerprint must begin."""
-    try:
-        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-        told = fingerprint(spec)
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError) as error:
-        return f"can't be read: {error}"
-    return "" if told.startswith(wanted) else "was changed: it is not what its folder is named after"
-
-
-def damage_sentence(root: Path, what: str) -> str:
-    """What is damaged and how to mend it."""
-    mend = f"faceline cache verify --repair --cache {shlex.quote(str(root))}"
-    return f"the cache is damaged: {what}.\nMend it with: {mend}"
-
-
-def unwritable_sentence(root: Path, error: OSError) -> str:
-    """Why nothing can be written and what to do."""
-    return (
-        f"cannot write to the cache at {root}: {error.strerror or error}.\n"
-        "Make room there or name another folder with --cache DIR. What was committed is kept: the same command goes on "
-        "from it."
-    )

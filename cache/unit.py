@@ -27,6 +27,7 @@ from cache.config import canonical_json
 MANIFEST = "manifest.jsonl"
 ALONE = ".jsonl"  # ends the name of a unit that is a manifest by itself
 UNIT_NAME_LENGTH = 32
+SOURCE = re.compile(r"[0-9a-f]{64}", re.ASCII)
 FILE_NAME = re.compile(r"[0-9a-f]{16}[\w.-]*", re.ASCII)
 WRITERS = 4  # threads; their syncs share the disk's waits, which makes a unit's commit about five times as fast
 OK = "ok"
@@ -77,7 +78,7 @@ def write_unit(
     with staged_folder(target, root) as staging, ThreadPoolExecutor(WRITERS) as pool:
         files = [staging / entry.file for entry in entries if entry.file]
         list(pool.map(_write_synced, files, [crop for _, crop in items if crop is not None]))
-        _write_synced(staging / MANIFEST, _manifest(entries, retry))
+        _write_synced(staging / MANIFEST, manifest_of_entries(entries, retry))
 
 
 def write_alone(target: Path, root: Path, entries: Sequence[Entry], retry: int = 0) -> None:
@@ -89,7 +90,7 @@ def write_alone(target: Path, root: Path, entries: Sequence[Entry], retry: int =
     staged = root / "tmp" / _staging_name(target)
     make_folder(staged.parent)
     try:
-        _write_synced(staged, _manifest(entries, retry))
+        _write_synced(staged, manifest_of_entries(entries, retry))
         make_folder(target.parent)
         with suppress(FileExistsError):
             # A rename would put ours over the first one's.
@@ -108,8 +109,17 @@ def read_manifest(unit: Path) -> list[Entry]:
     return _parsed(unit)[0]
 
 
-def _parsed(unit: Path) -> tuple[list[Entry], int]:
-    """The entries of a unit and how often they were tried before."""
+def intact_body(unit: Path) -> bytes:
+    """The lines of a unit's manifest, checked against its footer.
+
+    Raises:
+        UnitError: the manifest is missing, torn or edited.
+    """
+    return _checked(unit)[0]
+
+
+def _checked(unit: Path) -> tuple[bytes, int]:
+    """The lines of a unit's manifest and how often its photos were tried before."""
     manifest = _manifest_of(unit)
     try:
         content = manifest.read_bytes()
@@ -124,10 +134,15 @@ def _parsed(unit: Path) -> tuple[list[Entry], int]:
         retry, intact = 0, False
     if not intact:
         raise UnitError(f"{manifest.name} was changed or cut off")
+    return body, retry
+
+
+def _parsed(unit: Path) -> tuple[list[Entry], int]:
+    body, retry = _checked(unit)
     try:
         return [_from_json(json.loads(line), alone=unit.suffix == ALONE) for line in body.splitlines()], retry
     except (ValueError, TypeError) as error:
-        raise UnitError(f"{manifest.name} has a line that is no entry: {error}") from error
+        raise UnitError(f"{_manifest_of(unit).name} has a line that is no entry: {error}") from error
 
 
 def read_crop(unit: Path, entry: Entry) -> bytes:
@@ -229,6 +244,8 @@ def _as_json(entry: Entry) -> dict[str, Any]:
 
 def _from_json(told: dict[str, Any], *, alone: bool) -> Entry:
     entry = Entry(**told)
+    if not SOURCE.fullmatch(entry.source):
+        raise ValueError(f"{entry.source!r} is no source id")
     # A name, never a path: a manifest from elsewhere must not reach out of its folder.
     if entry.file and not FILE_NAME.fullmatch(entry.file):
         raise ValueError(f"{entry.file!r} is no name of a crop")
@@ -237,7 +254,8 @@ def _from_json(told: dict[str, Any], *, alone: bool) -> Entry:
     return entry
 
 
-def _manifest(entries: Sequence[Entry], retry: int) -> bytes:
+def manifest_of_entries(entries: Sequence[Entry], retry: int = 0) -> bytes:
+    """A whole manifest: a line per entry and the footer."""
     body = "".join(canonical_json(_as_json(entry)) + "\n" for entry in entries).encode()
     return body + _footer(body, retry)
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.errors import CacheError
-from cache.pack import pack_damage
-from cache.store import (
+from cache.layout import (
     FORMAT_FILE,
     check_format,
     format_damage,
@@ -22,6 +21,7 @@ from cache.store import (
     unwritable_sentence,
     write_format,
 )
+from cache.pack import pack_damage
 from cache.unit import ALONE, MANIFEST, OK, Entry, UnitError, check_unit, read_manifest
 
 LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini"}

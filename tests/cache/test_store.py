@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cache.errors import CacheError
-from cache.store import FORMAT, UNIT_SIZE, CropStore
+from cache.layout import FORMAT
+from cache.store import UNIT_SIZE, CropStore
 from cache.unit import read_manifest
 from cache.verify import verify
 from tests.cache.conftest import SPEC, crop, photo, source, unit_of

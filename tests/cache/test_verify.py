@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cache.errors import CacheError
+from cache.layout import FORMAT
 from cache.pack import pack
-from cache.store import FORMAT, CropStore
+from cache.store import CropStore
 from cache.verify import stats, verify
 from tests.cache.conftest import SPEC, crop, photo, source, unit_of
 
