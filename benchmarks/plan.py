@@ -87,7 +87,7 @@ def write(root: Path, photos: int) -> int:
 
 def entry(source: str) -> Entry:
     path = f"/data/photos/train/images/{source[:6]}_female_Asian_20/incorrect_mask.jpg"
-    return Entry(source, path, "ok", FACTS, f"{source[:16]}.jpg", 33508, source[::-1])
+    return Entry(source, path, "ok", FACTS, f"{source[:16]}.jpg", 0, 33508, source[::-1])
 
 
 def plan(root: Path, photos: int) -> dict[str, float]:

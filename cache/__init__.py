@@ -4,8 +4,10 @@ bytes of a source file + what is done with them -> a crop that can be trusted. T
 models: a crop is bytes, and what is known about it is a JSON object. Open `store.py` first.
 
     CACHE/CACHE.json                                  format version
+    CACHE/detect/<fingerprint>/                       what was found in photos: spec.json, units of one manifest each
     CACHE/crops/<fingerprint>/spec.json               what the crops depend on, readable
     CACHE/crops/<fingerprint>/units/ab/<unit>/        up to 256 photos: manifest.jsonl and the crops
+    CACHE/crops/<fingerprint>/units/ab/<unit>.jsonl   the same in an object store, beside a tar file with the crops
     CACHE/packs/<key>/                                derived arrays for training; delete at any time
     CACHE/tmp/                                        units being written
     CACHE/quarantine/                                 units that failed a check

@@ -9,13 +9,16 @@ import socket
 import time
 import uuid
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cache.errors import CacheError
 from cache.layout import check_format, unwritable_sentence
 from cache.pack import packed_store
-from cache.unit import OK, UnitError, read_manifest
+from cache.remote import pull_all, remote_of
+from cache.tar import TAR
+from cache.unit import OK, UnitError, read_manifest, units_in
 from cache.verify import ENTRIES
 
 ABANDONED_AFTER = 24 * 3600  # seconds; no commit takes as long
@@ -50,6 +53,7 @@ def find_garbage(root: Path, used: Collection[str]) -> list[Garbage]:
         CacheError: the cache is of a newer format or can't be read.
     """
     check_format(root)
+    pull_all(root)
     kept = {fingerprint[:16] for fingerprint in used}
     try:
         return [
@@ -65,10 +69,15 @@ def delete_garbage(root: Path, garbage: Collection[Garbage]) -> None:
     Raises:
         CacheError: the cache can't be written.
     """
+    remote = remote_of(root)
     try:
         for one in garbage:
+            if remote:
+                remote.delete(root / one.place)
             aside = root / "tmp" / f"gc.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
             aside.parent.mkdir(exist_ok=True)
+            if not (root / one.place).exists():
+                continue  # only the object store had it
             (root / one.place).rename(aside)
             if aside.is_dir():
                 shutil.rmtree(aside)
@@ -83,6 +92,7 @@ def _places(root: Path, kept: Collection[str]) -> Iterator[tuple[Path, str]]:
         for folder in (root / kind).glob("*"):
             if folder.name in kept:
                 yield from ((unit, "superseded") for unit in _superseded(folder))
+                yield from ((tar, "abandoned") for tar in _orphans(root, folder))
             else:
                 yield folder, "unused"
     for pack in (root / "packs").glob("*"):
@@ -93,11 +103,24 @@ def _places(root: Path, kept: Collection[str]) -> Iterator[tuple[Path, str]]:
             yield staged, "abandoned"
 
 
+def _orphans(root: Path, folder: Path) -> Iterator[Path]:
+    """Tar files that no manifest names: their writers died, or came second."""
+    now, remote = time.time(), remote_of(root)
+    ages = {tar: now - tar.stat().st_mtime for tar in folder.glob(f"units/??/*{TAR}")}
+    if remote:
+        ages |= {root / one.name: one.age for one in remote.list(folder) if one.name.endswith(TAR)}
+    named: set[Path] = set()
+    for unit in units_in(folder / "units") if ages else ():
+        with suppress(UnitError):  # damaged: for `cache verify --repair`
+            named |= {unit.parent / entry.file for entry in read_manifest(unit) if entry.offset}
+    yield from (tar for tar, age in ages.items() if tar not in named and age > ABANDONED_AFTER)
+
+
 def _superseded(folder: Path) -> Iterator[Path]:
     """Units of which no entry is read, because other units hold all of their photos."""
     units: dict[Path, list[str]] = {}
     read: dict[str, tuple[bool, str]] = {}
-    for unit in folder.glob("units/??/*"):
+    for unit in units_in(folder / "units"):
         try:
             entries = read_manifest(unit)
         except UnitError:
@@ -124,5 +147,6 @@ def _is_abandoned(staged: Path) -> bool:
 
 
 def _size(place: Path) -> int:
+    """What its files take on this disk."""
     files = place.rglob("*") if place.is_dir() else [place]
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.unit import OK, Entry, UnitError, intact_body, read_manifest
+from cache.unit import OK, Entry, UnitError, intact_body, read_manifest, units_in
 
 Ids = NDArray[np.uint8]
 ID_BYTES = 32
@@ -43,7 +43,7 @@ class Index:
         self.damaged: dict[Path, str] = {}
         self._added: dict[str, tuple[bool, str, Path]] = {}
         # Sorted by name: where two units hold the same photo, the first one is read.
-        self._units = sorted(units.glob("??/*"), key=lambda unit: unit.name)
+        self._units = sorted(units_in(units), key=lambda unit: unit.name)
         parts = [self._units[start : start + UNITS_AT_ONCE] for start in range(0, len(self._units), UNITS_AT_ONCE)]
         with ThreadPoolExecutor(THREADS) as pool:
             told = list(pool.map(_members_of, parts))

@@ -6,11 +6,14 @@ They are written once, before the first unit, and refused when they are damaged 
 import json
 import shlex
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cache import atomic
 from cache.config import canonical_json, fingerprint
 from cache.errors import CacheError
+from cache.remote import address, remote_of
 from cache.unit import make_folder
 
 FORMAT = 1
@@ -24,6 +27,8 @@ def check_format(root: Path) -> None:
     Raises:
         CacheError: CACHE.json is damaged or of a newer format, or the cache is no folder.
     """
+    if remote := remote_of(root):
+        remote.pull(root / FORMAT_FILE)
     if wrong := format_damage(root):
         raise CacheError(damage_sentence(root, f"{root / FORMAT_FILE} {wrong}"))
 
@@ -49,17 +54,32 @@ def format_damage(root: Path) -> str:
         return "does not tell the format"
     if version > FORMAT:
         raise CacheError(
-            f"the cache at {root} was written by a newer faceline (format {version}, this one knows {FORMAT}); "
-            "upgrade faceline, or name another cache with --cache DIR"
+            f"the cache at {address(root)} was written by a newer faceline "
+            f"(format {version}, this one knows {FORMAT}); upgrade faceline, or name another cache with --cache DIR"
         )
     return ""
 
 
 def write_format(root: Path) -> None:
     """Write CACHE.json where there is none."""
-    if not (root / FORMAT_FILE).is_file():
-        make_folder(root)
-        atomic.write_text(root / FORMAT_FILE, canonical_json({"format": FORMAT, "uuid": uuid.uuid4().hex}) + "\n")
+    write_once(root, root / FORMAT_FILE, canonical_json({"format": FORMAT, "uuid": uuid.uuid4().hex}) + "\n")
+
+
+def write_spec(root: Path, folder: Path, spec: Mapping[str, Any]) -> None:
+    """Write the spec.json of a folder where there is none."""
+    write_once(root, folder / SPEC_FILE, json.dumps(spec, indent=1, sort_keys=True) + "\n")
+
+
+def write_once(root: Path, path: Path, text: str) -> None:
+    """Write a small file where there is none."""
+    if path.is_file():
+        return
+    if remote := remote_of(root):
+        remote.create(path, text.encode())
+        remote.pull(path)
+    else:
+        make_folder(path.parent)
+        atomic.write_text(path, text)
 
 
 def spec_damage(folder: Path, wanted: str) -> str:
@@ -76,14 +96,14 @@ def spec_damage(folder: Path, wanted: str) -> str:
 
 def damage_sentence(root: Path, what: str) -> str:
     """What is damaged and how to mend it."""
-    mend = f"faceline cache verify --repair --cache {shlex.quote(str(root))}"
+    mend = f"faceline cache verify --repair --cache {shlex.quote(address(root))}"
     return f"the cache is damaged: {what}.\nMend it with: {mend}"
 
 
 def unwritable_sentence(root: Path, error: OSError) -> str:
     """Why nothing can be written and what to do."""
     return (
-        f"cannot write to the cache at {root}: {error.strerror or error}.\n"
+        f"cannot write to the cache at {address(root)}: {error.strerror or error}.\n"
         "Make room there or name another folder with --cache DIR. What was committed is kept: the same command goes on "
         "from it."
     )

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,7 +78,7 @@ def pack(
             warn(f"the pack {folder} is damaged ({wrong}) and is made again")
         shutil.rmtree(folder, ignore_errors=True)
 
-    def rows() -> Iterator[Pixels]:
+    def rows() -> Iterator[tuple[int, Pixels]]:
         return _rows(store, sources, shape, prepare, threads, progress)
 
     try:
@@ -133,7 +134,9 @@ def _rows(
     prepare: Prepare,
     threads: int,
     progress: Callable[[int], None] | None,
-) -> Iterator[Pixels]:
+) -> Iterator[tuple[int, Pixels]]:
+    """Each row with its place, unit by unit: a unit whose crops come from far is brought once."""
+
     def one(source: str) -> Pixels:
         row = prepare(store.read(source), store.crop(source).facts)
         if row.shape != shape or row.dtype != np.uint8:
@@ -141,36 +144,37 @@ def _rows(
         return row
 
     with ThreadPoolExecutor(threads) as pool:
+        order = store.reading_order(sources)
         for start in range(0, len(sources), ROWS_AT_ONCE):
-            part = sources[start : start + ROWS_AT_ONCE]
-            yield from pool.map(one, part)
+            part = order[start : start + ROWS_AT_ONCE]
+            yield from zip(part, pool.map(one, (sources[place] for place in part)), strict=True)
             if progress is not None:
                 progress(len(part))
 
 
-def _write_rows(path: Path, rows: Iterator[Pixels], shape: tuple[int, ...]) -> str:
-    """Write a .npy file row by row; returns its sha256.
+def _write_rows(path: Path, rows: Iterator[tuple[int, Pixels]], shape: tuple[int, ...]) -> str:
+    """Write a .npy file, each row at its place; returns its sha256.
 
     Written, not mapped: on a full disk a write raises, while a store into a map kills the process.
     """
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    digest = hashlib.sha256(header.getvalue())
-    with path.open("xb") as file:
+    start, row_bytes = header.tell(), math.prod(shape[1:])
+    with path.open("x+b") as file:
         file.write(header.getvalue())
-        for row in rows:
-            content = np.ascontiguousarray(row).data
-            file.write(content)
-            digest.update(content)
+        for place, row in rows:
+            file.seek(start + place * row_bytes)
+            file.write(np.ascontiguousarray(row).data)
         file.flush()
         os.fsync(file.fileno())
-    return digest.hexdigest()
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _in_memory(rows: Iterator[Pixels], shape: tuple[int, ...]) -> Pixels:
+def _in_memory(rows: Iterator[tuple[int, Pixels]], shape: tuple[int, ...]) -> Pixels:
     pixels = np.empty(shape, np.uint8)
-    for number, row in enumerate(rows):
-        pixels[number] = row
+    for place, row in rows:
+        pixels[place] = row
     pixels.setflags(write=False)
     return pixels
 

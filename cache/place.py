@@ -7,16 +7,24 @@ from pathlib import Path
 from cache.errors import CacheError
 
 
-def cache_folder(option: Path | None = None) -> Path:
+def cache_folder(option: str | Path | None = None) -> Path:
     """The cache's folder; it is not made before something is written.
+
+    Args:
+        option: a folder, or the URL of an object store: then the local folder that mirrors it.
 
     Raises:
         CacheError: nothing names a folder and this user has no home.
     """
-    if option is not None:
-        return option
-    if named := os.environ.get("FACELINE_CACHE"):
-        return Path(named)
+    named = option or os.environ.get("FACELINE_CACHE")
+    if named and "://" in str(named):
+        from cache.remote import mirror_of
+
+        return mirror_of(str(named), _user_folder())
+    return Path(named) if named else _user_folder()
+
+
+def _user_folder() -> Path:
     try:
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Caches" / "faceline"

@@ -6,7 +6,6 @@ There is no index to lose and no lock to leave behind: the units are the truth, 
 of the same unit agree because the first one wins.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache import atomic
 from cache.config import fingerprint
 from cache.errors import CacheError
 from cache.index import Ids, Index, ids_of
-from cache.layout import SPEC_FILE, check_format, damage_sentence, spec_damage, unwritable_sentence, write_format
+from cache.layout import (
+    SPEC_FILE,
+    check_format,
+    damage_sentence,
+    spec_damage,
+    unwritable_sentence,
+    write_format,
+    write_spec,
+)
+from cache.objects import check_held, put_crops, put_unit, read_held
+from cache.remote import address, remote_of
 from cache.unit import (
     ALONE,
     OK,
     Entry,
     UnitError,
-    check_unit,
-    make_folder,
+    manifest_of_entries,
     read_crop,
     read_manifest,
     unit_name,
@@ -54,6 +61,9 @@ class Store:
         self.fingerprint = fingerprint(spec)
         self.folder = root / kind / self.fingerprint[:16]
         self._spec = spec
+        self._remote = remote_of(root)
+        if self._remote:
+            self._remote.pull(self.folder / SPEC_FILE)
         self._known: Index | None = None
         self._manifests: dict[Path, dict[str, Entry]] = {}  # of the units that were asked about
         if wrong := spec_damage(self.folder, self.fingerprint):
@@ -103,9 +113,9 @@ class Store:
         if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
             raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
         retry = 0
-        while (target := self._place(unit_name(sources, retry) + suffix)).exists():
+        while self._is_there(target := self._place(unit_name(sources, retry) + suffix)):
             # Somebody was first; all of it is checked before ours is dropped.
-            for _, wrong in check_unit(target)[1][:1]:
+            for _, wrong in check_held(self._remote, target)[1][:1]:
                 raise CacheError(damage_sentence(self.root, f"unit {target.name}: {wrong}"))
             self._take_in(target)
             known = self.known(sources)
@@ -114,7 +124,7 @@ class Store:
             retry += 1  # what failed then has succeeded now
         try:
             write_format(self.root)
-            self._write_spec()
+            write_spec(self.root, self.folder, self._spec)
             write(target, retry)
             self._take_in(target)
         except OSError as error:
@@ -123,12 +133,17 @@ class Store:
             raise CacheError(damage_sentence(self.root, f"unit {target.name}: {error}")) from error
         return target.name
 
+    def _is_there(self, target: Path) -> bool:
+        return target.exists() or (self._remote is not None and self._remote.pull(target))
+
     def _place(self, name: str) -> Path:
         return self.folder / "units" / name[:2] / name
 
     @property
     def _index(self) -> Index:
         if self._known is None:
+            if self._remote:
+                self._remote.pull_manifests(self.folder)
             self._known = Index(self.folder / "units")
         return self._known
 
@@ -143,12 +158,6 @@ class Store:
     def _take_in(self, unit: Path) -> None:
         self._index.add(unit, self._manifest(unit).values())
 
-    def _write_spec(self) -> None:
-        path = self.folder / SPEC_FILE
-        if not path.is_file():
-            make_folder(self.folder)
-            atomic.write_text(path, json.dumps(self._spec, indent=1, sort_keys=True) + "\n")
-
 
 class FactStore(Store):
     """What was found in photos, without any pixels. Its units are one file each."""
@@ -162,7 +171,14 @@ class FactStore(Store):
         Raises:
             CacheError: the disk is full or can't be written, or the unit that is there already is damaged.
         """
-        return self._commit(entries, lambda target, retry: write_alone(target, self.root, entries, retry), suffix=ALONE)
+
+        def write(target: Path, retry: int) -> None:
+            if self._remote:
+                put_unit(self._remote, target, manifest_of_entries(entries, retry))
+            else:
+                write_alone(target, self.root, entries, retry)
+
+        return self._commit(entries, write, suffix=ALONE)
 
 
 class CropStore(Store):
@@ -192,10 +208,14 @@ class CropStore(Store):
         """
         if any((entry.outcome == OK) != (crop is not None) for entry, crop in items):
             raise ValueError(f"an entry has a crop where its outcome is {OK!r}, and only there")
-        return self._commit(
-            [entry for entry, _ in items],
-            lambda target, retry: write_unit(target, self.root, items, self._suffix, retry),
-        )
+
+        def write(target: Path, retry: int) -> None:
+            if self._remote:
+                put_crops(self._remote, target, items, self._suffix, retry)
+            else:
+                write_unit(target, self.root, items, self._suffix, retry)
+
+        return self._commit([entry for entry, _ in items], write, suffix=ALONE if self._remote else "")
 
     def crop(self, source: str) -> Entry:
         """The entry of a source id that has a crop.
@@ -206,8 +226,13 @@ class CropStore(Store):
         entry = self.entry(source)
         if entry is None or entry.outcome != OK:
             why = f": {entry.outcome}" if entry else "; make it with: faceline detect"
-            raise CacheError(f"the cache at {self.root} has no crop of source {source}{why}")
+            raise CacheError(f"the cache at {address(self.root)} has no crop of source {source}{why}")
         return entry
+
+    def reading_order(self, sources: Sequence[str]) -> list[int]:
+        """The places of `sources`, those of one unit one after the other."""
+        units = [unit.name if (unit := self._index.unit(source)) else "" for source in sources]
+        return sorted(range(len(sources)), key=lambda place: (units[place], sources[place]))
 
     def read(self, source: str) -> bytes:
         """The crop of a source id; its hash is checked on every read.
@@ -218,6 +243,8 @@ class CropStore(Store):
         entry, unit = self.crop(source), self._index.unit(source)
         assert unit is not None
         try:
+            if self._remote and entry.offset:
+                return read_held(self._remote, unit, entry)
             return read_crop(unit, entry)
         except UnitError as error:
             raise CacheError(damage_sentence(self.root, f"unit {unit.name}: {error}")) from error

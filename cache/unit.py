@@ -23,6 +23,7 @@ from typing import Any
 
 from cache import atomic
 from cache.config import canonical_json
+from cache.tar import TAR
 
 MANIFEST = "manifest.jsonl"
 ALONE = ".jsonl"  # ends the name of a unit that is a manifest by itself
@@ -42,7 +43,8 @@ class Entry:
         path: a file that had these bytes when it was read; for people only.
         outcome: "ok", or why there is none.
         facts: what its maker wants to keep, a JSON object.
-        file: the crop's name in the unit; empty without a crop.
+        file: the crop's name in the unit, or that of the tar file beside the manifest; empty without a crop.
+        offset: in the tar file, where the crop begins; 0 for a file of its own.
         size_bytes: the crop's size.
         sha256: of the crop's bytes.
     """
@@ -52,6 +54,7 @@ class Entry:
     outcome: str
     facts: Mapping[str, Any]
     file: str = ""
+    offset: int = 0
     size_bytes: int = 0
     sha256: str = ""
 
@@ -74,7 +77,7 @@ def write_unit(
     Raises:
         OSError: the disk is full or can't be written; nothing is left behind and earlier units are untouched.
     """
-    entries = _name_crops(items, suffix)
+    entries = name_crops(items, suffix)
     with staged_folder(target, root) as staging, ThreadPoolExecutor(WRITERS) as pool:
         files = [staging / entry.file for entry in entries if entry.file]
         list(pool.map(_write_synced, files, [crop for _, crop in items if crop is not None]))
@@ -98,6 +101,11 @@ def write_alone(target: Path, root: Path, entries: Sequence[Entry], retry: int =
         atomic.sync_folder(target.parent)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def units_in(folder: Path) -> list[Path]:
+    """The units of a folder `units`, in no order."""
+    return [unit for unit in folder.glob("??/*") if unit.suffix != TAR]
 
 
 def read_manifest(unit: Path) -> list[Entry]:
@@ -152,13 +160,18 @@ def read_crop(unit: Path, entry: Entry) -> bytes:
         UnitError: the file is missing or differs.
     """
     try:
-        content = (unit / entry.file).read_bytes()
+        if entry.offset:
+            with (unit.parent / entry.file).open("rb") as tar:
+                tar.seek(entry.offset)
+                content = tar.read(entry.size_bytes)
+        else:
+            content = (unit / entry.file).read_bytes()
     except OSError as error:
         raise UnitError(f"{entry.file} can't be read: {error.strerror}") from error
     if len(content) != entry.size_bytes:
         raise UnitError(f"{entry.file} has {len(content)} bytes and was committed with {entry.size_bytes}")
     if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise UnitError(f"{entry.file} was changed: its sha256 is not the one in {MANIFEST}")
+        raise UnitError(f"{entry.file} was changed: its sha256 is not the one in its manifest")
     return content
 
 
@@ -172,6 +185,9 @@ def check_unit(unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     except UnitError as error:
         return [], [(manifest, str(error))]
     damaged: list[tuple[str, str]] = []
+    for tar in {entry.file for entry in entries if entry.offset}:
+        if wrong := _tar_damage(unit.parent / tar):
+            damaged.append((tar, wrong))
     for entry in entries:
         try:
             if entry.file:
@@ -179,6 +195,16 @@ def check_unit(unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
         except UnitError as error:
             damaged.append((entry.file, str(error)))
     return entries, damaged
+
+
+def _tar_damage(path: Path) -> str:
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"{path.name} can't be read: {error.strerror}"
+    return (
+        "" if path.name.endswith(f".{digest[:12]}.tar") else f"{path.name} was changed: its sha256 is not in its name"
+    )
 
 
 @contextmanager
@@ -221,7 +247,8 @@ def _staging_name(target: Path) -> str:
     return f"{target.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
 
 
-def _name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> list[Entry]:
+def name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> list[Entry]:
+    """The entries with the names, sizes and hashes of their crops."""
     entries: list[Entry] = []
     taken: set[str] = set()
     for entry, crop in items:
@@ -239,6 +266,8 @@ def _name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> lis
 
 def _as_json(entry: Entry) -> dict[str, Any]:
     told = {field.name: getattr(entry, field.name) for field in fields(Entry)}
+    if not entry.offset:
+        del told["offset"]
     return {**told, "facts": dict(entry.facts)}
 
 
@@ -249,8 +278,9 @@ def _from_json(told: dict[str, Any], *, alone: bool) -> Entry:
     # A name, never a path: a manifest from elsewhere must not reach out of its folder.
     if entry.file and not FILE_NAME.fullmatch(entry.file):
         raise ValueError(f"{entry.file!r} is no name of a crop")
-    if bool(entry.file) != (entry.outcome == OK and not alone):
-        raise ValueError(f"outcome {entry.outcome!r} with file {entry.file!r}")
+    # A file of its own stands in a unit's folder, a part of a tar file beside a manifest by itself.
+    if bool(entry.file) != (entry.outcome == OK and (not alone or entry.offset > 0)) or (entry.offset and not alone):
+        raise ValueError(f"outcome {entry.outcome!r} with file {entry.file!r} and offset {entry.offset}")
     return entry
 
 
@@ -263,7 +293,7 @@ def manifest_of_entries(entries: Sequence[Entry], retry: int = 0) -> bytes:
 def _footer(body: bytes, retry: int) -> bytes:
     told = {
         "rows": body.count(b"\n"),
-        "sha256": hashlib.sha256(body).hexdigest(),
+        "sha256": hashlib.sha256(body + (f"retry {retry}".encode() if retry else b"")).hexdigest(),
         **({"retry": retry} if retry else {}),
     }
     return canonical_json(told).encode() + b"\n"

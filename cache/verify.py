@@ -21,8 +21,11 @@ from cache.layout import (
     unwritable_sentence,
     write_format,
 )
+from cache.objects import check_held
 from cache.pack import pack_damage
-from cache.unit import ALONE, MANIFEST, OK, Entry, UnitError, check_unit, read_manifest
+from cache.remote import Remote, address, pull_all, remote_of
+from cache.tar import TAR
+from cache.unit import ALONE, MANIFEST, OK, Entry, UnitError, read_manifest, units_in
 
 LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini"}
 STRANGER = "does not belong here"
@@ -69,6 +72,7 @@ class _Findings:
     """What the check has met so far; `places` are to be set aside, each outer one before what it holds."""
 
     root: Path
+    remote: Remote | None
     units: int = 0
     crops: int = 0
     damaged: list[Damage] = field(default_factory=list[Damage])
@@ -90,8 +94,9 @@ def verify(root: Path, *, repair: bool = False) -> Report:
     Raises:
         CacheError: the cache is of a newer format, or can't be read, or can't be repaired.
     """
-    found = _Findings(root)
+    found = _Findings(root, remote_of(root))
     try:
+        pull_all(root)
         _check_format(found)
         for place in ENTRIES:
             for kind in _shown(root / place):
@@ -116,9 +121,10 @@ def stats(root: Path) -> dict[str, Any]:
         CacheError: the cache is of a newer format or can't be read.
     """
     check_format(root)
+    pull_all(root)
     try:
         return {
-            "cache": str(root),
+            "cache": address(root),
             "fingerprints": [_kind_stats(kind) for kind in _shown(root / "crops")],
             "detections": [_kind_stats(kind) for kind in _shown(root / "detect")],
             **{name: _folder_stats(root / place) for name, place in _PLACES.items()},
@@ -154,6 +160,8 @@ def _check_kind(kind: Path, found: _Findings) -> None:
             found.add(prefix.parent, prefix.name, STRANGER, prefix)
             continue
         for unit in _shown(prefix):
+            if unit.suffix == TAR:
+                continue  # of a manifest, or nobody's: `cache gc` knows
             if unit.name.startswith(prefix.name) and (unit.is_dir() or unit.suffix == ALONE):
                 _check_unit(unit, found)
             else:
@@ -161,11 +169,13 @@ def _check_kind(kind: Path, found: _Findings) -> None:
 
 
 def _check_unit(unit: Path, found: _Findings) -> None:
-    entries, damaged = check_unit(unit)
+    entries, damaged = check_held(found.remote, unit)
     found.units += 1
     found.crops += sum(bool(entry.file) for entry in entries)
     for file, what in damaged:
         found.add(unit.parent if unit.suffix == ALONE else unit, file, what, unit)
+        for tar in {entry.file for entry in entries if entry.offset}:
+            found.places[unit.parent / tar] = None  # it would stand in the way of the next one with its name
     known = {MANIFEST, *(entry.file for entry in entries)}
     for stranger in _shown(unit):
         if entries and stranger.name not in known:
@@ -185,6 +195,8 @@ def _repair(found: _Findings) -> None:
             while (aside := quarantine / f"{name}.{number}").exists():
                 number += 1
             place.rename(aside)
+            if found.remote:
+                found.remote.delete(place)
     if found.root / FORMAT_FILE in found.places:
         write_format(found.root)
 
@@ -193,7 +205,7 @@ def _kind_stats(kind: Path) -> dict[str, Any]:
     photos: dict[str, Entry] = {}
     units, damaged = 0, 0
     size_bytes = 0
-    for unit in sorted(kind.glob("units/??/*")):
+    for unit in units_in(kind / "units"):
         units += 1
         try:
             entries = read_manifest(unit)

@@ -75,7 +75,7 @@ def cache_gc(
     show_garbage(*_care(cache, json, quiet), keep or [], delete=delete)
 
 
-def _care(cache: Path | None, as_json: bool, quiet: bool) -> "tuple[Path, Show]":
+def _care(cache: str | None, as_json: bool, quiet: bool) -> "tuple[Path, Show]":
     from cache import cache_folder
     from pipeline.console import Show
 

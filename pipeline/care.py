@@ -8,6 +8,7 @@ from pathlib import Path
 from cache.config import fingerprint
 from cache.errors import UsageError
 from cache.garbage import delete_garbage, find_garbage
+from cache.remote import address
 from cache.verify import stats, verify
 from detect.config import CropConfig, DetectConfig
 from detect.spec import crop_spec, detector_spec
@@ -17,35 +18,38 @@ from pipeline.console import Show, cell
 
 def show_stats(root: Path, show: Show) -> None:
     """Print what the cache holds."""
+    place = address(root)
     held = stats(root)
     rows = [
         [one["fingerprint"][:16], one["units"], one["ok"], sum(one["failed"].values()), f"{one['bytes'] / 1e6:.1f} MB"]
         for one in held["fingerprints"]
     ]
     if rows:
-        show.table(f"Crops in {root}", ["fingerprint", "units", "crops", "failures", "size"], rows)
-    text = f"{root}: {cell(len(rows))} kinds of crops, {cell(sum(int(row[2]) for row in rows))} crops."
+        show.table(f"Crops in {place}", ["fingerprint", "units", "crops", "failures", "size"], rows)
+    text = f"{place}: {cell(len(rows))} kinds of crops, {cell(sum(int(row[2]) for row in rows))} crops."
     show.done(held, text=text, next_step="faceline cache verify")
 
 
 def show_verify(root: Path, show: Show, *, repair: bool) -> bool:
     """Check everything, print what is damaged; True when nothing is."""
+    place = address(root)
     found = verify(root, repair=repair)
     rows = [[one.unit, one.file, one.what] for one in found.damaged]
     if rows:
         show.table("Damaged", ["unit", "file", "what"], rows)
     if not rows:
-        text = f"{root}: {cell(found.units)} units and {cell(found.crops)} crops, all as they were written."
+        text = f"{place}: {cell(found.units)} units and {cell(found.crops)} crops, all as they were written."
     elif repair:
-        text = f"{root}: {cell(len(rows))} damages; their units were set aside, and the next detect makes them again."
+        text = f"{place}: {cell(len(rows))} damages; their units were set aside, and the next detect makes them again."
     else:
-        text = f"{root}: {cell(len(rows))} damages. Mend with: faceline cache verify --repair --cache {root}"
+        text = f"{place}: {cell(len(rows))} damages. Mend with: faceline cache verify --repair --cache {place}"
     show.done(found.as_json(), text=text)
     return not rows
 
 
 def show_garbage(root: Path, show: Show, keep: Sequence[Path], *, delete: bool) -> None:
     """Print what nothing in `keep` needs, nor the settings by default; delete it when asked."""
+    place = address(root)
     used = [one for place in (None, *keep) for one in _fingerprints_of(place)]
     garbage = find_garbage(root, used)
     total = f"{sum(one.size_bytes for one in garbage) / 1e6:.1f} MB"
@@ -56,11 +60,11 @@ def show_garbage(root: Path, show: Show, keep: Sequence[Path], *, delete: bool) 
         delete_garbage(root, garbage)
     told = {"garbage": [asdict(one) for one in garbage], "deleted": delete}
     if not garbage:
-        text = f"{root}: everything in it is needed."
+        text = f"{place}: everything in it is needed."
     elif delete:
-        text = f"{root}: {total} deleted."
+        text = f"{place}: {total} deleted."
     else:
-        text = f"{root}: {total} can go. Name what is still needed with --keep, then add --delete."
+        text = f"{place}: {total} can go. Name what is still needed with --keep, then add --delete."
     show.done(told, text=text)
 
 

@@ -260,7 +260,7 @@ def _fail(message: str, code: int) -> None:
 def _job(
     config: Path | None,
     overrides: "Sequence[str] | None",
-    cache: Path | None,
+    cache: str | None,
     device: str,
     workers: int | None,
     as_json: bool,

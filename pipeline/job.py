@@ -54,7 +54,7 @@ class Job:
 def make_job(
     config: Path | None,
     overrides: Sequence[str] | None,
-    cache: Path | None,
+    cache: str | None,
     device: str,
     workers: int | None,
     *,

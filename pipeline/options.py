@@ -16,7 +16,12 @@ RunOpt = Annotated[
     Path | None, typer.Option("--out", help="The run's folder; runs/NAME-SETTINGS by default.", metavar="RUN")
 ]
 CacheOpt = Annotated[
-    Path | None, typer.Option("--cache", help="The crops' folder; FACELINE_CACHE or the user's cache by default.")
+    str | None,
+    typer.Option(
+        "--cache",
+        help="The crops' folder or the URL of an object store; FACELINE_CACHE or the user's cache by default.",
+        metavar="DIR|URL",
+    ),
 ]
 DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 WorkersOpt = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Threads; all cores by default.")]

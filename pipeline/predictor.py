@@ -25,7 +25,7 @@ class Predictor:
     Args:
         bundle: RUN/bundle of a training.
         device: "auto", "cpu", "cuda" or "cuda:n".
-        cache: the crops' folder; FACELINE_CACHE or the user's cache folder when None.
+        cache: the crops' folder, or the URL of an object store; FACELINE_CACHE or the user's cache folder when None.
 
     Raises:
         BundleError: the bundle is damaged, incomplete or of a newer version.
@@ -33,8 +33,7 @@ class Predictor:
 
     def __init__(self, bundle: Path | str, *, device: str = "auto", cache: Path | str | None = None) -> None:
         self._bundle = load_bundle(Path(bundle))
-        folder = cache_folder(None if cache is None else Path(cache))
-        self._job = Job(load_settings(), folder, device, show=Show(quiet=True))
+        self._job = Job(load_settings(), cache_folder(cache), device, show=Show(quiet=True))
 
     def predict(self, photos: Sequence[Path | str]) -> pl.DataFrame:
         """One row per photo in the given order, with the columns of predictions.csv."""

@@ -17,20 +17,25 @@ class Reader:
             raise ValueError("the cache is newer than this reader")
         self.entries, self.crops = {}, {}
         for unit in sorted(folder.glob("units/??/*"), key=lambda path: path.name):
+            if unit.suffix == ".tar":
+                continue
             for row in self.rows(unit / "manifest.jsonl" if unit.is_dir() else unit):
                 known = self.entries.get(row["source"])
                 if known is None or (row["outcome"] == "ok" and known["outcome"] != "ok"):
                     self.entries[row["source"]] = row
-                    self.crops[row["source"]] = unit / row["file"]
+                    self.crops[row["source"]] = (unit.parent if "offset" in row else unit) / row["file"]
 
     def rows(self, manifest):
         *lines, footer = manifest.read_bytes().splitlines(keepends=True)
         told = json.loads(footer)
-        whole = told["sha256"] == hashlib.sha256(b"".join(lines)).hexdigest() and told["rows"] == len(lines)
+        retry = f"retry {told['retry']}".encode() if "retry" in told else b""
+        whole = told["sha256"] == hashlib.sha256(b"".join(lines) + retry).hexdigest() and told["rows"] == len(lines)
         return [json.loads(line) for line in lines] if whole else []
 
     def crop(self, source):
         row, content = self.entries[source], self.crops[source].read_bytes()
+        if "offset" in row:
+            content = content[row["offset"] :][: row["size_bytes"]]
         if len(content) != row["size_bytes"] or hashlib.sha256(content).hexdigest() != row["sha256"]:
             raise ValueError(f"{self.crops[source]} is damaged")
         return content

@@ -81,3 +81,18 @@ def test_packs_that_were_made_before_are_what_training_reads(finished, tmp_path)
     again = last(faceline("cache", "pack", finished.data, "--cache", cache, "--json", *tiny_options()))
     assert [one["rows"] for one in again["packs"]] == [one["rows"] for one in told["packs"]]
     assert {path.name for path in (cache / "packs").iterdir()} == {path.name for path in before}
+
+
+def test_a_cache_in_an_object_store_serves_the_whole_chain(some_data, tmp_path, monkeypatch):
+    pytest.importorskip("obstore", reason="the extra `objects` is not installed")
+    monkeypatch.setenv("FACELINE_CACHE", f"file://{tmp_path / 'objects'}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+    faceline("run", some_data, "--out", tmp_path / "run", *tiny_options())
+    assert (tmp_path / "run" / "predictions.csv").is_file()
+    assert {path.suffix for path in (tmp_path / "objects").rglob("*") if path.is_file()} == {".json", ".jsonl", ".tar"}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    again = last(faceline("detect", some_data, "--json"))
+    assert (again["detected"], again["cut"]) == (0, 0)
+    told = last(faceline("cache", "verify", "--json"))
+    assert told["damaged"] == [] and told["crops"] > 0
+    assert last(faceline("cache", "stats", "--json"))["cache"] == f"file://{tmp_path / 'objects'}"
