@@ -6,7 +6,7 @@ There is no index to lose and no lock to leave behind: the units are the truth, 
 of the same unit agree because the first one wins.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,16 @@ class Store:
         """The committed entry of one source id."""
         unit = self._index.unit(source)
         return self._manifest(unit)[source] if unit else None
+
+    def units(self) -> Iterator[list[Entry]]:
+        """The entries that are read, those of one unit together."""
+        members: dict[Path, list[str]] = {}
+        for source in self._index.sources():
+            if unit := self._index.unit(source):
+                members.setdefault(unit, []).append(source)
+        for unit, sources in members.items():
+            told = self._manifest(unit)
+            yield [entry for source, entry in told.items() if source in set(sources)]
 
     def missing(self, sources: Iterable[str], *, retry: bool = False) -> list[str]:
         """The ids that have no entry yet, sorted, each once; with `retry` those, too, whose entry is a failure."""

@@ -260,7 +260,7 @@ def name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> list
             file = f"{entry.source}{suffix}"
         taken.add(file)
         digest = hashlib.sha256(crop).hexdigest()
-        entries.append(replace(entry, file=file, size_bytes=len(crop), sha256=digest))
+        entries.append(replace(entry, file=file, offset=0, size_bytes=len(crop), sha256=digest))
     return entries
 
 

@@ -4,7 +4,7 @@ Nothing heavy is imported before a command needs it, so that --help answers at o
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -54,6 +54,41 @@ def cache_pack(
     from pipeline.packing import pack_stage
 
     pack_stage(data, make_job(config, settings, cache, device, workers, as_json=json, quiet=quiet))
+
+
+@cache_app.command("export")
+def cache_export(
+    data: DataArg,
+    out: Annotated[Path, typer.Option("--out", help="The folder to write; it must not be there yet.", metavar="DIR")],
+    form: Annotated[
+        Literal["folder", "webdataset"], typer.Option("--format", help="Files and tables, or tar files for WebDataset.")
+    ] = "folder",
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Write the crops of DATA with their labels for other programs."""
+    from pipeline.exporting import export_stage
+    from pipeline.job import make_job
+
+    export_stage(data, out, form, make_job(config, settings, cache, device, workers, as_json=json, quiet=quiet))
+
+
+@cache_app.command("import")
+def cache_import(
+    source: Annotated[str, typer.Argument(help="Another cache, a folder or URL, or what `cache export` wrote.")],
+    cache: CacheOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Take in the crops of another cache or of an export."""
+    from pipeline.exporting import import_stage
+
+    import_stage(source, *_care(cache, json, quiet))
 
 
 @cache_app.command("gc")

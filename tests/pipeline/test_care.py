@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import polars as pl
 import pytest
 
 from cache.errors import UsageError
@@ -96,3 +97,30 @@ def test_a_cache_in_an_object_store_serves_the_whole_chain(some_data, tmp_path, 
     told = last(faceline("cache", "verify", "--json"))
     assert told["damaged"] == [] and told["crops"] > 0
     assert last(faceline("cache", "stats", "--json"))["cache"] == f"file://{tmp_path / 'objects'}"
+
+
+@pytest.mark.parametrize("form", ["folder", "webdataset"])
+def test_crops_leave_with_their_labels_and_come_back(finished, tmp_path, form):
+    words = ("cache", "export", finished.data, "--out", tmp_path / "out", "--format", form, "--json")
+    told = last(faceline(*words, "--cache", finished.cache))
+    assert told["crops"] >= 126
+    if form == "folder":
+        table = pl.read_csv(tmp_path / "out" / "labels.csv")
+        assert table.columns[:2] == ["path", "person"] and len(table) == told["crops"]
+        assert all((tmp_path / "out" / path).is_file() for path in table["path"])
+        assert set(table["mask"].drop_nulls()) == {"wear", "incorrect", "normal"}
+    back = last(faceline("cache", "import", tmp_path / "out", "--cache", tmp_path / "other", "--json"))
+    assert 0 < back["new"] <= told["crops"]
+    again = last(faceline("detect", finished.data, "--cache", tmp_path / "other", "--json"))
+    assert again["cut"] == 0
+    with pytest.raises(UsageError, match="--out"):
+        faceline(*words, "--cache", finished.cache)
+
+
+def test_another_cache_is_imported_and_anything_else_refused(finished, tmp_path):
+    told = last(faceline("cache", "import", finished.cache, "--cache", tmp_path / "other", "--json"))
+    assert told["new"] >= 126
+    (tmp_path / "empty").mkdir()
+    for wrong in (tmp_path / "empty", tmp_path / "nowhere"):
+        with pytest.raises(UsageError, match="cache export"):
+            faceline("cache", "import", wrong, "--cache", tmp_path / "other")
