@@ -1,0 +1,165 @@
+"""How fast training gets its inputs: from photos, from the cache's crops, from a pack.
+
+    python benchmarks/loader.py DATA [--photos 1000] [--workers 2] [--size 256 192] [--rounds 3]
+
+One loader (PyTorch's, batches of 64, so many worker processes), augmentation off, three ways to make a sample:
+facenet-pytorch's MTCNN inside the dataset on every reading, as the competition's teams had it; the cached JPEG crop,
+checked, decoded and resized; a row of the array that `faceline cache pack` writes. The ways take turns within each
+round; the figure is the best round's. Memory is what the workers hold alone. Prints the table of docs/benchmarks.md.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else `cache` would be looked for beside this file
+
+import cv2
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from cache.pack import pack
+from cache.store import CropStore
+from classify.augment import Augmenter
+from classify.batches import EpochOfBatches, steps_in_order
+from classify.config import AugmentConfig
+from classify.inputs import decode_crop, to_input
+from pipeline.config import load_settings
+from pipeline.console import Show
+from pipeline.datasets import load_data
+from pipeline.detection import detect_photos
+from pipeline.job import Job
+
+BATCH = 64
+
+
+class FromPhotos(Dataset):
+    """Read, find the face, cut 10% more than its box, resize: all of it every time."""
+
+    def __init__(self, paths: list[Path], size: tuple[int, int]) -> None:
+        self.paths, self.size, self.finder = paths, size, None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        if self.finder is None:
+            torch.set_num_threads(1)
+            self.finder = MTCNN(min_face_size=60)
+        image = Image.open(self.paths[row]).convert("RGB")
+        boxes, _ = self.finder.detect(image)
+        if boxes is None:
+            side = min(image.size)
+            box = (
+                (image.width - side) / 2,
+                (image.height - side) / 2,
+                (image.width + side) / 2,
+                (image.height + side) / 2,
+            )
+        else:
+            x1, y1, x2, y2 = boxes[0]
+            box = (x1 - 0.1 * (x2 - x1), y1 - 0.1 * (y2 - y1), x2 + 0.1 * (x2 - x1), y2 + 0.1 * (y2 - y1))
+        return torch.from_numpy(np.asarray(image.crop(box).resize(self.size[::-1], Image.Resampling.BILINEAR)).copy())
+
+
+class FromCrops(Dataset):
+    def __init__(self, store: CropStore, sources: list[str], size: tuple[int, int]) -> None:
+        self.store, self.sources, self.size = store, sources, size
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        cv2.setNumThreads(0)
+        return torch.from_numpy(to_input(decode_crop(self.store.read(self.sources[row])), self.size, 1.0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--size", type=int, nargs=2, default=(256, 192))
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    size = tuple(asked.size)
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(load_settings(), Path(folder), "auto", os.cpu_count() or 1, Show(quiet=True))
+        photos = load_data(asked.data, job.settings.task_list(), {}).train[: asked.photos]
+        detection = detect_photos(photos, job)
+        photos = [photo for photo in photos if detection.entry(photo).outcome == "ok"]
+        sources = [detection.sources[photo.path] for photo in photos]
+        started = time.perf_counter()
+        pixels = pack(
+            detection.store, sources, (*size, 3), {}, lambda b, _: to_input(decode_crop(b), size, 1.0), threads=2
+        )
+        packing = time.perf_counter() - started
+        order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(1)).tolist()
+        ways = {
+            "MTCNN in the dataset": items(FromPhotos([photo.path for photo in photos], size), order, asked.workers),
+            "cached JPEG crops": items(FromCrops(detection.store, sources, size), order, asked.workers),
+            "pack": packed(pixels, size, asked.workers),
+        }
+        rates = dict.fromkeys(ways, 0.0)
+        memory = dict.fromkeys(ways, 0.0)
+        for _ in range(asked.rounds):
+            for name, way in ways.items():
+                rate, private = measure(way)
+                rates[name], memory[name] = max(rates[name], rate), max(memory[name], private)
+        print(f"{len(photos)} photos, {size[0]}x{size[1]}, {asked.workers} workers, batches of {BATCH}")
+        print("| | samples/s | pack is faster by | MB of its own |\n|---|---|---|---|")
+        for name, rate in rates.items():
+            print(f"| {name} | {rate:,.0f} | {rates['pack'] / rate:.1f}x | {memory[name]:,.0f} |")
+        print(f"Packing took {packing:.1f} s once; the pack has {pixels.nbytes / 1e6:.0f} MB, shared by all workers.")
+
+
+def items(dataset: Dataset, order: list[int], workers: int) -> Callable[[], DataLoader]:
+    return lambda: DataLoader(dataset, batch_size=BATCH, sampler=order, num_workers=workers, drop_last=True)
+
+
+def packed(pixels: np.ndarray, size: tuple[int, int], workers: int) -> Callable:
+    task = load_settings().task_list()[1]
+    rows = np.arange(len(pixels), dtype=np.intp)
+    augmenter = Augmenter(task, AugmentConfig(every=()), size)
+
+    def batches():
+        epoch = EpochOfBatches(pixels, rows, rows % 2, 2, augmenter, batch=BATCH, cutmix=0, seed=1, epoch=0)
+        return (images for images, _ in steps_in_order(epoch, workers, pin=False))
+
+    return batches
+
+
+def measure(way: Callable) -> tuple[float, float]:
+    """Samples a second, from the first batch to the last, and MB that only these processes hold."""
+    batches = iter(way())
+    next(batches)  # starting the workers is not the loader's speed
+    started, count, private = time.perf_counter(), 0, 0.0
+    for images in batches:
+        count += len(images)
+        if not private:
+            private = own_memory()
+    return count / (time.perf_counter() - started), private
+
+
+def own_memory() -> float:
+    """MB that this process's children hold alone."""
+    me, kilobytes = os.getpid(), 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            if f"\nPPid:\t{me}\n" in status.read_text():
+                told = (status.parent / "smaps_rollup").read_text().split()
+                kilobytes += sum(int(told[at + 1]) for at, word in enumerate(told) if word.startswith("Private_"))
+        except OSError:
+            continue
+    return kilobytes / 1000
+
+
+if __name__ == "__main__":
+    main()
