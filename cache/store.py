@@ -55,6 +55,8 @@ class Store:
         CacheError: the cache was written by a newer faceline, or its CACHE.json or spec.json is damaged.
     """
 
+    _alone = False  # whether each unit is a manifest by itself
+
     def __init__(self, root: Path, kind: str, spec: Mapping[str, Any]) -> None:
         check_format(root)
         self.root = root
@@ -83,6 +85,12 @@ class Store:
         unit = self._index.unit(source)
         return self._manifest(unit)[source] if unit else None
 
+    def has_unit(self, sources: Sequence[str]) -> bool:
+        """Whether the unit with these members was committed, by whomever and up to now."""
+        if there := self._is_there(unit := self._place(sources)):
+            self._take_in(unit)
+        return there
+
     def units(self) -> Iterator[list[Entry]]:
         """The entries that are read, those of one unit together."""
         members: dict[Path, list[str]] = {}
@@ -108,13 +116,12 @@ class Store:
         told = {source: entry for source in sources if (entry := self.entry(source))}
         return {source: entry for source, entry in told.items() if not (retry and entry.outcome != OK)}
 
-    def _commit(self, entries: Sequence[Entry], write: Callable[[Path, int], None], suffix: str = "") -> str:
+    def _commit(self, entries: Sequence[Entry], write: Callable[[Path, int], None]) -> str:
         """Write one unit; returns its name.
 
         Args:
             entries: at most `UNIT_SIZE`, of different photos.
             write: writes the unit at a path, given how often these photos were tried before.
-            suffix: of the unit's name.
 
         Raises:
             CacheError: the disk is full or can't be written, or the unit that is there already is damaged.
@@ -123,7 +130,7 @@ class Store:
         if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
             raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
         retry = 0
-        while self._is_there(target := self._place(unit_name(sources, retry) + suffix)):
+        while self._is_there(target := self._place(sources, retry)):
             # Somebody was first; all of it is checked before ours is dropped.
             for _, wrong in check_held(self._remote, target)[1][:1]:
                 raise CacheError(damage_sentence(self.root, f"unit {target.name}: {wrong}"))
@@ -146,8 +153,9 @@ class Store:
     def _is_there(self, target: Path) -> bool:
         return target.exists() or (self._remote is not None and self._remote.pull(target))
 
-    def _place(self, name: str) -> Path:
-        return self.folder / "units" / name[:2] / name
+    def _place(self, sources: Sequence[str], retry: int = 0) -> Path:
+        name = unit_name(sources, retry)
+        return self.folder / "units" / name[:2] / f"{name}{ALONE if self._alone or self._remote else ''}"
 
     @property
     def _index(self) -> Index:
@@ -172,6 +180,8 @@ class Store:
 class FactStore(Store):
     """What was found in photos, without any pixels. Its units are one file each."""
 
+    _alone = True
+
     def __init__(self, root: Path, spec: Mapping[str, Any], kind: str = "detect") -> None:
         super().__init__(root, kind, spec)
 
@@ -188,7 +198,7 @@ class FactStore(Store):
             else:
                 write_alone(target, self.root, entries, retry)
 
-        return self._commit(entries, write, suffix=ALONE)
+        return self._commit(entries, write)
 
 
 class CropStore(Store):
@@ -225,7 +235,7 @@ class CropStore(Store):
             else:
                 write_unit(target, self.root, items, self._suffix, retry)
 
-        return self._commit([entry for entry, _ in items], write, suffix=ALONE if self._remote else "")
+        return self._commit([entry for entry, _ in items], write)
 
     def crop(self, source: str) -> Entry:
         """The entry of a source id that has a crop.

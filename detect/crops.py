@@ -5,12 +5,14 @@ the subject already, another crop is cut without another look.
 
 The stages overlap: files are decoded some slices of photos ahead, and crops are cut, encoded and written behind, while
 the detector works on the slice between. How far ahead and behind is bounded, so memory does not grow with the number of
-photos. A unit is committed as soon as it is full: a kill costs the units in flight and nothing else.
+photos. A unit is committed as soon as it is full: a kill costs the units in flight and nothing else. Several runs may
+work on the same photos: each begins at another unit, and passes over those that another one has committed by then.
 """
 
+import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,24 +71,27 @@ def fill_cache(
     clock = _Clock()
     missing = crops.missing(wanted, retry=retry)
     look = _Look(load_finder, wanted, found.known(missing, retry=retry))
+    units = [missing[start : start + UNIT_SIZE] for start in range(0, len(missing), UNIT_SIZE)]
     with ThreadPoolExecutor(threads, "crops") as pool, ThreadPoolExecutor(1, "commit") as writer:
         written: Future[None] | None = None
-        decoded = _decoded(missing, look.decode, pool)
-        for start in range(0, len(missing), UNIT_SIZE):
-            unit = missing[start : start + UNIT_SIZE]
-            made: list[Future[Made]] = []
-            new: list[Entry] = []
-            while len(made) < len(unit):
-                with clock.waiting_for("decode"):
-                    sources, images = next(decoded)
-                with clock.waiting_for("detect"):
-                    entries = look.at(sources, images)
-                new += [entry for entry in entries if entry.source not in look.known]
-                made += [pool.submit(_make, entry, image, crop) for entry, image in zip(entries, images, strict=True)]
-            with clock.waiting_for("write"):
-                if written is not None:
-                    written.result()
-            written = writer.submit(_commit, found, new, crops, made, progress)
+        made: list[Future[Made]] = []
+        new: list[Entry] = []
+        decoded = _decoded(_left_to_do(units, crops, progress, retry=retry), look.decode, pool)
+        while True:
+            with clock.waiting_for("decode"):
+                unit, sources, images = next(decoded, ((), (), ()))
+            if not unit:
+                break
+            with clock.waiting_for("detect"):
+                entries = look.at(sources, images)
+            new += [entry for entry in entries if entry.source not in look.known]
+            made += [pool.submit(_make, entry, image, crop) for entry, image in zip(entries, images, strict=True)]
+            if len(made) == len(unit):
+                with clock.waiting_for("write"):
+                    if written is not None:
+                        written.result()
+                written = writer.submit(_commit, found, new, crops, made, progress)
+                made, new = [], []
         with clock.waiting_for("write"):
             if written is not None:
                 written.result()
@@ -98,26 +103,48 @@ def count_outcomes(entries: Sequence[Entry]) -> dict[str, int]:
     return dict(Counter(e.facts["found_by"] if e.outcome == "ok" else "unreadable" for e in entries))
 
 
+def _left_to_do(
+    units: Sequence[Sequence[str]], crops: CropStore, progress: Progress, *, retry: bool
+) -> Iterator[Sequence[str]]:
+    """The units, from any of them on, without those that another run has committed when their turn comes."""
+    first = random.randrange(len(units)) if units else 0
+    for unit in (*units[first:], *units[:first]):
+        if not retry and crops.has_unit(unit):
+            progress(len(unit))
+        else:
+            yield unit
+
+
 def _decoded(
-    missing: Sequence[str], decode: Callable[[str], Image | Failure], pool: ThreadPoolExecutor
-) -> Iterator[tuple[Sequence[str], list[Image | Failure]]]:
-    """Slices of source ids with their images; no slice reaches from one unit into the next.
+    units: Iterable[Sequence[str]], decode: Callable[[str], Image | Failure], pool: ThreadPoolExecutor
+) -> Iterator[tuple[Sequence[str], Sequence[str], list[Image | Failure]]]:
+    """Each unit in slices: the unit, a slice of its source ids and their images.
 
     The photos of a slice tell how large those of the following ones may be.
     """
-    ahead: deque[tuple[Sequence[str], list[Future[Image | Failure]]]] = deque()
-    start, size = 0, FEWEST
-    while start < len(missing) or ahead:
-        while start < len(missing) and len(ahead) <= AHEAD:
-            end = min(start + size, start - start % UNIT_SIZE + UNIT_SIZE)
-            sources = missing[start:end]
-            ahead.append((sources, [pool.submit(decode, source) for source in sources]))
-            start += len(sources)
-        sources, decoding = ahead.popleft()
+    ahead: deque[tuple[Sequence[str], Sequence[str], list[Future[Image | Failure]]]] = deque()
+    size = FEWEST
+
+    def slices() -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+        for unit in units:
+            start = 0
+            while start < len(unit):
+                sources = unit[start : start + size]
+                start += len(sources)
+                yield unit, sources
+
+    coming = slices()
+    while True:
+        while len(ahead) <= AHEAD and (part := next(coming, None)):
+            unit, sources = part
+            ahead.append((unit, sources, [pool.submit(decode, source) for source in sources]))
+        if not ahead:
+            return
+        unit, sources, decoding = ahead.popleft()
         images = [image.result() for image in decoding]
         largest = max((image.nbytes for image in images if not isinstance(image, Failure)), default=1)
         size = min(max(SLICE_BYTES // largest, FEWEST), MOST)
-        yield sources, images
+        yield unit, sources, images
 
 
 class _Look:

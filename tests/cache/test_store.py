@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -117,25 +116,6 @@ def test_a_photo_without_a_crop_says_why(filled):
         store.read(source(3))
     with pytest.raises(CacheError, match="faceline detect"):
         store.read(source(8))
-
-
-def test_every_random_damage_to_a_crop_or_manifest_is_seen_by_the_next_reader(filled):
-    chance = random.Random(1)
-    files = [path for path in unit_of(filled, 0).iterdir() if path.is_file()]
-    for _ in range(100):
-        file = chance.choice(files)
-        whole = file.read_bytes()
-        place = chance.randrange(len(whole))
-        flipped = whole[:place] + bytes([whole[place] ^ (1 << chance.randrange(8))]) + whole[place + 1 :]
-        zeroed = whole[:place] + bytes(min(64, len(whole) - place)) + whole[place + 64 :]
-        file.write_bytes(chance.choice([flipped, zeroed, whole[:place]]))
-        store = CropStore(filled, SPEC)
-        try:
-            crops = [store.read(source(number)) for number in range(3)]
-        except CacheError:
-            crops = []
-        assert file.read_bytes() == whole or not crops
-        file.write_bytes(whole)
 
 
 def test_a_unit_with_a_torn_manifest_is_ignored_and_listed(filled):

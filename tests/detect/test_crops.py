@@ -142,7 +142,7 @@ def test_slices_are_the_smaller_the_larger_the_photos_and_end_with_their_unit(si
     image = np.broadcast_to(np.zeros(3, np.uint8), (side, side, 3))  # as large as told, without the memory
     missing = [str(number) for number in range(300)]
     with ThreadPoolExecutor(2) as pool:
-        slices = [sources for sources, _ in _decoded(missing, lambda source: image, pool)]
+        slices = [sources for _, sources, _ in _decoded([missing[:256], missing[256:]], lambda _: image, pool)]
     assert [source for sources in slices for source in sources] == missing
     assert max(map(len, slices)) <= most
     assert max(map(len, slices)) >= fewest
@@ -154,6 +154,6 @@ def test_a_photo_that_decodes_to_no_image_is_no_reason_to_take_small_slices(tmp_
     missing = [str(number) for number in range(200)]
     failure = Failure(tmp_path / "none.jpg", "missing", "it is not there")
     with ThreadPoolExecutor(2) as pool:
-        slices = [sources for sources, _ in _decoded(missing, lambda source: failure, pool)]
+        slices = [sources for _, sources, _ in _decoded([missing], lambda _: failure, pool)]
     assert sum(map(len, slices)) == 200
     assert max(map(len, slices)) == 128
