@@ -20,6 +20,8 @@ def show_stats(root: Path, show: Show) -> None:
     """Print what the cache holds."""
     place = address(root)
     held = stats(root)
+    orphans = find_garbage(root, [one["fingerprint"] for one in (*held["fingerprints"], *held["detections"])])
+    held["orphans"] = {"count": len(orphans), "bytes": sum(one.size_bytes for one in orphans)}
     rows = [
         [one["fingerprint"][:16], one["units"], one["ok"], sum(one["failed"].values()), f"{one['bytes'] / 1e6:.1f} MB"]
         for one in held["fingerprints"]
@@ -27,6 +29,8 @@ def show_stats(root: Path, show: Show) -> None:
     if rows:
         show.table(f"Crops in {place}", ["fingerprint", "units", "crops", "failures", "size"], rows)
     text = f"{place}: {cell(len(rows))} kinds of crops, {cell(sum(int(row[2]) for row in rows))} crops."
+    if orphans:
+        text += f" {cell(len(orphans))} orphans that nobody reads; list them with: faceline cache gc"
     show.done(held, text=text, next_step="faceline cache verify")
 
 

@@ -121,6 +121,18 @@ def test_a_photo_that_failed_alone_is_tried_again(light_dark_light, tmp_path):
     assert verify(root).damaged == ()
 
 
+def test_what_another_run_has_committed_meanwhile_is_not_looked_at(light_dark_light, tmp_path):
+    root, detect, crop = tmp_path / "cache", DetectConfig(), CropConfig()
+    found, crops = FactStore(root, detector_spec(detect)), CropStore(root, crop_spec(detect, crop))
+    wanted = {source: path for path, source in hash_files(light_dark_light).items()}
+    assert crops.missing(wanted) == found.missing(wanted) == sorted(wanted)
+    fill(light_dark_light, root)
+    told = []
+    fill_cache(wanted, found, crops, never, crop, threads=1, progress=told.append)
+    assert sum(told) == len(wanted)
+    assert crops.missing(wanted) == []
+
+
 def test_another_crop_is_cut_without_another_look(photos, tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path, image in zip(paths[:2], photos, strict=False):

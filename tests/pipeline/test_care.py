@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import polars as pl
@@ -19,6 +20,16 @@ def test_stats_and_verify_count_what_a_run_left(finished):
     assert told["damaged"] == []
     assert "as they were written" in faceline("cache", "verify", "--cache", finished.cache).stdout
     assert "crops" in faceline("cache", "stats", "--cache", finished.cache).stdout
+
+
+def test_stats_count_what_nobody_reads(finished, tmp_path):
+    cache = shutil.copytree(finished.cache, tmp_path / "cache")
+    assert last(faceline("cache", "stats", "--cache", cache, "--json"))["orphans"] == {"count": 0, "bytes": 0}
+    orphan = next(cache.glob("crops/*/units/*")) / f"{'0' * 32}.0123456789ab.tar"
+    orphan.write_bytes(b"left")
+    os.utime(orphan, (0, 0))
+    assert last(faceline("cache", "stats", "--cache", cache, "--json"))["orphans"] == {"count": 1, "bytes": 4}
+    assert "1 orphans" in faceline("cache", "stats", "--cache", cache).stdout
 
 
 def test_a_damaged_crop_is_found_set_aside_and_made_again(finished, tmp_path):
