@@ -225,25 +225,29 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
-    signal.signal(signal.SIGINT, _stop)
+    stopping = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopping
+        stopping = True
+        # Not KeyboardInterrupt: Typer would make "Aborted." and exit code 1 of it.
+        raise SystemExit(STOPPED)
+
+    signal.signal(signal.SIGINT, stop)
     try:
         app()
-    except FacelineError as error:
-        _fail(str(error), error.exit_code)
-    except SystemExit as stop:
-        if stop.code == STOPPED:
+    except (FacelineError, SystemExit) as error:
+        # safetensors calls Python from Rust and tells of anything that is raised there as a damaged file.
+        if stopping:
             _fail("stopped; what was done is kept, and the same command goes on from there", STOPPED)
+        if isinstance(error, FacelineError):
+            _fail(str(error), error.exit_code)
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
         raise SystemExit(1) from None
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Check the space and the permissions there.", 1)
-
-
-def _stop(*_: object) -> None:
-    # Not KeyboardInterrupt: Typer would make "Aborted." and exit code 1 of it.
-    raise SystemExit(STOPPED)
 
 
 def _fail(message: str, code: int) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from cache.errors import BundleError
+from pipeline import cli
 from tests.pipeline.conftest import faceline, tiny_options
 
 HOUSE = Path(__file__).parents[2]
@@ -159,6 +161,24 @@ def test_a_run_stopped_in_any_stage_goes_on_and_ends_like_an_undisturbed_one(sta
     told, expected = ((folder / "metrics.jsonl").read_text().splitlines() for folder in (run, finished.run))
     assert [line.split('"seconds"')[0] for line in told] == [line.split('"seconds"')[0] for line in expected]
     assert call("cache", "verify", "--cache", cache)[0] == 0
+
+
+def test_a_stop_that_a_library_takes_for_a_damaged_file_is_told_as_a_stop(monkeypatch, capsys):
+    def read_while_stopped():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except SystemExit:
+            raise BundleError("best.safetensors is damaged") from None
+
+    monkeypatch.setattr(cli, "app", read_while_stopped)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stop.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
 
 
 @pytest.fixture
