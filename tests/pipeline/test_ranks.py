@@ -5,10 +5,18 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from cache.errors import UsageError
+from classify.ranks import Ranks
+from classify.training import TaskData
+from pipeline.config import load_settings
+from pipeline.fitting import _shared, _told
+from pipeline.job import Job
 from tests.pipeline.conftest import faceline
 from tests.torchrun import process_of_rank, start_two
 
@@ -66,3 +74,46 @@ def test_what_rank_0_finds_wrong_is_said_once_and_ends_all(tmp_path):
     assert stdout == ""
     assert stderr.count("faceline: ") == stderr.count("holds no photos") == 1
     assert "pipeline/cli.py" not in stderr, "no traceback of ours"
+
+
+class Told:
+    """Rank 1, and what rank 0 would tell it."""
+
+    rank, world = 1, 2
+
+    def __init__(self, value):
+        self._value = value
+
+    def from_first(self, _):
+        return self._value
+
+
+def test_a_process_that_does_not_see_the_run_or_the_pack_names_it(tmp_path):
+    told = Told({"pixels": str(tmp_path / "pixels.npy"), "codes": [1], "train": [0], "validate": []})
+    with pytest.raises(UsageError, match=r"rank 1 on .* does not see .*config\.yaml: --out and --cache"):
+        _shared(None, tmp_path, told)
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(UsageError, match=r"does not see .*pixels\.npy"):
+        _shared(None, tmp_path, told)
+    np.save(tmp_path / "pixels.npy", np.ones((1, 4, 3, 3), np.uint8))
+    data = _shared(None, tmp_path, told)
+    assert data.pixels.shape == (1, 4, 3, 3)
+    assert (data.codes.tolist(), data.train.tolist(), data.validate.tolist()) == ([1], [0], [])
+
+
+def test_a_pack_in_memory_can_not_be_shared():
+    data = TaskData(np.zeros((1, 4, 3, 3), np.uint8), *(np.zeros(1, np.intp) for _ in range(3)))
+    with pytest.raises(UsageError, match=r"the cache can't be written.*--cache"):
+        _told(data)
+
+
+def test_each_process_of_a_machine_has_its_own_gpu_and_its_part_of_the_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    job = Job(load_settings(None, ()), tmp_path, workers=8, ranks=Ranks(3, 4, 1, 2))
+    assert (job.torch_device(), job.loader_workers()) == ("cuda:1", 4)
+    assert replace(job, device="cpu").torch_device() == "cpu"
+    with pytest.raises(UsageError, match="cuda:0 is one GPU for 4 processes"):
+        replace(job, device="cuda:0").torch_device()
+    with pytest.raises(UsageError, match="3 processes and 2 GPUs on this machine: use --nproc-per-node 2"):
+        replace(job, ranks=Ranks(2, 3, 2, 3)).torch_device()
