@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MEETING = timedelta(minutes=5)
 # Rank 0 may look for faces for hours while the others wait. A rank that dies needs no timeout: torchrun ends the rest.
 PATIENCE = timedelta(days=1)
 
@@ -67,7 +68,14 @@ class Ranks:
         on_gpu = torch.device(device).type == "cuda"
         if on_gpu:
             torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        # torchrun keeps its store over a restart, and a process that reads a dead one's address from it waits for ever.
+        store, rank, world = next(dist.rendezvous("env://", timeout=MEETING))
+        store = dist.PrefixStore(f"faceline/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=MEETING)
+        # Its name in older torch, where set_timeout is not public.
+        set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout  # pyright: ignore
+        set_timeout(PATIENCE)
         yield
         dist.destroy_process_group()
 
