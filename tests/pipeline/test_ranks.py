@@ -31,7 +31,9 @@ def words(finished, run):
 
 
 def files_of(run):
-    return sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    # A kill in the middle of an atomic write leaves a hidden temporary file, with one process as with two.
+    files = (path for path in run.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(str(path.relative_to(run)) for path in files)
 
 
 def lines_of(run):
