@@ -107,17 +107,15 @@ def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
 
 
-def swap_halves(images: NDArray[Any], shares: NDArray[Any], seed: int, epoch: int, step: int) -> None:
-    """Vertical half CutMix, in place: the right half of every image and half of its shares are those of another.
+def partners(count: int, seed: int, epoch: int, step: int) -> NDArray[np.intp]:
+    """Whose right half each of a step's `count` images gets: (count,), each of them once."""
+    return np.random.default_rng([seed, epoch, step]).permutation(count)
 
-    Args:
-        images: (N, H, W, 3) of one batch.
-        shares: (N, C) class shares.
-        seed, epoch, step: decide who is paired with whom.
+
+def with_right_half(image: Image, other: Image) -> Image:
+    """Vertical half CutMix: the image with the right half of another of its size.
 
     Source: Yun et al., "CutMix", 2019, with the box fixed to one half of the face, as the competition's best had it.
     """
-    other = np.random.default_rng([seed, epoch, step]).permutation(len(images))
-    half = images.shape[2] // 2
-    images[:, :, half:] = images[other, :, half:]
-    shares[:] = (shares + shares[other]) / 2
+    half = image.shape[1] // 2
+    return np.concatenate([image[:, :half], other[:, half:]], axis=1)

@@ -2,8 +2,8 @@
 
 pixels (N, H, W, 3) uint8 + codes -> (images, class shares) per step.
 
-The whole epoch is a pure function of (seed, epoch), whatever the number of workers: a resumed training sees what the
-uninterrupted one would have seen.
+The whole epoch is a pure function of (seed, epoch), whatever the number of workers and processes: a resumed training
+sees what the uninterrupted one would have seen. Of every step, a process makes the images of its own part only.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from classify.augment import Augmenter, Turn, swap_halves
+from cache.errors import UsageError
+from classify.augment import Augmenter, Turn, partners, with_right_half
 from classify.losses import class_shares
+from classify.ranks import ALONE, Ranks
 
 
 class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
@@ -27,9 +29,13 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         codes: class index of each of `rows`.
         classes: number of classes.
         augmenter: of the task.
-        batch: samples per step; a smaller last batch is left out unless it is the only one.
+        batch: samples per step, of all processes; a smaller last batch is left out unless it is the only one.
         cutmix: share of batches whose halves are swapped.
         seed, epoch: decide order, augmentation and mixing.
+        ranks: whose part of every step is made.
+
+    Raises:
+        UsageError: there are more processes than samples in a step.
     """
 
     def __init__(
@@ -44,28 +50,40 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         cutmix: float,
         seed: int,
         epoch: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._pixels, self._rows, self._codes, self._classes = pixels, rows, codes, classes
         self._augmenter, self._cutmix, self._seed, self._epoch = augmenter, cutmix, seed, epoch
-        self._steps = _cut(augmenter.epoch(codes.tolist(), seed, epoch), batch)
+        self._steps, self._ranks = _cut(augmenter.epoch(codes.tolist(), seed, epoch), batch), ranks
+        smallest = min(map(len, self._steps), default=ranks.world)
+        if smallest < ranks.world:
+            raise UsageError(
+                f"a step of {smallest} photos can't be divided among {ranks.world} processes; "
+                "start fewer, or raise train.batch where there are more photos"
+            )
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (B, H, W, 3) uint8 and class shares (B, C) float32 of one step."""
+        """Of one step, the own images (N, H, W, 3) uint8, and the class shares (B, C) float32 of all."""
         turns = self._steps[step]
-        images = np.stack([self._image(turn) for turn in turns])
         shares = np.eye(self._classes, dtype=np.float32)[[self._codes[turn.row] for turn in turns]]
-        if np.random.default_rng([self._seed, self._epoch, step, 1]).random() < self._cutmix:
-            swap_halves(images, shares, self._seed, self._epoch, step)
-        return torch.from_numpy(images), torch.from_numpy(shares)
+        own = np.arange(len(turns))[self._ranks.own]
+        if np.random.default_rng([self._seed, self._epoch, step, 1]).random() >= self._cutmix:
+            images = [self._image(turns[i]) for i in own]
+        else:
+            other = partners(len(turns), self._seed, self._epoch, step)
+            made = {i: self._image(turns[i]) for i in {*own.tolist(), *other[own].tolist()}}
+            images = [with_right_half(made[i], made[j]) for i, j in zip(own, other[own], strict=True)]
+            shares = (shares + shares[other]) / 2
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(shares)
 
     def rows_and_shares(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per step, which of `rows` are shown and their class shares, for training that reads no pixels."""
+        """Per step, which of `rows` are the own ones, and all class shares, for training that reads no pixels."""
         for turns in self._steps:
             rows = torch.tensor([turn.row for turn in turns])
-            yield rows, class_shares(torch.from_numpy(self._codes)[rows], self._classes)
+            yield rows[self._ranks.own], class_shares(torch.from_numpy(self._codes)[rows], self._classes)
 
     def _image(self, turn: Turn) -> NDArray[np.uint8]:
         image = np.asarray(self._pixels[self._rows[turn.row]])

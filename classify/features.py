@@ -28,11 +28,11 @@ class Features:
 
 
 @torch.inference_mode()
-def compute_features(network: nn.Module, normalise: Normalise, pixels: NDArray[np.uint8], device: str) -> Features:
-    """Run the frozen backbone once over every input."""
+def compute_features(network: nn.Module, normalise: Normalise, pixels: NDArray[np.uint8], device: str) -> Tensor:
+    """Run the frozen backbone once over every input: (N, D) float32 on the CPU."""
     network.eval()
     parts = [
         features_of(network, normalise(torch.from_numpy(np.array(pixels[start : start + BATCH])).to(device))).cpu()
         for start in range(0, len(pixels), BATCH)
     ]
-    return Features(torch.cat(parts).float())
+    return torch.cat(parts).float()

@@ -4,6 +4,9 @@ pixels (N, H, W, 3) uint8 + class indices -> weights with the best validation ma
 
 The state after every epoch is on disk before the next begins; a training that was killed goes on there and ends with
 the metrics of an uninterrupted one, because everything random is a function of (seed, epoch).
+
+Several processes train one network with one batch among them: each does its part of every step, the loss is that of
+the whole batch in each, and rank 0 writes.
 """
 
 import time
@@ -37,6 +40,7 @@ from classify.metrics import macro_f1
 from classify.networks import build_network, head_of, normalise_of
 from classify.optimisation import build_optimiser, build_schedule, precision_of
 from classify.prediction import probabilities
+from classify.ranks import ALONE, Ranks
 from classify.tasks import Task
 
 
@@ -62,6 +66,7 @@ class Machine:
 
     device: str
     workers: int = 0
+    ranks: Ranks = ALONE
 
 
 Line = dict[str, Any]
@@ -77,21 +82,25 @@ def train_task(
         task: whose classes are told.
         config: network, training and augmentation.
         data: inputs and labels.
-        folder: RUN/TASK; gets last.* and best.*.
+        folder: RUN/TASK; gets last.* and best.*, which all processes must see.
         seed: of everything random.
-        machine: device and workers.
-        report: called after every epoch with the history so far, one line per epoch.
+        machine: device, workers, and this process among others.
+        report: called after every epoch with the history so far, one line per epoch; in rank 0 only.
 
     Returns:
         The best network, on the CPU, in evaluation mode.
 
     Raises:
         BundleError: the folder's state belongs to other settings or other data.
+        UsageError: the loss explodes, or the processes see different folders.
     """
     torch.manual_seed(seed)
+    ranks = machine.ranks
     learner = _Learner(task, config, data, seed, machine)
     history = learner.resume(folder / "last.safetensors")
-    if history:
+    if len(history) != ranks.from_first(lambda: len(history)):
+        raise UsageError(f"{folder} is not what rank 0 sees there: --out must be on a disk that all processes see")
+    if history and ranks.is_first:
         report(history)
     best = max((line.get("macro_f1", -1.0) for line in history), default=-1.0)
     for epoch in range(len(history), config.train.epochs):
@@ -101,12 +110,15 @@ def train_task(
         line["lr"] = learner.learning_rate
         line["seconds"] = round(time.perf_counter() - started, 3)
         history = [*history, line]
+        if not ranks.is_first:
+            continue
         # Best before last: a kill between the two repeats the epoch and writes the same best again.
         if not len(data.validate) or line["macro_f1"] > best:
             best = line.get("macro_f1", -1.0)
             save_checkpoint(folder / "best.safetensors", learner.kept.state_dict(), {"line": line})
         learner.save(folder / "last.safetensors", history)
         report(history)
+    ranks.wait_for_first()  # it may still be writing the best
     return load_best(task, config, folder)
 
 
@@ -123,7 +135,7 @@ class _Learner:
 
     def __init__(self, task: Task, config: TaskConfig, data: TaskData, seed: int, machine: Machine) -> None:
         self._task, self._train, self._data = task, config.train, data
-        self._seed, self._machine = seed, machine
+        self._seed, self._machine, self._ranks = seed, machine, machine.ranks
         self._identity = fingerprint(
             {
                 "config": config.model_dump(mode="json"),
@@ -135,14 +147,17 @@ class _Learner:
         )
         self._codes = data.codes[data.train]
         self._augmenter = Augmenter(task, config.augment, config.model.input)
-        self._network = build_network(config.model, len(task.classes), pretrained=True).to(machine.device)
+        self._steps_per_epoch = max(len(self._epoch(0)), 1)
+        network = build_network(config.model, len(task.classes), pretrained=True).to(machine.device)
+        self._network = self._ranks.synchronised(network, machine.device)
         self._normalise = normalise_of(self._network)
         self._features: Features | None = None
         if self._train.freeze:
-            self._features = compute_features(self._network, self._normalise, data.pixels, machine.device)
+            own = compute_features(self._network, self._normalise, data.pixels[self._ranks.own], machine.device)
+            self._features = Features(self._ranks.join(own, len(data.pixels)))
+        self._forward = self._ranks.side_by_side(head_of(self._network) if self._features else self._network)
         self._ema = ModelEmaV3(self._network, decay=self._train.ema, use_warmup=True) if self._train.ema else None
         self._optimiser = build_optimiser(self._network, self._train)
-        self._steps_per_epoch = max(len(self._epoch(0)), 1)
         self._schedule = build_schedule(self._optimiser, self._train, self._steps_per_epoch)
         self._loss = loss_of(self._train)
         self._precision = precision_of(self._train, machine.device)
@@ -159,14 +174,16 @@ class _Learner:
 
     def run_epoch(self, epoch: int) -> float:
         """One pass over the training samples; the mean loss."""
-        torch.manual_seed(self._seed * 100_003 + epoch)  # dropout's draws
+        torch.manual_seed(self._seed * 100_003 + epoch + 2_000_000_011 * self._ranks.rank)  # dropout's draws
         self._network.train(not self._train.freeze)
         losses: list[Tensor] = []
         for step, (inputs, shares) in enumerate(self._inputs(epoch)):
             self._schedule.step_update(epoch * self._steps_per_epoch + step)
             with torch.autocast(self._device_type, self._precision, enabled=self._precision is not torch.float32):
-                loss = self._loss(self._forward(inputs).float(), shares)
-            self._scaler.scale(loss).backward()
+                own = self._forward(inputs).float()
+                loss = self._loss(self._ranks.join(own, len(shares)), shares)
+            # The parts' gradients add up to the batch's, and what comes back is their mean over the processes.
+            self._scaler.scale(loss * self._ranks.world).backward()
             if self._train.clip_norm:
                 self._scaler.unscale_(self._optimiser)
                 nn.utils.clip_grad_norm_(self._network.parameters(), self._train.clip_norm)
@@ -176,6 +193,7 @@ class _Learner:
             if self._ema:
                 self._ema.update(self._network, step=epoch * self._steps_per_epoch + step)
             losses.append(loss.detach())
+        self._ranks.share_buffers(self._network, self.kept)
         mean = float(torch.stack(losses).mean())
         if not np.isfinite(mean):
             raise UsageError(
@@ -189,9 +207,12 @@ class _Learner:
         rows = self._data.validate
         if not len(rows):
             return {}
-        inputs = self._features.rows(rows) if self._features else self._data.pixels[rows]
+        own = rows[self._ranks.own]
+        inputs = self._features.rows(own) if self._features else self._data.pixels[own]
         network = head_of(self.kept) if self._features else self.kept
-        told = probabilities(network, inputs, None if self._features else self._normalise, self._machine.device)
+        part = probabilities(network, inputs, None if self._features else self._normalise, self._machine.device)
+        part = torch.from_numpy(part.reshape(len(own), len(self._task.classes)))  # also where `own` is empty
+        told = self._ranks.join(part, len(rows)).numpy()
         truth = self._data.codes[rows]
         likelihood = np.clip(told[np.arange(len(rows)), truth], 1e-12, 1)
         answers = told.argmax(axis=1)
@@ -239,6 +260,7 @@ class _Learner:
             cutmix=self._train.cutmix,
             seed=self._seed,
             epoch=epoch,
+            ranks=self._ranks,
         )
 
     def _inputs(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -251,6 +273,3 @@ class _Learner:
         pin = self._device_type == "cuda"
         for images, shares in steps_in_order(batches, self._machine.workers, pin=pin):
             yield self._normalise(images.to(device, non_blocking=pin)), shares.to(device, non_blocking=pin)
-
-    def _forward(self, inputs: Tensor) -> Tensor:
-        return head_of(self._network)(inputs) if self._features else self._network(inputs)

@@ -90,6 +90,17 @@ def usable(dataset: Dataset) -> Dataset:
 
 
 def _run(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
+    """Rank 0 does everything but the training alone; the other processes of a training only train along."""
+    with job.ranks.group(job.torch_device()):
+        if job.ranks.is_first:
+            return _lead(data, run, job, predict=predict)
+        from pipeline.fitting import train_along
+
+        train_along(run, job)
+        return Finished(run, {}, {}, {})
+
+
+def _lead(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
     watch = Stopwatch()
     with watch.stage("check"):
         tasks = job.settings.task_list()
@@ -99,7 +110,7 @@ def _run(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
         photos = [*dataset.train, *(dataset.evaluation if predict else ())]
         sources = source_ids([photo.path for photo in photos], job)
         usable(check_data(dataset, tasks, decode=None, digests=sources).dataset)
-    record = start_run(run, job.settings, device=job.torch_device())
+    record = start_run(run, job.settings, device=job.torch_device(), processes=job.ranks.world)
     status = "failed"
     try:
         finished = _stages(dataset, sources, run, job, watch, predict=predict)

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that --help answers at o
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,7 @@ app.add_typer(cache_app, name="cache")
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 DEMO_SETTINGS = ("train.epochs=8", "train.batch=32", "model.zoom=1.2")  # a few hundred photos want more, smaller steps
+RANKS_WAIT_S = 5.0  # torchrun looks for dead processes every 0.1 s
 STOPPED = 130  # the shell's exit code for Ctrl-C
 
 
@@ -125,8 +127,9 @@ def train(
 ) -> None:
     """Train the classifiers; faces that are not in the cache are found first."""
     from pipeline.chain import train_data
+    from pipeline.job import among_ranks
 
-    job = _job(config, settings, cache, device, workers, json, quiet)
+    job = among_ranks(_job(config, settings, cache, device, workers, json, quiet))
     run = out or _run_folder(data, job)
     finished = train_data(data, run, job)
     _show_scores(job.show, finished.scores, "Scores on the held-out fold")
@@ -167,8 +170,9 @@ def run(
 ) -> None:
     """Check, detect, split, train, evaluate, predict DATA's eval part, report."""
     from pipeline.chain import run_chain
+    from pipeline.job import among_ranks
 
-    job = _job(config, settings, cache, device, workers, json, quiet)
+    job = among_ranks(_job(config, settings, cache, device, workers, json, quiet))
     folder = out or _run_folder(data, job)
     finished = run_chain(data, folder, job)
     _show_scores(job.show, finished.scores, "Scores on the held-out fold")
@@ -236,6 +240,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     try:
         app()
+    except RuntimeError:
+        # Beside a rank that failed or was killed, torch's collectives fail too, and torchrun needs a moment to end us.
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            time.sleep(RANKS_WAIT_S)
+        raise
     except (FacelineError, SystemExit) as error:
         # safetensors calls Python from Rust and tells of anything that is raised there as a damaged file.
         if stopping:
@@ -257,6 +266,8 @@ def _fail(message: str, code: int) -> None:
         traceback.print_exc()
     from pipeline.console import printable
 
+    if os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ:
+        time.sleep(RANKS_WAIT_S)  # rank 0 has most likely met the same error: it says so, and torchrun ends us
     sys.stderr.write(f"faceline: {printable(message)}\n")
     raise SystemExit(code)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,6 +32,11 @@ class Show:
     quiet: bool = False
     _err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
     _out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+
+    @classmethod
+    def nothing(cls) -> Self:
+        """The output of a process beside which another one speaks."""
+        return cls(quiet=True, _err=Console(quiet=True), _out=Console(quiet=True))
 
     def line(self, text: str) -> None:
         """A remark about what is going on."""

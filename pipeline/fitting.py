@@ -4,9 +4,11 @@ RUN/ gets folds.csv, data.json, metrics.jsonl, TASK/last.* and best.*, validatio
 """
 
 import json
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +23,7 @@ from classify.config import TaskConfig
 from classify.folds import join_people, make_folds
 from classify.metrics import Score, score
 from classify.prediction import probabilities
+from classify.ranks import Ranks
 from classify.samples import Sample, rows_to_train, rows_to_validate
 from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_names
 from classify.training import Line, Machine, TaskData, train_task
@@ -46,14 +49,14 @@ def train_run(photos: Sequence[Photo], detection: Detection, run: Path, job: Job
     samples = _make_samples(photos, detection, tasks, run, job)
     _record_data(samples, photos, detection, tasks, run)
     _show_counts(samples, tasks, job)
-    machine = Machine(job.torch_device(), job.loader_workers())
+    machine = Machine(job.torch_device(), job.loader_workers(), job.ranks)
     lines: dict[str, list[Line]] = {}
     networks: list[TaskNetwork] = []
     told: dict[str, NDArray[np.float32]] = {}
     held_out = np.flatnonzero([sample.fold == job.settings.split.held_out for sample in samples])
     for index, task in enumerate(tasks):
         config = job.settings.tasks[task.name]
-        data = _task_data(samples, index, config, detection, job)
+        data = _shared(_task_data(samples, index, config, detection, job), run, job.ranks)
         report = _reporter(lines, task, run, job)
         network = train_task(task, config, data, run / task.name, seed=seed, machine=machine, report=report)
         networks.append(task_network(task, config.model, network))
@@ -69,6 +72,14 @@ def train_run(photos: Sequence[Photo], detection: Detection, run: Path, job: Job
     scores = _validate([samples[i] for i in held_out], detection, tasks, told, run)
     save_bundle(run / "bundle", _bundle(networks, samples, tasks, scores, job))
     return scores
+
+
+def train_along(run: Path, job: Job) -> None:
+    """What `train_run` in rank 0 is beside: the other processes' part of every task's training."""
+    machine = Machine(job.torch_device(), job.loader_workers(), job.ranks)
+    for task in job.settings.task_list():
+        data, config = _shared(None, run, job.ranks), job.settings.tasks[task.name]
+        train_task(task, config, data, run / task.name, seed=job.settings.seed, machine=machine, report=_say_nothing)
 
 
 def _make_samples(
@@ -169,6 +180,34 @@ def _task_data(samples: Sequence[Sample], index: int, config: TaskConfig, detect
         rows_to_train(samples, index, config, job.settings.split.held_out),
         rows_to_validate(samples, index, job.settings.split.held_out),
     )
+
+
+def _shared(data: TaskData | None, run: Path, ranks: Ranks) -> TaskData:
+    """The task's data, which rank 0 has, for every process: it tells the labels, and the pack is on a disk of all."""
+    if data is not None and ranks.world == 1:
+        return data
+    told = ranks.from_first(lambda: _told(data) if data else {})
+    if data is not None:
+        return data
+    for path in (run / "config.yaml", Path(told["pixels"])):
+        if not path.is_file():
+            where = f"rank {ranks.rank} on {socket.gethostname()}"
+            raise UsageError(f"{where} does not see {path}: --out and --cache must be on a disk that all processes see")
+    rows = {name: np.array(told[name], dtype=np.intp) for name in ("codes", "train", "validate")}
+    return TaskData(np.load(told["pixels"], mmap_mode="r", allow_pickle=False), **rows)
+
+
+def _told(data: TaskData) -> dict[str, Any]:
+    if not isinstance(data.pixels, np.memmap) or not data.pixels.filename:
+        raise UsageError(
+            "the cache can't be written, and several processes read the pack from there; name another --cache"
+        )
+    rows = {"codes": data.codes.tolist(), "train": data.train.tolist(), "validate": data.validate.tolist()}
+    return {"pixels": str(Path(data.pixels.filename).resolve()), **rows}
+
+
+def _say_nothing(_: list[Line]) -> None:
+    """Rank 0 reports."""
 
 
 def _reporter(lines: dict[str, list[Line]], task: Task, run: Path, job: Job) -> Callable[[list[Line]], None]:

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cache import cache_folder
 from cache.errors import UsageError
+from classify.ranks import ALONE, Ranks, ranks_of
 from pipeline.config import Settings, load_settings
 from pipeline.console import Show
 
@@ -21,6 +22,7 @@ class Job:
         device: "auto", "cpu", "cuda" or "cuda:n".
         workers: threads for reading and writing photos, and processes that make batches on a GPU.
         show: where progress and results go.
+        ranks: this process among those that train together.
     """
 
     settings: Settings
@@ -28,15 +30,23 @@ class Job:
     device: str = "auto"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     show: Show = field(default_factory=Show)
+    ranks: Ranks = ALONE
 
     def torch_device(self) -> str:
-        """The device that "auto" stands for here.
+        """The device that "auto" stands for here; of several processes on a machine, each has a GPU of its own.
 
         Raises:
             UsageError: the device asked for is not there.
         """
         import torch
 
+        if self.ranks.world > 1 and self.device.startswith("cuda:"):
+            raise UsageError(f"--device {self.device} is one GPU for {self.ranks.world} processes; use auto or cuda")
+        if self.ranks.world > 1 and self.device != "cpu" and torch.cuda.is_available():
+            if self.ranks.local_world > torch.cuda.device_count():
+                wanted, there = self.ranks.local_world, torch.cuda.device_count()
+                raise UsageError(f"{wanted} processes and {there} GPUs on this machine: use --nproc-per-node {there}")
+            return f"cuda:{self.ranks.local_rank}"
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -48,7 +58,7 @@ class Job:
 
     def loader_workers(self) -> int:
         """Processes that make batches: on a CPU they would only take cores from the network."""
-        return 0 if self.torch_device() == "cpu" else self.workers
+        return 0 if self.torch_device() == "cpu" else max(1, self.workers // self.ranks.local_world)
 
 
 def make_job(
@@ -69,3 +79,9 @@ def make_job(
     settings = load_settings(config, overrides or ())
     show = Show(as_json=as_json, quiet=quiet)
     return Job(settings, cache_folder(cache), device, workers or os.cpu_count() or 1, show)
+
+
+def among_ranks(job: Job) -> Job:
+    """The job as one of torchrun's processes does it, if this is one: only rank 0 says anything."""
+    ranks = ranks_of()
+    return replace(job, ranks=ranks, show=job.show if ranks.is_first else Show.nothing())

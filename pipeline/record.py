@@ -23,7 +23,7 @@ PACKAGES = ("faceline", "torch", "torchvision", "timm", "facenet-pytorch", "open
             "numpy", "scikit-learn")  # fmt: skip
 
 
-def start_run(run: Path, settings: Settings, *, device: str) -> dict[str, Any]:
+def start_run(run: Path, settings: Settings, *, device: str, processes: int = 1) -> dict[str, Any]:
     """Write config.yaml and a run.json with status "started"; returns the record to pass to `end_run`.
 
     Raises:
@@ -42,6 +42,7 @@ def start_run(run: Path, settings: Settings, *, device: str) -> dict[str, Any]:
         "git": git_state(),
         "versions": versions(),
         "device": device,
+        "processes": processes,
         "seeds": {"seed": settings.seed},
     }
     write_json(run / "run.json", record)

@@ -11,11 +11,11 @@ TASK = Task("half", ("upper", "lower"))
 TINY = "test_resnet.r160_in1k"  # timm's own test network, 0.5 M parameters
 
 
-def task_config(**train):
+def task_config(backbone=TINY, dropout=0.2, size=(32, 24), **train):
     return TaskConfig.model_validate(
         {
             "classes": TASK.classes,
-            "model": {"backbone": TINY, "pretrained": False, "input": [32, 24], "dropout": 0.2},
+            "model": {"backbone": backbone, "pretrained": False, "input": size, "dropout": dropout},
             "train": {"epochs": 3, "batch": 8, "lr": 0.003, "head_lr_scale": 1, "warmup": 0.0, **train},
             "augment": {"every": [{"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 0.5}}]},
         }
@@ -24,6 +24,10 @@ def task_config(**train):
 
 @pytest.fixture(scope="session")
 def halves():
+    return make_halves()
+
+
+def make_halves():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2, 64)
     pixels = rng.integers(40, 120, (64, 32, 24, 3), dtype=np.uint8)

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 
 from cache.errors import UsageError
-from classify.augment import Augmenter, Turn, swap_halves
+from classify.augment import Augmenter, Turn
 from classify.batches import EpochOfBatches, steps_in_order
 from classify.config import AugmentConfig
+from classify.ranks import ALONE, Ranks
 from classify.tasks import Task
 
 TASK = Task("age", ("young", "old"))
@@ -83,11 +85,34 @@ def test_no_augmented_image_comes_twice_over_workers_and_epochs():
 
 
 def test_swapping_halves_mixes_the_labels_as_the_pixels():
-    images = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30, 40)])
-    shares = np.eye(4, dtype=np.float32)
-    swap_halves(images, shares, seed=3, epoch=0, step=0)
+    images, shares = (part.numpy() for part in mixed_step())
     assert shares.sum(axis=1) == pytest.approx(1)
-    for row, own in enumerate((10, 20, 30, 40)):
-        assert (images[row, :, :3] == own).all()
-        partner = int(images[row, 0, 3, 0]) // 10 - 1
-        assert shares[row, partner] == (1.0 if partner == row else 0.5)
+    assert sorted(images[:, 0, 7, 0]) == sorted(images[:, 0, 0, 0]) == list(range(8))
+    for image, told in zip(images, shares, strict=True):
+        own, partner = int(image[0, 0, 0]), int(image[0, -1, 0])
+        assert (image[:, :4] == own).all()
+        assert (image[:, 4:] == partner).all()
+        assert told[own] == told[partner] == (1.0 if partner == own else 0.5)
+
+
+def mixed_step(ranks=ALONE):
+    """Eight images, each of one brightness that is its class, all mixed."""
+    images = np.stack([np.full((8, 8, 3), value, np.uint8) for value in range(8)])
+    task = Task("brightness", tuple("abcdefgh"))
+    plain = Augmenter(task, AugmentConfig(every=()), (8, 8))
+    keys = {"batch": 8, "cutmix": 1, "seed": 3, "epoch": 0, "ranks": ranks}
+    return EpochOfBatches(images, np.arange(8), np.arange(8), 8, plain, **keys)[0]
+
+
+def test_three_processes_make_the_parts_of_the_step_that_one_makes():
+    whole, shares = mixed_step()
+    for rank in range(3):
+        ranks = Ranks(rank, 3)
+        part, told = mixed_step(ranks)
+        assert torch.equal(part, whole[ranks.own])
+        assert torch.equal(told, shares)
+
+
+def test_a_step_with_fewer_photos_than_processes_is_refused():
+    with pytest.raises(UsageError, match=r"a step of 8 photos can't be divided among 9 processes.*train\.batch"):
+        mixed_step(Ranks(0, 9))

@@ -1,0 +1,121 @@
+"""`torchrun -m pipeline run` with two processes leaves what one leaves, also when one of the two is killed."""
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from cache.errors import UsageError
+from classify.ranks import Ranks
+from classify.training import TaskData
+from pipeline.config import load_settings
+from pipeline.fitting import _shared, _told
+from pipeline.job import Job
+from tests.pipeline.conftest import faceline
+from tests.torchrun import process_of_rank, start_two
+
+TOLERANCE = 1e-4  # of losses, scores and weights
+SETTINGS = ("model.backbone=test_convnext", "model.pretrained=false", "model.dropout=0", "model.input=[64,48]",
+            "train.epochs=3", "train.batch=15", "train.loss=f1", "train.cutmix=0.5")  # fmt: skip
+
+
+def words(finished, run):
+    options = [word for setting in SETTINGS for word in ("--set", setting)]
+    return ["run", finished.data, "--out", run, "--cache", finished.cache, "--device", "cpu", "--json", *options]
+
+
+def files_of(run):
+    # A kill in the middle of an atomic write leaves a hidden temporary file, with one process as with two.
+    files = (path for path in run.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(str(path.relative_to(run)) for path in files)
+
+
+def lines_of(run):
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process to kill in /proc")
+def test_two_processes_of_which_one_is_killed_leave_the_run_of_one(finished, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    faceline(*words(finished, one))
+    torchrun = start_two("pipeline", *words(finished, two), restarts=1)
+    while not (two / "metrics.jsonl").exists() and torchrun.poll() is None:
+        time.sleep(0.01)
+    os.kill(process_of_rank(1, torchrun), signal.SIGKILL)
+    stdout, stderr = torchrun.communicate(timeout=300)
+    assert torchrun.returncode == 0, stderr[-3000:]
+    assert "exitcode: -9" in stderr, "it was killed"
+
+    assert files_of(two) == files_of(one)
+    assert (two / "folds.csv").read_bytes() == (one / "folds.csv").read_bytes()
+    for ours, theirs in zip(lines_of(two), lines_of(one), strict=True):
+        assert ours == pytest.approx(theirs, abs=TOLERANCE)
+    for path in sorted((one / "bundle").glob("*.safetensors")):
+        ours, theirs = load_file(two / "bundle" / path.name), load_file(path)
+        assert ours.keys() == theirs.keys()
+        assert all((value - theirs[name]).abs().max() < TOLERANCE for name, value in ours.items())
+    [last_word] = stdout.splitlines()
+    assert json.loads(last_word)["run"] == str(two), "only rank 0 speaks"
+    assert stderr.count("mask: epoch 3 of 3") == 1
+    record = json.loads((two / "run.json").read_text())
+    assert (record["status"], record["processes"]) == ("finished", 2)
+
+
+def test_what_rank_0_finds_wrong_is_said_once_and_ends_all(tmp_path):
+    (tmp_path / "data").mkdir()
+    torchrun = start_two("pipeline", "train", tmp_path / "data", "--out", tmp_path / "run", "--device", "cpu")
+    stdout, stderr = torchrun.communicate(timeout=300)
+    assert torchrun.returncode
+    assert stdout == ""
+    assert stderr.count("faceline: ") == stderr.count("holds no photos") == 1
+    assert "pipeline/cli.py" not in stderr, "no traceback of ours"
+
+
+class Told:
+    """Rank 1, and what rank 0 would tell it."""
+
+    rank, world = 1, 2
+
+    def __init__(self, value):
+        self._value = value
+
+    def from_first(self, _):
+        return self._value
+
+
+def test_a_process_that_does_not_see_the_run_or_the_pack_names_it(tmp_path):
+    told = Told({"pixels": str(tmp_path / "pixels.npy"), "codes": [1], "train": [0], "validate": []})
+    with pytest.raises(UsageError, match=r"rank 1 on .* does not see .*config\.yaml: --out and --cache"):
+        _shared(None, tmp_path, told)
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(UsageError, match=r"does not see .*pixels\.npy"):
+        _shared(None, tmp_path, told)
+    np.save(tmp_path / "pixels.npy", np.ones((1, 4, 3, 3), np.uint8))
+    data = _shared(None, tmp_path, told)
+    assert data.pixels.shape == (1, 4, 3, 3)
+    assert (data.codes.tolist(), data.train.tolist(), data.validate.tolist()) == ([1], [0], [])
+
+
+def test_a_pack_in_memory_can_not_be_shared():
+    data = TaskData(np.zeros((1, 4, 3, 3), np.uint8), *(np.zeros(1, np.intp) for _ in range(3)))
+    with pytest.raises(UsageError, match=r"the cache can't be written.*--cache"):
+        _told(data)
+
+
+def test_each_process_of_a_machine_has_its_own_gpu_and_its_part_of_the_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    job = Job(load_settings(None, ()), tmp_path, workers=8, ranks=Ranks(3, 4, 1, 2))
+    assert (job.torch_device(), job.loader_workers()) == ("cuda:1", 4)
+    assert replace(job, device="cpu").torch_device() == "cpu"
+    with pytest.raises(UsageError, match="cuda:0 is one GPU for 4 processes"):
+        replace(job, device="cuda:0").torch_device()
+    with pytest.raises(UsageError, match="3 processes and 2 GPUs on this machine: use --nproc-per-node 2"):
+        replace(job, ranks=Ranks(2, 3, 2, 3)).torch_device()
