@@ -75,12 +75,12 @@ class UnitActor:
 
     def begin(self) -> str | Trouble:
         """The id of the machine, when it can take part."""
-        import ray
-
         if fingerprint(crop_spec(self._order.detect, self._order.crop)) != self._order.fingerprint:
             return _trouble(
                 "another version of faceline, which makes other crops; install the same one on all machines"
             )
+        import ray
+
         return ray.get_runtime_context().get_node_id()
 
     def hash_paths(self, paths: Sequence[str]) -> list[str | None]:

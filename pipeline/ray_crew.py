@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -26,6 +27,7 @@ ADDRESS = "RAY_ADDRESS"
 ALONE_S = 300.0  # that a run waits without a living actor
 STALLED_S = 1800.0  # that a run waits for anything to be finished
 MOST_FAILED_STARTS = 10  # in a row
+CONNECT_S = 10.0
 WAKE_S = 0.5  # between looks at the clock and for Ctrl-C
 BEGIN = -1  # stands for a piece where an actor was only asked to begin
 GPU_THREADS = 8  # at most, that decode for one GPU when the user does not say how many
@@ -68,6 +70,7 @@ def cluster() -> Generator[Any]:
             f"--engine ray needs a cluster that runs already: set {ADDRESS}=HOST:PORT, as `ray start` says it, "
             f"on a machine of the cluster{f' (it is {where!r}, which would start or bridge to one)' if where else ''}"
         )
+    _check_answers(where)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no remark about it
     try:
@@ -86,6 +89,17 @@ def cluster() -> Generator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_answers(where: str) -> None:
+    """Try whether anything is at HOST:PORT, for Ray takes minutes to give up."""
+    host, _, port = where.rpartition(":")
+    if where == "auto" or host in {"127.0.0.1", "localhost", "[::1]"}:
+        return  # for these Ray takes another address of this machine
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{ADDRESS}={where}: nothing answers there: {error}. `ray status` tells more.") from error
 
 
 def places(nodes: Sequence[dict[str, float]], device: str, threads: int | None) -> Places:
