@@ -167,14 +167,18 @@ class Store:
 
     def _manifest(self, unit: Path) -> dict[str, Entry]:
         if unit not in self._manifests:
-            try:
-                self._manifests[unit] = {entry.source: entry for entry in read_manifest(unit)}
-            except UnitError as error:  # it was whole when the store was opened
-                raise CacheError(damage_sentence(self.root, f"unit {unit.name}: {error}")) from error
+            self._manifests[unit] = {entry.source: entry for entry in self._read_manifest(unit)}
         return self._manifests[unit]
 
+    def _read_manifest(self, unit: Path) -> list[Entry]:
+        try:
+            return read_manifest(unit)
+        except UnitError as error:  # it was whole when it was committed
+            raise CacheError(damage_sentence(self.root, f"unit {unit.name}: {error}")) from error
+
     def _take_in(self, unit: Path) -> None:
-        self._index.add(unit, self._manifest(unit).values())
+        # Not kept: entries take 2 kB a photo and more, and who commits units for days seldom asks for one again.
+        self._index.add(unit, self._read_manifest(unit))
 
 
 class FactStore(Store):

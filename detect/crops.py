@@ -71,7 +71,7 @@ def fill_cache(
     clock = _Clock()
     missing = crops.missing(wanted, retry=retry)
     look = _Look(load_finder, wanted, found.known(missing, retry=retry))
-    units = [missing[start : start + UNIT_SIZE] for start in range(0, len(missing), UNIT_SIZE)]
+    units = units_of(missing)
     with ThreadPoolExecutor(threads, "crops") as pool, ThreadPoolExecutor(1, "commit") as writer:
         written: Future[None] | None = None
         made: list[Future[Made]] = []
@@ -96,6 +96,11 @@ def fill_cache(
             if written is not None:
                 written.result()
     return clock.shares()
+
+
+def units_of(missing: Sequence[str]) -> list[Sequence[str]]:
+    """How source ids, sorted, are divided into units: the same ones in every run from the same state."""
+    return [missing[start : start + UNIT_SIZE] for start in range(0, len(missing), UNIT_SIZE)]
 
 
 def count_outcomes(entries: Sequence[Entry]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cache.errors import FacelineError
+from cache.errors import FacelineError, UsageError
 from pipeline.cache_commands import cache_app
 from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, RunOpt, SetOpt, WorkersOpt
 
@@ -104,13 +104,29 @@ def detect(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try the photos again that could not be read before.")
     ] = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Only this share of the photos, of n that run apart.", metavar="I/N")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local, or ray: on the Ray cluster that RAY_ADDRESS names.")
+    ] = "local",
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
     """Find the face in every photo of DATA and keep the crops in the cache."""
-    from pipeline.stages import detect_stage
+    from pipeline.shards import parse_shard
+    from pipeline.stages import detect_on_ray_stage, detect_stage
 
-    detect_stage(data, _job(config, settings, cache, device, workers, json, quiet), sheet, retry=retry_failed)
+    if engine not in {"local", "ray"}:
+        raise UsageError(f"--engine {engine}: it is local or ray")
+    part = parse_shard(shard) if shard is not None else None
+    job = _job(config, settings, cache, device, workers, json, quiet)
+    if engine == "local":
+        detect_stage(data, job, sheet, retry=retry_failed, shard=part)
+    elif part is None:
+        detect_on_ray_stage(data, job, sheet, retry=retry_failed, threads=workers)
+    else:
+        raise UsageError("--shard and --engine ray exclude each other: Ray divides the photos by itself")
 
 
 @app.command()

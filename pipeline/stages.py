@@ -3,14 +3,19 @@
 The whole chain in one go is in `chain.py`.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from pipeline.chain import usable
 from pipeline.check import check_data
 from pipeline.console import cell
 from pipeline.datasets import load_data
-from pipeline.detection import detect_photos, source_ids
+from pipeline.detection import Detection, detect_photos, source_ids
 from pipeline.job import Job
+from pipeline.photos import Dataset, Photo
+from pipeline.shards import Shard
 
 SHOWN_DEFECTS = 20
 
@@ -38,12 +43,42 @@ def check_stage(data: Path, job: Job) -> bool:
     return bool(fatal)
 
 
-def detect_stage(data: Path, job: Job, sheet: Path | None, *, retry: bool = False) -> None:
+def detect_stage(data: Path, job: Job, sheet: Path | None, *, retry: bool = False, shard: Shard | None = None) -> None:
     """`faceline detect`: crops in the cache, counts, and a sheet of what was missed."""
     dataset = usable(load_data(data, job.settings.task_list(), job.settings.data.columns))
     photos = [*dataset.train, *dataset.evaluation]
-    detection = detect_photos(photos, job, retry=retry)
-    summary = detection.summary(photos)
+    if shard is None:
+        _say_detected(data, dataset, photos, detect_photos(photos, job, retry=retry), job, sheet)
+    else:
+        photos = shard.photos(photos)
+        detection = detect_photos(photos, job, retry=retry)
+        _say_detected(data, dataset, photos, detection, job, sheet, {"shard": str(shard)})
+
+
+def detect_on_ray_stage(
+    data: Path, job: Job, sheet: Path | None, *, retry: bool = False, threads: int | None = None
+) -> None:
+    """`faceline detect --engine ray`: the same on a Ray cluster."""
+    from pipeline.ray_engine import detect_on_cluster
+
+    dataset = usable(load_data(data, job.settings.task_list(), job.settings.data.columns))
+    photos = [*dataset.train, *dataset.evaluation]
+    done = detect_on_cluster(photos, job, threads=threads, retry=retry)
+    where = {"engine": "ray", "actors": done.actors, "nodes": done.nodes}
+    _say_detected(data, dataset, photos, done.detection, job, sheet, where)
+
+
+def _say_detected(
+    data: Path,
+    dataset: Dataset,
+    photos: Sequence[Photo],
+    detection: Detection,
+    job: Job,
+    sheet: Path | None,
+    where: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """The last word of a detection; `where` says on what machines, or which share of the photos."""
+    summary = {**detection.summary(photos), **where}
     if sheet is not None:
         from pipeline.sheets import missed_sheet
 
@@ -57,7 +92,14 @@ def detect_stage(data: Path, job: Job, sheet: Path | None, *, retry: bool = Fals
     else:
         text = f"Nothing to do: the crops of all {cell(len(photos))} photos are in the cache"
     text += f", {summary['unreadable']} unreadable, {summary['photos_per_s']:.0f} photos a second."
+    if "engine" in where:
+        text += f"\n{cell(where['actors'])} actors on {cell(where['nodes'])} machines made the units."
     next_step = f"faceline train {data}" if dataset.train else f"faceline predict {data} --bundle RUN/bundle"
+    if "shard" in where:
+        text += (
+            f"\nThat was shard {where['shard']}. When all have run, a run without --shard makes what one left undone."
+        )
+        next_step = f"faceline detect {data}"
     job.show.done(summary, text=text, next_step=next_step)
 
 
