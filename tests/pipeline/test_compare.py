@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from sklearn.metrics import f1_score
 from cache.errors import DataError, UsageError
 from pipeline import compare
 from tests.pipeline.conftest import faceline, tiny_options
+from tests.pipeline.test_cli import start
 
 SETTINGS = {"seed": 9, "tasks": {"age": None}}
 LEARN = ["--set", "train.epochs=3", "--set", "train.lr=0.01"]  # so much that the two tell different things
@@ -27,8 +29,11 @@ def write_settings(folder: Path, **changed) -> Path:
 
 
 def compared(data, cache, out, *words):
-    more = ["--folds", 2, "--out", out, "--cache", cache, "--device", "cpu", "--workers", 1]
-    return faceline("compare", data, *more, *tiny_options(), *LEARN, *words)
+    return faceline("compare", data, *common_words(cache, out), *words)
+
+
+def common_words(cache, out):
+    return ["--folds", 2, "--out", out, "--cache", cache, "--device", "cpu", *tiny_options(), *LEARN]
 
 
 def ages(out):
@@ -133,6 +138,23 @@ def test_a_stopped_comparison_goes_on_and_ends_like_an_undisturbed_one(compariso
     assert len(calls) == 6 + 3
     told, first = json.loads(printed.stdout)["configurations"], json.loads(comparison.printed.stdout)["configurations"]
     assert {n: told[n]["scores"] for n in told} == {n: first[n]["scores"] for n in first}
+
+
+def test_a_killed_comparison_goes_on_in_the_middle_of_a_training(comparison, tmp_path):
+    out = tmp_path / "out"
+    words = [*common_words(comparison.cache, out), *comparison.files, "--first", 1]
+    process = start("compare", comparison.data, *words)
+    mark = out / "model" / "seed-0" / "fold-0" / "mask" / "last.safetensors"
+    while not mark.exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate(timeout=120)
+    assert not compare.is_finished(mark.parents[1])
+    first = ages(out / "plain")
+    compared(comparison.data, comparison.cache, out, *comparison.files, "--first", 1)
+    assert ages(out / "plain") == first
+    for told in out.rglob("validation.csv"):
+        assert told.read_bytes() == (comparison.out / told.relative_to(out)).read_bytes()
 
 
 def test_one_configuration_alone_and_one_fold_alone_are_scored(copied):
