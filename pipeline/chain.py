@@ -49,6 +49,19 @@ class Finished:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A data set that was looked through and found usable, to be run on any number of times.
+
+    Attributes:
+        dataset: its photos.
+        sources: file -> source id, of the files that could be read.
+    """
+
+    dataset: Dataset
+    sources: Mapping[Path, str]
+
+
 @dataclass
 class Stopwatch:
     """Seconds per stage."""
@@ -68,6 +81,27 @@ class Stopwatch:
 def train_data(data: Path, run: Path, job: Job) -> Finished:
     """`faceline train`: everything up to the bundle."""
     return _run(data, run, job, predict=False)
+
+
+def take_in(data: Path, job: Job, *, predict: bool = False) -> Intake:
+    """Look through `data` and hash its files: the labelled photos, and with `predict` those of the eval part.
+
+    Raises:
+        DataError: something fatal is wrong with it, or there is nothing to train on.
+    """
+    tasks = job.settings.task_list()
+    dataset = usable(load_data(data, tasks, job.settings.data.columns))
+    if not dataset.train:
+        raise DataError(f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds")
+    photos = [*dataset.train, *(dataset.evaluation if predict else ())]
+    sources = source_ids([photo.path for photo in photos], job)
+    usable(check_data(dataset, tasks, decode=None, digests=sources).dataset)
+    return Intake(dataset, sources)
+
+
+def train_intake(intake: Intake, run: Path, job: Job) -> Finished:
+    """Train on what was taken in already, with settings that read the same labels."""
+    return _carry_out(intake, run, job, Stopwatch(), predict=False)
 
 
 def run_chain(data: Path, run: Path, job: Job) -> Finished:
@@ -103,17 +137,15 @@ def _run(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
 def _lead(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
     watch = Stopwatch()
     with watch.stage("check"):
-        tasks = job.settings.task_list()
-        dataset = usable(load_data(data, tasks, job.settings.data.columns))
-        if not dataset.train:
-            raise DataError(f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds")
-        photos = [*dataset.train, *(dataset.evaluation if predict else ())]
-        sources = source_ids([photo.path for photo in photos], job)
-        usable(check_data(dataset, tasks, decode=None, digests=sources).dataset)
+        intake = take_in(data, job, predict=predict)
+    return _carry_out(intake, run, job, watch, predict=predict)
+
+
+def _carry_out(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool) -> Finished:
     record = start_run(run, job.settings, device=job.torch_device(), processes=job.ranks.world)
     status = "failed"
     try:
-        finished = _stages(dataset, sources, run, job, watch, predict=predict)
+        finished = _stages(intake, run, job, watch, predict=predict)
         status = "finished"
         return finished
     except (KeyboardInterrupt, SystemExit):
@@ -127,13 +159,12 @@ def _lead(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
             write_report(run, job.cache)
 
 
-def _stages(
-    dataset: Dataset, sources: Mapping[Path, str], run: Path, job: Job, watch: Stopwatch, *, predict: bool
-) -> Finished:
+def _stages(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool) -> Finished:
     from classify.bundle import load_bundle
     from pipeline.fitting import train_run
     from pipeline.predicting import predict_photos, write_predictions
 
+    dataset, sources = intake.dataset, intake.sources
     with watch.stage("detect"):
         everyone = [*dataset.train, *(dataset.evaluation if predict else ())]
         detection = detect_photos(everyone, job, sources=sources)

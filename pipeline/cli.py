@@ -14,6 +14,7 @@ import typer
 
 from cache.errors import FacelineError, UsageError
 from pipeline.cache_commands import cache_app
+from pipeline.compare_command import compare
 from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, RunOpt, SetOpt, WorkersOpt
 
 if TYPE_CHECKING:
@@ -212,6 +213,9 @@ def evaluate(
     from pipeline.stages import evaluate_stage
 
     evaluate_stage(pred, truth, _job(config, settings, None, "cpu", None, json, quiet))
+
+
+app.command()(compare)
 
 
 @app.command()

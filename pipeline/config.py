@@ -43,6 +43,9 @@ class SplitConfig(Config):
         ge=0,
         description="The fold that is validated on; null trains on all photos, with no score of its own.",
     )
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**31, description="Of the folds alone; null takes the top level's seed."
+    )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
@@ -60,7 +63,9 @@ class PredictConfig(Config):
 class Settings(Config):
     """The whole tree."""
 
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Of the folds, the sample order and the augmentation.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Of the folds, the first weights, the sample order and the augmentation."
+    )
     data: DataConfig = Field(default=DataConfig(), description="Where a table keeps what.")
     detect: DetectConfig = Field(default=DetectConfig(), description="How the subject's face is found.")
     crop: CropConfig = Field(default=CropConfig(), description="What is kept around the face.")

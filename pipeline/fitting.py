@@ -91,7 +91,7 @@ def _make_samples(
     joint = np.array([joint_class(tasks, code) for code in codes], dtype=np.intp)
     groups = join_people([photo.person for photo in kept], sources)
     split = job.settings.split
-    folds = make_folds(groups, joint, folds=split.folds, seed=job.settings.seed)
+    folds = make_folds(groups, joint, folds=split.folds, seed=job.settings.seed if split.seed is None else split.seed)
     _keep_folds(run / "folds.csv", kept, folds)
     if split.held_out is not None and split.held_out > folds.max():
         raise UsageError(f"split.held_out is {split.held_out}, and there are people for {folds.max() + 1} folds only")

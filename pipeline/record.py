@@ -29,10 +29,9 @@ def start_run(run: Path, settings: Settings, *, device: str, processes: int = 1)
     Raises:
         UsageError: the folder holds a run with other settings.
     """
+    refuse_other_settings(run, settings)
     config = run / "config.yaml"
-    if config.is_file():
-        _refuse_other_settings(config, settings)
-    else:
+    if not config.is_file():
         atomic.write_text(config, settings.as_yaml())
     record = {
         "command": sys.argv,
@@ -86,12 +85,20 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def _refuse_other_settings(config: Path, settings: Settings) -> None:
+def refuse_other_settings(run: Path, settings: Settings) -> None:
+    """Make sure that a run folder, when there is one already, was made with `settings`.
+
+    Raises:
+        UsageError: it was not; the message names the keys that differ.
+    """
+    config = run / "config.yaml"
     try:
-        before = _flat(yaml.safe_load(config.read_text(encoding="utf-8")))
+        before = dotted(yaml.safe_load(config.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return
     except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
         raise UsageError(f"{config} can't be read ({error}); use another folder with --out") from None
-    now = _flat(settings.model_dump(mode="json"))
+    now = dotted(settings.model_dump(mode="json"))
     differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if differing:
         told = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing[:8])
@@ -101,11 +108,12 @@ def _refuse_other_settings(config: Path, settings: Settings) -> None:
         )
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested settings by their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= dotted(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -16,17 +16,17 @@ import polars as pl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from cache import atomic
 from cache.errors import BundleError, CacheError
 from cache.store import CropStore
 from classify.inputs import decode_crop
 from classify.metrics import Score, class_table, score
-from classify.tasks import UNLABELLED, Task, joint_class, joint_names, split_joint
+from classify.tasks import UNLABELLED, Task, joint_names
 from detect.spec import crop_spec
 from pipeline.config import Settings, load_settings
 from pipeline.sheets import contact_sheet, encode_image
+from pipeline.validation import read_validation
 
 WORST = 40
 LINE_COLOURS = ("#3366cc", "#dd6622", "#228855")
@@ -103,28 +103,18 @@ def _sections(run: Path, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     path = run / "validation.csv"
     if not path.is_file():
         return []
-    table = pl.read_csv(path, schema_overrides={"path": pl.String, "person": pl.String})
+    held_out = read_validation(path, tasks)
     names = {"joint": joint_names(tasks), **{task.name: list(task.classes) for task in tasks}}
     sections: list[dict[str, Any]] = []
-    for name, (truth, told) in _codes(table, tasks).items():
+    for name, (truth, told) in held_out.codes.items():
         labelled = truth != UNLABELLED
         if not labelled.any():
             continue
-        people = table["person"].filter(pl.Series(labelled)).to_list()
+        people = [person for person, there in zip(held_out.people, labelled, strict=True) if there]
         one = score(truth[labelled], told[labelled], people, len(names[name]))
         rows = class_table(truth[labelled], told[labelled], names[name])
         sections.append({"name": name, "score": one, "classes": rows, "confusion": _confusion(one, names[name])})
     return sections
-
-
-def _codes(table: pl.DataFrame, tasks: Sequence[Task]) -> dict[str, tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    truths = np.stack([table[f"true_{task.name}"].to_numpy() for task in tasks], axis=1)
-    joint_truth = np.array([joint_class(tasks, row) for row in truths.tolist()], dtype=np.intp)
-    answers = np.array([split_joint(tasks, joint) for joint in table["class"]], dtype=np.intp)
-    codes = {"joint": (joint_truth, table["class"].to_numpy().astype(np.intp))}
-    for index, task in enumerate(tasks):
-        codes[task.name] = (truths[:, index].astype(np.intp), answers[:, index])
-    return codes
 
 
 def _confusion(one: Score, names: Sequence[str]) -> str:
@@ -151,7 +141,7 @@ def _worst_sheet(run: Path, tasks: Sequence[Task], settings: Settings, cache: Pa
     path = run / "validation.csv"
     if not path.is_file():
         return None
-    table = pl.read_csv(path, schema_overrides={"path": pl.String, "person": pl.String})
+    table = read_validation(path, tasks).table
     found: list[tuple[float, str, str]] = []
     for row in table.iter_rows(named=True):
         for task in tasks:

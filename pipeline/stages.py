@@ -6,7 +6,7 @@ The whole chain in one go is in `chain.py`.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.chain import usable
 from pipeline.check import check_data
@@ -16,6 +16,9 @@ from pipeline.detection import Detection, detect_photos, source_ids
 from pipeline.job import Job
 from pipeline.photos import Dataset, Photo
 from pipeline.shards import Shard
+
+if TYPE_CHECKING:
+    from pipeline.compare import Plan
 
 SHOWN_DEFECTS = 20
 
@@ -123,6 +126,31 @@ def predict_stage(photos: Path, bundle: Path, out: Path, job: Job) -> None:
         text=text,
         next_step=f"faceline evaluate {out / 'predictions.csv'} --truth ANSWERS.csv",
     )
+
+
+def compare_stage(plan: "Plan", job: Job) -> None:
+    """`faceline compare`: train what is not trained yet, and show how the configurations stand."""
+    from pipeline.compare import train_plan
+    from pipeline.standings import Comparison, gather, write_comparison
+
+    def after_round(done: int) -> None:
+        if done < len(plan.rounds()) and (done <= len(plan.held_out) or done % len(plan.held_out) == 0):
+            show(gather(plan, done), remark=True)
+
+    def show(comparison: Comparison, *, remark: bool) -> None:
+        write_comparison(comparison)
+        if remark:
+            job.show.line(f"So far: {comparison.sentence()}")
+        for title, columns, rows in comparison.tables():
+            job.show.table(title, columns, rows, remark=remark)
+
+    train_plan(plan, job, after_round)
+    comparison = gather(plan, len(plan.rounds()))
+    show(comparison, remark=False)
+    for warning in comparison.warnings():
+        job.show.warn(warning)
+    text = f"{comparison.sentence()}.\nComparison: {plan.out / 'compare.md'}, compare.json"
+    job.show.done(comparison.as_json(), text=text)
 
 
 def evaluate_stage(pred: Path, truth: Path, job: Job) -> None:

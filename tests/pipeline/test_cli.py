@@ -17,7 +17,7 @@ from pipeline import cli
 from tests.pipeline.conftest import faceline, tiny_options
 
 HOUSE = Path(__file__).parents[2]
-COMMANDS = ["demo", "check", "detect", "train", "predict", "run", "evaluate", "cache", "report", "doctor"]
+COMMANDS = ["demo", "check", "detect", "train", "predict", "run", "evaluate", "compare", "cache", "report", "doctor"]
 
 
 def start(*words, cwd=None, **more):
