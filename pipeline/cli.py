@@ -4,17 +4,15 @@ Nothing heavy is imported before a command needs it, so that --help answers at o
 """
 
 import os
-import signal
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cache.errors import FacelineError, UsageError
+from cache.errors import UsageError
 from pipeline.cache_commands import cache_app
 from pipeline.compare_command import compare
+from pipeline.endings import run_command
 from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, RunOpt, SetOpt, WorkersOpt
 
 if TYPE_CHECKING:
@@ -37,8 +35,6 @@ app.add_typer(cache_app, name="cache")
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 DEMO_SETTINGS = ("train.epochs=8", "train.batch=32", "model.zoom=1.2")  # a few hundred photos want more, smaller steps
-RANKS_WAIT_S = 5.0  # torchrun looks for dead processes every 0.1 s
-STOPPED = 130  # the shell's exit code for Ctrl-C
 
 
 @app.callback()
@@ -244,52 +240,8 @@ def doctor(json: JsonOpt = False, quiet: QuietOpt = False) -> None:
 
 
 def main() -> None:
-    """The console script: errors of ours are one message and an exit code, never a traceback."""
-    # Arguments are bytes; a file name that is no UTF-8 must not break the message that names it.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-        # Not KeyboardInterrupt: Typer would make "Aborted." and exit code 1 of it.
-        raise SystemExit(STOPPED)
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        app()
-    except RuntimeError:
-        # Beside a rank that failed or was killed, torch's collectives fail too, and torchrun needs a moment to end us.
-        if "TORCHELASTIC_RUN_ID" in os.environ:
-            time.sleep(RANKS_WAIT_S)
-        raise
-    except (FacelineError, SystemExit) as error:
-        # safetensors calls Python from Rust and tells of anything that is raised there as a damaged file.
-        if stopping:
-            _fail("stopped; what was done is kept, and the same command goes on from there", STOPPED)
-        if isinstance(error, FacelineError):
-            _fail(str(error), error.exit_code)
-        raise
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
-        raise SystemExit(1) from None
-    except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Check the space and the permissions there.", 1)
-
-
-def _fail(message: str, code: int) -> None:
-    if os.environ.get("FACELINE_DEBUG"):
-        import traceback
-
-        traceback.print_exc()
-    from pipeline.console import printable
-
-    if os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ:
-        time.sleep(RANKS_WAIT_S)  # rank 0 has most likely met the same error: it says so, and torchrun ends us
-    sys.stderr.write(f"faceline: {printable(message)}\n")
-    raise SystemExit(code)
+    """The console script."""
+    run_command(app)
 
 
 def _job(
