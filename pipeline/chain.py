@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache.errors import DataError
 from pipeline.check import check_data
-from pipeline.datasets import load_data
+from pipeline.correcting import load_labelled
 from pipeline.detection import detect_photos, source_ids
 from pipeline.job import Job
 from pipeline.photos import Dataset
@@ -93,7 +93,7 @@ def _run(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
     watch = Stopwatch()
     with watch.stage("check"):
         tasks = job.settings.task_list()
-        dataset = usable(load_data(data, tasks, job.settings.data.columns))
+        dataset = usable(load_labelled(data, job.settings))
         if not dataset.train:
             raise DataError(f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds")
         photos = [*dataset.train, *(dataset.evaluation if predict else ())]
@@ -129,7 +129,7 @@ def _stages(
         summary = detection.summary(everyone)
         job.show.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
     with watch.stage("train"):
-        scores = train_run(dataset.train, detection, run, job)
+        scores = train_run(dataset.train, detection, run, job, dataset.corrections)
     counts: Mapping[str, int] = {}
     if predict:
         with watch.stage("predict"):
