@@ -18,7 +18,7 @@ from cache.errors import UsageError
 from classify.tasks import UNLABELLED
 
 SHARE_OF_ONE_LABEL = 0.95
-SMALLEST = 1e-6  # keeps one photo with a probability of 0 from deciding for all photos of its person
+SMALLEST = 1e-3  # keeps one photo with a probability of 0 from deciding for all photos of its person
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,10 @@ class Suspects:
     Attributes:
         ranked: the most doubtful first.
         by_person: each of them is a person; else a photo, or two photos that were swapped.
-        expected: how many of the people or photos have a wrong label by cleanlab's estimate.
     """
 
     ranked: tuple[Suspect, ...]
     by_person: bool
-    expected: int
 
 
 def find_suspects(probabilities: NDArray[np.float64], given: NDArray[np.intp], people: Sequence[str]) -> Suspects:
@@ -64,7 +62,7 @@ def find_suspects(probabilities: NDArray[np.float64], given: NDArray[np.intp], p
     """
     labelled = np.flatnonzero(given != UNLABELLED)
     if not len(labelled):
-        return Suspects((), by_person=False, expected=0)
+        return Suspects((), by_person=False)
     units = [(int(row),) for row in labelled]
     by_person = is_label_of_person(given, people)
     if by_person:
@@ -84,7 +82,7 @@ def find_suspects(probabilities: NDArray[np.float64], given: NDArray[np.intp], p
         if units[i][0] not in swapped
     ]
     ranked = sorted([*swaps, *suspects], key=lambda one: (one.score, -len(one.rows), one.rows))
-    return Suspects(tuple(ranked), by_person, _expected(told, codes))
+    return Suspects(tuple(ranked), by_person)
 
 
 def is_label_of_person(given: NDArray[np.intp], people: Sequence[str]) -> bool:
@@ -114,18 +112,13 @@ def label_quality(probabilities: NDArray[np.float64], codes: NDArray[np.intp]) -
     return np.asarray(get_label_quality_scores(codes, probabilities, method="normalized_margin"), dtype=np.float64)
 
 
-def _expected(probabilities: NDArray[np.float64], codes: NDArray[np.intp]) -> int:
-    from cleanlab.count import num_label_issues
-
-    return int(num_label_issues(codes, probabilities)) if len(np.unique(codes)) > 1 else 0
-
-
 def _people_with_one_label(
     labelled: NDArray[np.intp], given: NDArray[np.intp], people: Sequence[str]
 ) -> list[tuple[int, ...]]:
     rows: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-    for row in labelled.tolist():
-        rows[people[row], int(given[row])].append(row)
+    for row in map(int, labelled):
+        key: tuple[str, int] = (people[row], int(given[row]))
+        rows[key].append(row)
     return [tuple(one) for one in rows.values()]
 
 
@@ -168,7 +161,8 @@ def _swaps(
     exchanged = probabilities[first, given[second]] * probabilities[second, given[first]]
     both = np.stack([as_given, exchanged], axis=1)
     quality = label_quality(both / both.sum(axis=1, keepdims=True), np.zeros(len(both), dtype=np.intp))
+    ordered = [tuple(sorted(pair)) for pair in pairs]
     return [
-        Suspect((a, b), (int(given[b]), int(given[a])), float(score))
-        for (a, b), score in zip(pairs, quality, strict=True)
+        Suspect(pair, (int(given[pair[1]]), int(given[pair[0]])), float(score))
+        for pair, score in zip(ordered, quality, strict=True)
     ]

@@ -78,10 +78,8 @@ def _links(one: TaskNetwork, photos: Sequence[Photo], detection: Detection, job:
     for number, link in enumerate(tomek_links(embedding, codes, [photo.person for photo in photos]), 1):
         for row in (link.first, link.second):
             photo, given = photos[row], task.classes[codes[row]]
-            removed = row == link.removed
-            yield _Side(
-                task.name, number, photo.name, photo.person, given, link.distance, link.same_person, removed
-            )  # fmt: skip
+            pair = photo.name, photo.person, given, link.distance, link.same_person
+            yield _Side(task.name, number, *pair, remove=row == link.removed)
 
 
 def _counts(sides: Sequence[_Side]) -> dict[str, int]:

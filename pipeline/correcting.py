@@ -2,9 +2,9 @@
 
 tables of corrections + Dataset -> the Dataset with other labels, and what each table changed.
 
-A row names a photo (`path`), all photos of a person (`person`), or of the competition's person with an `id`; `photo` picks
-one of a person's by its file name without suffix. `label` is the right class or number; empty, the photo is left out
-of the task. Every row is looked at with the labels as they were read, so rows may stand in any order and twice.
+A row names a photo (`path`), all photos of a person (`person`), or of the competition's person with an `id`; `photo`
+picks one of a person's by its file name without suffix. `label` is the right class or number; empty, the photo is left
+out of the task. What a row does depends on no other row, so rows may stand in any order and twice.
 """
 
 import hashlib
@@ -116,7 +116,7 @@ class _Row:
 
 
 def _is_class(task: Task, label: str) -> bool:
-    """Whether `label` is meant as a class: a task with edges takes numbers, and a class's name where it is no number."""
+    """Whether `label` is meant as a class: with edges it may be a number, or a class's name that is no number."""
     if not task.edges:
         return True
     try:
@@ -145,13 +145,14 @@ def _read(path: Path, file: str, settings: Settings, *, shipped: bool) -> Iterat
     if "task" not in table.columns or label is None or not names:
         told = ", ".join(table.columns)
         raise DataError(
-            f"{file} is no table of corrections: it needs the columns task, label (or suggested), and path, person or id; "
-            f"it has {told}"
+            f"{file} is no table of corrections: it has the columns {told}.\n"
+            "It needs task, label (or suggested), and one of path, person and id."
         )
     tasks = {task.name: task for task in settings.task_list()}
     problems: list[str] = []
     for index, cells in enumerate(table.iter_rows(named=True)):
-        text = {name: (value or "").strip() for name, value in cells.items()}
+        # Spaces around a label mean nothing; around a path they may be part of the file's name.
+        text = {name: value if value and name == "path" else (value or "").strip() for name, value in cells.items()}
         if not any(text.values()):
             continue  # a blank line
         if text["task"] not in tasks and (shipped or text["task"] in COMPETITION_TASKS):

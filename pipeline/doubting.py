@@ -51,9 +51,9 @@ def suspects_stage(data: Path, runs: Sequence[Path], out: Path, names: Sequence[
         title=f"Doubtful labels of {data.resolve().name}", sections=sections
     )
     atomic.write_text(out / "suspects.html", page)
-    counts = [[s["task"], s["total"], s["unit"], s["expected"]] for s in sections]
-    job.show.table("Doubtful labels", ["task", "suspects", "each", "expected wrong"], counts)
-    told = {s["task"]: {key: s[key] for key in ("total", "unit", "expected")} for s in sections}
+    counts = [[s["task"], s["total"], s["unit"]] for s in sections]
+    job.show.table("Doubtful labels", ["task", "suspects", "of"], counts)
+    told = {s["task"]: {key: s[key] for key in ("total", "unit")} for s in sections}
     result = {"suspects": str(out / "suspects.csv"), "page": str(out / "suspects.html"), "photos": len(known.photos),
               "unknown": known.unknown, "tasks": told}  # fmt: skip
     job.show.done(
@@ -159,8 +159,8 @@ def _section(task: Task, suspects: Suspects, rows: Sequence[_Row], top: int, out
             thumbnail = encode_image(fitted(decode_crop(crop))) if crop else b""
             photo = {"path": row.path, "given": row.given, "number": row.number, "suggested": row.suggested}
             one["photos"].append({**photo, "thumbnail": thumbnail})
-    unit = "people" if suspects.by_person else "photos or swaps"
-    return {"task": task.name, "total": len(suspects.ranked), "unit": unit, "expected": suspects.expected,
+    unit = "people" if suspects.by_person else "photos or swaps of two"
+    return {"task": task.name, "total": len(suspects.ranked), "unit": unit,
             "suspects": list(shown.values())}  # fmt: skip
 
 
