@@ -103,7 +103,7 @@ class _Row:
     given: str
     suggested: str
     score: float
-    crop: str
+    crop: str | None
     number: str
 
 
@@ -124,7 +124,7 @@ def _rows(task: Task, suspects: Suspects, known: OutOfFold, crops: Mapping[str, 
             label = photo.labels[task.name]
             number = f"{task.number(label):g}" if task.edges else ""
             given, suggested = task.classes[task.encode(label)], task.classes[code]
-            crop = crops.get(known.sources[index], "")
+            crop = crops.get(known.sources[index])
             yield _Row(task.name, rank, photo.name, photo.person, given, suggested, suspect.score, crop, number)
 
 

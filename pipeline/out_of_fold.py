@@ -44,7 +44,7 @@ def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Seque
     wanted = [name for names in columns.values() for name in names]
     table = pl.concat([_read(run, wanted) for run in runs])
     pooled = table.group_by("path").agg(pl.col("source").first(), pl.col(wanted).mean())
-    names = pl.DataFrame({"path": [photo.name for photo in photos], "row": range(len(photos))})
+    names = pl.DataFrame({"path": pl.Series([photo.name for photo in photos], dtype=pl.String)}).with_row_index("row")
     joined = names.join(pooled, on="path").sort("row")
     if joined.is_empty():
         told = ", ".join(map(str, runs))

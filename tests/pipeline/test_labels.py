@@ -115,7 +115,7 @@ def test_runs_with_other_held_out_folds_are_pooled(finished, tmp_path):
 
 
 def test_a_run_that_says_nothing_of_these_photos_is_told(finished, some_data, tmp_path):
-    with pytest.raises(DataError, match="none of the labelled photos was held out"):
+    with pytest.raises(DataError, match="no labelled photo of this data set was held out"):
         read_out_of_fold([finished.run], (), TASKS)
     shutil.copytree(finished.run, tmp_path / "run")
     (tmp_path / "run" / "validation.csv").unlink()
