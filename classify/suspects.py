@@ -124,6 +124,8 @@ def _people_with_one_label(
 
 def _together(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """(C,): what several photos of one thing tell, as the mean of their log-probabilities."""
+    if len(probabilities) == 1:
+        return probabilities[0]
     mean = np.log(np.maximum(probabilities, SMALLEST)).mean(axis=0)
     likelihood = np.exp(mean - mean.max())
     return likelihood / likelihood.sum()

@@ -75,6 +75,14 @@ def test_a_swap_is_one_suspect_and_comes_before_a_single_photo():
     assert found.ranked[0].score < found.ranked[1].score
 
 
+def test_a_swap_comes_before_a_single_photo_of_equal_score():
+    codes = np.array([0, 1, 2, 0, 1, 2])
+    given = np.array([1, 1, 2, 0, 2, 1])
+    found = find_suspects(answers(codes, sure=1.0, classes=3), given, ["a"] * 3 + ["b"] * 3)
+    assert [one.rows for one in found.ranked] == [(4, 5), (0,)]
+    assert found.ranked[0].score == found.ranked[1].score == 0
+
+
 def test_two_wrong_photos_of_different_people_are_no_swap():
     codes = np.array([0, 1, 0, 1, 1, 0])
     given = np.array([1, 1, 0, 0, 1, 0])
