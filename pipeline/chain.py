@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache.errors import DataError
 from pipeline.check import check_data
-from pipeline.datasets import load_data
+from pipeline.correcting import load_labelled
 from pipeline.detection import detect_photos, source_ids
 from pipeline.job import Job
 from pipeline.photos import Dataset
@@ -90,7 +90,7 @@ def take_in(data: Path, job: Job, *, predict: bool = False) -> Intake:
         DataError: something fatal is wrong with it, or there is nothing to train on.
     """
     tasks = job.settings.task_list()
-    dataset = usable(load_data(data, tasks, job.settings.data.columns))
+    dataset = usable(load_labelled(data, job.settings))
     if not dataset.train:
         raise DataError(f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds")
     photos = [*dataset.train, *(dataset.evaluation if predict else ())]
@@ -171,7 +171,7 @@ def _stages(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: b
         summary = detection.summary(everyone)
         job.show.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
     with watch.stage("train"):
-        scores = train_run(dataset.train, detection, run, job)
+        scores = train_run(dataset.train, detection, run, job, dataset.corrections)
     counts: Mapping[str, int] = {}
     if predict:
         with watch.stage("predict"):

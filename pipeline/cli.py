@@ -13,6 +13,7 @@ from cache.errors import UsageError
 from pipeline.cache_commands import cache_app
 from pipeline.compare_command import compare
 from pipeline.endings import run_command
+from pipeline.label_commands import labels_app
 from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, RunOpt, SetOpt, WorkersOpt
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cache_app, name="cache")
+app.add_typer(labels_app, name="labels")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

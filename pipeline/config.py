@@ -6,7 +6,7 @@ defaults <- FILE <- --set key=value -> Settings, checked. RUN/config.yaml holds 
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -31,6 +31,14 @@ class DataConfig(Config):
 
     columns: dict[str, str] = Field(
         default={}, description="Table columns by what they hold: path, person, or a task's name; else their own name."
+    )
+    corrections: tuple[str, ...] = Field(
+        default=(),
+        description="Tables of corrected labels, applied in memory in this order; `boostcamp` is the competition's "
+        "known mistakes.",
+    )
+    correction_levels: tuple[Literal["core", "extended", "contested"], ...] = Field(
+        default=("core",), description="Which corrections count; a row without a level is core."
     )
 
 

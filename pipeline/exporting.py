@@ -17,7 +17,7 @@ from cache.remote import address, pull_all
 from detect.spec import crop_spec
 from pipeline.chain import usable
 from pipeline.console import Show, cell
-from pipeline.datasets import load_data
+from pipeline.correcting import load_labelled
 from pipeline.detection import Detection, detect_photos
 from pipeline.job import Job
 from pipeline.photos import Photo
@@ -29,7 +29,7 @@ def export_stage(data: Path, out: Path, form: Literal["folder", "webdataset"], j
     """`faceline cache export`: the crops of all photos that could be read."""
     if out.exists():
         raise UsageError(f"there is something at {out} already; name a new folder with --out")
-    dataset = usable(load_data(data, job.settings.task_list(), job.settings.data.columns))
+    dataset = usable(load_labelled(data, job.settings))
     photos = [*dataset.train, *dataset.evaluation]
     detection = detect_photos(photos, job)
     kept = [photo for photo in photos if detection.entry(photo).outcome == "ok"]

@@ -30,13 +30,15 @@ from classify.training import Line, Machine, TaskData, train_task
 from pipeline.detection import Detection
 from pipeline.job import Job
 from pipeline.packing import training_pixels, with_crops
-from pipeline.photos import Photo
+from pipeline.photos import Corrected, Photo
 from pipeline.predicting import crop_settings, prediction_columns
 from pipeline.record import write_json
 
 
-def train_run(photos: Sequence[Photo], detection: Detection, run: Path, job: Job) -> dict[str, Score]:
-    """Train every task and write the bundle.
+def train_run(
+    photos: Sequence[Photo], detection: Detection, run: Path, job: Job, corrections: Sequence[Corrected] = ()
+) -> dict[str, Score]:
+    """Train every task and write the bundle; `corrections` were made in the photos' labels.
 
     Returns:
         The scores on the held-out fold: "joint" and one per task; empty when nothing was held out.
@@ -47,7 +49,7 @@ def train_run(photos: Sequence[Photo], detection: Detection, run: Path, job: Job
     """
     tasks, seed = job.settings.task_list(), job.settings.seed
     samples = _make_samples(photos, detection, tasks, run, job)
-    _record_data(samples, photos, detection, tasks, run)
+    _record_data(samples, photos, detection, tasks, run, corrections)
     _show_counts(samples, tasks, job)
     machine = Machine(job.torch_device(), job.loader_workers(), job.ranks)
     lines: dict[str, list[Line]] = {}
@@ -123,7 +125,12 @@ def _keep_folds(path: Path, photos: Sequence[Photo], folds: NDArray[np.intp]) ->
 
 
 def _record_data(
-    samples: Sequence[Sample], photos: Sequence[Photo], detection: Detection, tasks: Sequence[Task], run: Path
+    samples: Sequence[Sample],
+    photos: Sequence[Photo],
+    detection: Detection,
+    tasks: Sequence[Task],
+    run: Path,
+    corrections: Sequence[Corrected],
 ) -> None:
     members = sorted([sample.source, list(sample.codes)] for sample in samples)
     write_json(
@@ -140,6 +147,7 @@ def _record_data(
                 task.name: dict(zip(task.classes, _class_counts(samples, i, len(task.classes)), strict=True))
                 for i, task in enumerate(tasks)
             },
+            "corrections": [one.as_json() for one in corrections],
             "joint": dict(Counter(joint_names(tasks)[j] for s in samples if (j := joint_class(tasks, s.codes)) >= 0)),
         },
     )

@@ -16,7 +16,7 @@ from classify.config import ModelConfig
 from classify.inputs import INPUT_VERSION, decode_crop, to_input
 from pipeline.chain import usable
 from pipeline.console import cell
-from pipeline.datasets import load_data
+from pipeline.correcting import load_labelled
 from pipeline.detection import Detection, detect_photos
 from pipeline.job import Job
 from pipeline.photos import Photo
@@ -48,7 +48,7 @@ def training_pixels(sources: Sequence[str], model: ModelConfig, detection: Detec
 
 def pack_stage(data: Path, job: Job) -> None:
     """`faceline cache pack`: what training with these settings would pack, made now."""
-    dataset = usable(load_data(data, job.settings.task_list(), job.settings.data.columns))
+    dataset = usable(load_labelled(data, job.settings))
     detection = detect_photos(dataset.train, job)
     sources = [detection.sources[photo.path] for photo in with_crops(dataset.train, detection)]
     models = {(tuple(task.model.input), task.model.zoom): task.model for task in job.settings.tasks.values()}

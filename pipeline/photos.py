@@ -1,9 +1,9 @@
 """The photos of a data set before anything but their names is known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,37 @@ class Defect:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrected:
+    """What one table of corrections did to a data set.
+
+    Attributes:
+        file: the table, or the name of the list that comes with faceline.
+        sha256: of its bytes.
+        rows: rows of the wanted levels.
+        changed: task -> labels that are other than before; a label that was taken away counts.
+        already: labels that were so before.
+        absent: rows of a list that comes with faceline whose photos are not here.
+    """
+
+    file: str
+    sha256: str
+    rows: int
+    changed: Mapping[str, int]
+    already: int
+    absent: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What data.json and `labels apply --json` say."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """The same in words."""
+        changed = ", ".join(f"{task} {count:,}" for task, count in self.changed.items()) or "none"
+        absent = f"; the photos of {self.absent:,} rows are not in this data set" if self.absent else ""
+        return f"labels corrected: {changed}; {self.already:,} were so already{absent}"
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """What was found in a data folder.
 
@@ -52,6 +83,7 @@ class Dataset:
         asked: the ImageID column of eval/info.csv, in its order; empty where there is none.
         skipped: why a file was passed over -> how many were.
         defects: what is wrong, the fatal ones first.
+        corrections: what was corrected in the labels after they were read, one entry a table.
     """
 
     root: Path
@@ -61,3 +93,4 @@ class Dataset:
     asked: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict[str, int])
     defects: tuple[Defect, ...] = ()
+    corrections: tuple[Corrected, ...] = ()

@@ -3,14 +3,12 @@
 RUN/ (run.json, data.json, metrics.jsonl, validation.csv, predictions.csv) + the cache -> RUN/report.html.
 """
 
-import base64
 import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import polars as pl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -25,6 +23,7 @@ from classify.metrics import Score, class_table, score
 from classify.tasks import UNLABELLED, Task, joint_names
 from detect.spec import crop_spec
 from pipeline.config import Settings, load_settings
+from pipeline.pages import page_template
 from pipeline.sheets import contact_sheet, encode_image
 from pipeline.validation import read_validation
 
@@ -44,7 +43,7 @@ def write_report(run: Path, cache: Path) -> Path:
     tasks = settings.task_list()
     record, data = _json(run / "run.json"), _json(run / "data.json")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    page = _template().render(
+    page = page_template("report.html.j2").render(
         title=f"faceline: {run.resolve().name}",
         record=record,
         data=data,
@@ -57,19 +56,6 @@ def write_report(run: Path, cache: Path) -> Path:
     path = run / "report.html"
     atomic.write_text(path, page)
     return path
-
-
-def _template() -> jinja2.Template:
-    # autoescape: file names and class names are the user's and may hold markup.
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["data_uri"] = _data_uri
-    return environment.get_template("report.html.j2")
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _json(path: Path) -> dict[str, Any]:

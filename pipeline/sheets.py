@@ -45,7 +45,7 @@ def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: i
     sheet = np.full((rows * tall + GAP, columns * wide + GAP, 3), BACKGROUND, np.uint8)
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         top, left = (number // columns) * tall + GAP, (number % columns) * wide + GAP
-        small = _fitted(picture)
+        small = fitted(picture)
         height, width = small.shape[:2]
         y, x = top + (CELL_HEIGHT - height) // 2, left + (CELL_WIDTH - width) // 2
         sheet[y : y + height, x : x + width] = small
@@ -100,16 +100,17 @@ def crop_sheet(photos: Sequence[Photo], detection: Detection, columns: int = 7) 
     return contact_sheet(crops, [entry.facts["found_by"] for entry in entries], columns)
 
 
+def fitted(picture: Image) -> Image:
+    """A picture of any size, as large as fits into a cell."""
+    height, width = picture.shape[:2]
+    scale = min(CELL_HEIGHT / height, CELL_WIDTH / width)
+    size = (max(int(width * scale), 1), max(int(height * scale), 1))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 def _marked(image: Image, facts: Any) -> Image:
     """The photo with the window that was cut, in the colour of the step that found it."""
     marked = image.copy()
     x1, y1, x2, y2 = (round(v) for v in facts["window"])
     cv2.rectangle(marked, (x1, y1), (x2, y2), COLOURS[facts["found_by"]], max(image.shape[0] // 80, 2))
     return marked
-
-
-def _fitted(picture: Image) -> Image:
-    height, width = picture.shape[:2]
-    scale = min(CELL_HEIGHT / height, CELL_WIDTH / width)
-    size = (max(int(width * scale), 1), max(int(height * scale), 1))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.chain import usable
 from pipeline.check import check_data
 from pipeline.console import cell
+from pipeline.correcting import load_labelled
 from pipeline.datasets import load_data
 from pipeline.detection import Detection, detect_photos, source_ids
 from pipeline.job import Job
@@ -28,11 +29,13 @@ def check_stage(data: Path, job: Job) -> bool:
     from detect.decode import why_unreadable
 
     tasks = job.settings.task_list()
-    dataset = load_data(data, tasks, job.settings.data.columns)
+    dataset = load_labelled(data, job.settings)
     digests = source_ids([photo.path for photo in (*dataset.train, *dataset.evaluation)], job)
     checked = check_data(dataset, tasks, decode=why_unreadable, digests=digests)
     for title, columns, rows in checked.tables():
         job.show.table(title, columns, rows)
+    for one in dataset.corrections:
+        job.show.line(f"{one.file}: {one.text()}")
     shown = checked.defects[:SHOWN_DEFECTS]
     rows = [
         [defect.kind + (" (fatal)" if defect.fatal else ""), f"{defect.where}: {defect.message}"] for defect in shown
@@ -42,7 +45,8 @@ def check_stage(data: Path, job: Job) -> bool:
     fatal = sum(defect.fatal for defect in checked.defects)
     more = f", the first {len(shown)} shown (all with --json)" if len(shown) < len(checked.defects) else ""
     text = f"{cell(len(checked.defects))} defects, {cell(fatal)} fatal{more}."
-    job.show.done(checked.as_json(), text=text, next_step=f"faceline {'check' if fatal else 'detect'} {data}")
+    told = checked.as_json() | {"corrections": [one.as_json() for one in dataset.corrections]}
+    job.show.done(told, text=text, next_step=f"faceline {'check' if fatal else 'detect'} {data}")
     return bool(fatal)
 
 

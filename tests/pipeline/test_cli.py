@@ -17,7 +17,8 @@ from pipeline import cli
 from tests.pipeline.conftest import faceline, tiny_options
 
 HOUSE = Path(__file__).parents[2]
-COMMANDS = ["demo", "check", "detect", "train", "predict", "run", "evaluate", "compare", "cache", "report", "doctor"]
+COMMANDS = ["demo", "check", "detect", "train", "predict", "run", "evaluate", "compare", "cache", "labels", "report",
+            "doctor"]  # fmt: skip
 
 
 def start(*words, cwd=None, **more):
@@ -74,6 +75,9 @@ def test_every_command_works_from_a_folder_with_files_called_like_our_packages(u
         ["report", run, *options],
         ["cache", "stats", *options],
         ["cache", "verify", *options],
+        ["labels", "suspects", data, "--run", run, "--out", "doubtful", *options],
+        ["labels", "tomek", data, "--run", run, "--out", "doubtful", *options],
+        ["labels", "apply", "boostcamp", data],
         ["doctor"],
         ["demo", "--help"],
     ]:
@@ -94,6 +98,7 @@ def test_every_command_works_from_a_folder_with_files_called_like_our_packages(u
         (["demo", "DATA"], "holds something else"),
         (["demo", "new", "--people", "3"], "--people"),
         (["frobnicate"], "frobnicate"),
+        (["labels", "apply", "nowhere.csv", "DATA"], "no file nowhere.csv"),
         (["predict", "DATA"], "--bundle"),
     ],
 )
@@ -109,6 +114,7 @@ def test_wrong_use_is_told_in_words_with_exit_code_2(words, said, drawn, tmp_pat
     [
         (["predict", "DATA", "--bundle", "nowhere"], "holds no bundle.json"),
         (["report", "nowhere"], "no finished run"),
+        (["labels", "suspects", "DATA", "--run", "nowhere", "--out", "out"], "nowhere holds no run"),
         (["check", "EMPTY"], "holds no photos"),
         (["train", "PHOTOS"], "no labelled photos"),
     ],
