@@ -198,7 +198,7 @@ def _refuse_other_labels(first: Configuration, other: Configuration) -> None:
     if list(asked) != list(told):
         raise UsageError(f"{where} have their tasks in different orders: {', '.join(asked)} and {', '.join(told)}")
     if first.settings.data != other.settings.data:
-        raise UsageError(f"{where} read other labels (data.columns, data.corrections); the same photos need the same labels")
+        raise UsageError(f"{where} read other labels (data.columns, data.corrections); they must be the same")
 
 
 def _chosen_folds(folds: int, held_out: str | None, first: int | None) -> tuple[int, ...]:
