@@ -215,7 +215,7 @@ def outline_of(head: Head, fabric: str, wearing: str, rng: np.random.Generator) 
     is_scarf = fabric == "scarf"
     hollow = 2.0  # how soon the upper edge leaves its middle's height
     if wearing == "right":
-        middle = head.nose * float(rng.uniform(0.4, 0.88)) + bump * 0.3
+        middle = head.nose * float(rng.uniform(0.4, 0.8)) + bump * 0.5
     elif wearing == "nose_out":
         # The nostrils are just below the tip, and the upper lip begins at 0.92.
         margin = max(0.1, 3.5 / float(np.hypot(*head.down)))
@@ -239,8 +239,8 @@ def outline_of(head: Head, fabric: str, wearing: str, rng: np.random.Generator) 
     top, bottom = top + closing * gap * 0.5, top + gap * (1 - closing * 0.5)
     angles = np.radians(reach) * s + shift
     stands_off = 1 + bulge * np.cos(s * math.pi / 2) ** 2
-    # A scarf lies on hair and collar, too; a mask's sides gape.
-    stands_off = stands_off + float(rng.uniform(0.05, 0.3) if is_scarf else rng.uniform(0, 0.08))
+    if is_scarf:  # it lies on hair and collar, too
+        stands_off = stands_off + float(rng.uniform(0.05, 0.3))
     x = np.maximum.accumulate(head.around(angles.astype(np.float32)) * stands_off)
     x = x + np.linspace(0, 1e-3, STEPS)  # rising, also where a turned head hides its far side
     ends = (float(angles[0]), float(angles[-1]))
