@@ -1,6 +1,6 @@
 """Augmentation and oversampling per class, as the config says.
 
-class index and copy number -> a list of albumentations transforms; an image and a seed -> the augmented image.
+class or group and copy number -> a list of albumentations transforms; an image and a seed -> the augmented image.
 
 What a sample looks like is a pure function of (seed, epoch, sample, copy). albumentations would otherwise draw from one
 stream per process, and forked DataLoader workers would all draw the same (its 2.0.8 repeats every worker and
@@ -8,6 +8,7 @@ every epoch).
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for a ne
 
 import albumentations as A
 
+Kinds = NDArray[np.intp]
 MAX_SEED = 2**32
 
 
@@ -42,50 +44,94 @@ class Turn:
 
 
 class Augmenter:
-    """One task's augmentation.
+    """The augmentation of what one network learns from.
+
+    A sample has a kind per task: its class, or, after the classes, the group whose rule chose it; -1 without a label.
 
     Args:
-        task: whose classes the config names.
-        config: transforms and multipliers.
+        tasks: what the network tells; the configs name their classes.
+        configs: transforms and multipliers of each task; `every` is the first one's.
         size: (height, width) that every result has.
 
     Raises:
         UsageError: a transform does not exist in albumentations or does not take these arguments.
     """
 
-    def __init__(self, task: Task, config: AugmentConfig, size: tuple[int, int]) -> None:
+    def __init__(self, tasks: Sequence[Task], configs: Sequence[AugmentConfig], size: tuple[int, int]) -> None:
         self._size = size
-        self._multipliers = [config.classes[name].multiplier if name in config.classes else 1 for name in task.classes]
-        every = _transforms(task.name, "every", config.every)
+        every = _transforms(tasks[0].name, "every", configs[0].every)
         self._first = A.Compose(every)
-        self._copies: list[list[A.Compose]] = []
-        for name in task.classes:
-            lists = config.classes[name].copies if name in config.classes else ()
-            made = [_transforms(task.name, f"classes.{name}.copies", transforms) for transforms in lists]
-            self._copies.append([A.Compose([*transforms, *every]) for transforms in made])
+        self._kinds = [_Kinds(task, config, every) for task, config in zip(tasks, configs, strict=True)]
 
-    def epoch(self, codes: Sequence[int], seed: int, epoch: int) -> list[Turn]:
-        """Every sample as many times as its class's multiplier says, in an order that (seed, epoch) decides."""
-        turns = [Turn(row, copy) for row, code in enumerate(codes) for copy in range(self._multipliers[code])]
-        order = np.random.default_rng([seed, epoch]).permutation(len(turns))
-        return [turns[i] for i in order]
+    def epoch(self, kinds: Kinds, seed: int, epoch: int, draws: NDArray[np.float64] | None = None) -> list[Turn]:
+        """Every sample as many times as its kinds' multipliers say, in an order that (seed, epoch) decides.
 
-    def counts(self, codes: Sequence[int]) -> list[tuple[int, int]]:
-        """Per class: photos, and how often they are seen in an epoch."""
-        photos = np.bincount(np.asarray(codes, dtype=np.intp), minlength=len(self._multipliers))
-        return [(int(n), int(n) * times) for n, times in zip(photos, self._multipliers, strict=True)]
+        Args:
+            kinds: (R, T) of the samples that are trained on.
+            seed, epoch: decide the order.
+            draws: (R,) chances, adding up to 1, by which as many samples are drawn instead.
+        """
+        times = self.multipliers(kinds)
+        rng = np.random.default_rng([seed, epoch])
+        if draws is None:
+            turns = [Turn(row, copy) for row, count in enumerate(times.tolist()) for copy in range(count)]
+            return [turns[i] for i in rng.permutation(len(turns))]
+        shown: Counter[int] = Counter()
+        turns = list[Turn]()
+        for row in rng.choice(len(kinds), size=int(times.sum()), p=draws).tolist():
+            turns.append(Turn(row, shown[row]))
+            shown[row] += 1
+        return turns
 
-    def apply(self, image: Image, code: int, turn: Turn, seed: int, epoch: int) -> Image:
-        """The image as it is shown in this turn: RGB uint8 of the input size."""
-        copies = self._copies[code]
-        compose = copies[(turn.copy - 1) % len(copies)] if turn.copy and copies else self._first
+    def multipliers(self, kinds: Kinds) -> NDArray[np.intp]:
+        """(R,) how often each sample is shown; where several tasks tell, the largest."""
+        each = [own.multipliers(kinds[:, i]) for i, own in enumerate(self._kinds)]
+        return np.max(each, axis=0)
+
+    def apply(self, image: Image, kinds: NDArray[np.intp], turn: Turn, seed: int, epoch: int) -> Image:
+        """The image of a sample of these kinds (T,) as it is shown in this turn: RGB uint8 of the input size."""
+        compose = self._copy(kinds, turn.copy) if turn.copy else self._first
         if compose.transforms:
-            stream = np.random.SeedSequence([seed, epoch, turn.row, turn.copy]).generate_state(1)[0]
-            compose.set_random_seed(int(stream) % MAX_SEED)
+            compose.set_random_seed(stream(seed, epoch, turn))
             image = compose(image=image)["image"]
         if image.shape[:2] != self._size:
             image = cv2.resize(image, (self._size[1], self._size[0]), interpolation=cv2.INTER_AREA)  # pyright: ignore[reportAssignmentType]
         return image
+
+    def _copy(self, kinds: NDArray[np.intp], copy: int) -> A.Compose:
+        for own, kind in zip(self._kinds, kinds.tolist(), strict=True):
+            if kind >= 0 and (copies := own.copies[kind]):
+                return copies[(copy - 1) % len(copies)]
+        return self._first
+
+
+class _Kinds:
+    """One task's classes and groups: how often their samples are shown, and how the copies look."""
+
+    def __init__(self, task: Task, config: AugmentConfig, every: Sequence[Any]) -> None:
+        classes = [config.classes.get(name) for name in task.classes]
+        self._classes, self._balance = len(classes), config.balance
+        self._given = [one is not None for one in classes]
+        self._multipliers = [one.multiplier if one else 1 for one in (*classes, *config.groups)]
+        places = [f"classes.{name}" for name in task.classes] + [f"groups.{i}" for i in range(len(config.groups))]
+        self.copies: list[list[A.Compose]] = []
+        for place, one in zip(places, (*classes, *config.groups), strict=True):
+            made = [_transforms(task.name, f"{place}.copies", transforms) for transforms in (one.copies if one else ())]
+            self.copies.append([A.Compose([*transforms, *every]) for transforms in made])
+
+    def multipliers(self, kinds: NDArray[np.intp]) -> NDArray[np.intp]:
+        times = np.array([*self._multipliers, 0], np.intp)  # the last one for those without a label
+        if self._balance:
+            photos = np.bincount(kinds[kinds >= 0], minlength=len(times))[: self._classes]
+            for code, given in enumerate(self._given):
+                if not given and photos[code]:
+                    times[code] = max(round((photos.max() / photos[code]) ** self._balance), 1)
+        return times[kinds]
+
+
+def stream(seed: int, epoch: int, turn: Turn) -> int:
+    """The seed of whatever is random in one showing."""
+    return int(np.random.SeedSequence([seed, epoch, turn.row, turn.copy]).generate_state(1)[0]) % MAX_SEED
 
 
 def _transforms(task: str, where: str, transforms: Sequence[Transform]) -> list[Any]:
@@ -107,9 +153,10 @@ def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
 
 
-def partners(count: int, seed: int, epoch: int, step: int) -> NDArray[np.intp]:
-    """Whose right half each of a step's `count` images gets: (count,), each of them once."""
-    return np.random.default_rng([seed, epoch, step]).permutation(count)
+def partners(count: int, seed: int, epoch: int, step: int, wanted: NDArray[np.intp] | None = None) -> NDArray[np.intp]:
+    """Whose right half each of a step's `count` images gets: (count,), each of them once, or one of those `wanted`."""
+    rng = np.random.default_rng([seed, epoch, step])
+    return rng.permutation(count) if wanted is None or not len(wanted) else rng.choice(wanted, count)
 
 
 def with_right_half(image: Image, other: Image) -> Image:

@@ -1,6 +1,6 @@
 """Batches of augmented inputs in an order that only (seed, epoch) decides.
 
-pixels (N, H, W, 3) uint8 + codes -> (images, class shares) per step.
+lessons + augmentation -> (images, targets) per step.
 
 The whole epoch is a pure function of (seed, epoch), whatever the number of workers and processes: a resumed training
 sees what the uninterrupted one would have seen. Of every step, a process makes the images of its own part only.
@@ -15,8 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cache.errors import UsageError
-from classify.augment import Augmenter, Turn, partners, with_right_half
-from classify.losses import class_shares
+from classify.augment import Augmenter, Turn, partners, stream, with_right_half
+from classify.heads import Targets
+from classify.inputs import Image
+from classify.lessons import Lessons
 from classify.ranks import ALONE, Ranks
 
 
@@ -24,13 +26,11 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
     """One epoch, a batch an item, so that mixing within a batch happens in the workers too.
 
     Args:
-        pixels: (M, H, W, 3) uint8, inputs of all samples; only `rows` of them are read.
-        rows: the samples that are trained on.
-        codes: class index of each of `rows`.
-        classes: number of classes.
-        augmenter: of the task.
+        lessons: what is trained on.
+        augmenter: of the tasks.
         batch: samples per step, of all processes; a smaller last batch is left out unless it is the only one.
         cutmix: share of batches whose halves are swapped.
+        halves_of: (task, kind) of the samples that other halves are taken from; None for any.
         seed, epoch: decide order, augmentation and mixing.
         ranks: whose part of every step is made.
 
@@ -40,21 +40,19 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        pixels: NDArray[np.uint8],
-        rows: NDArray[np.intp],
-        codes: NDArray[np.intp],
-        classes: int,
+        lessons: Lessons,
         augmenter: Augmenter,
         *,
         batch: int,
-        cutmix: float,
         seed: int,
         epoch: int,
+        cutmix: float = 0.0,
+        halves_of: tuple[int, int] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self._pixels, self._rows, self._codes, self._classes = pixels, rows, codes, classes
-        self._augmenter, self._cutmix, self._seed, self._epoch = augmenter, cutmix, seed, epoch
-        self._steps, self._ranks = _cut(augmenter.epoch(codes.tolist(), seed, epoch), batch), ranks
+        self._lessons, self._augmenter, self._cutmix, self._halves_of = lessons, augmenter, cutmix, halves_of
+        self._seed, self._epoch, self._ranks = seed, epoch, ranks
+        self._steps = _cut(augmenter.epoch(lessons.kinds, seed, epoch, lessons.chances), batch)
         smallest = min(map(len, self._steps), default=ranks.world)
         if smallest < ranks.world:
             raise UsageError(
@@ -65,34 +63,56 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._steps)
 
+    @property
+    def step_size(self) -> int:
+        """Samples in every step, of all processes."""
+        return len(self._steps[0])
+
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Of one step, the own images (N, H, W, 3) uint8, and the class shares (B, C) float32 of all."""
+        """The own images (N, H, W, 3) uint8 and targets (N, T) float32 of one step."""
         turns = self._steps[step]
-        shares = np.eye(self._classes, dtype=np.float32)[[self._codes[turn.row] for turn in turns]]
-        own = np.arange(len(turns))[self._ranks.own]
+        own = np.arange(len(turns))[self._ranks.own].tolist()
         if np.random.default_rng([self._seed, self._epoch, step, 1]).random() >= self._cutmix:
-            images = [self._image(turns[i]) for i in own]
+            shown = [self.shown(turns[i]) for i in own]
         else:
-            other = partners(len(turns), self._seed, self._epoch, step)
-            made = {i: self._image(turns[i]) for i in {*own.tolist(), *other[own].tolist()}}
-            images = [with_right_half(made[i], made[j]) for i, j in zip(own, other[own], strict=True)]
-            shares = (shares + shares[other]) / 2
-        return torch.from_numpy(np.stack(images)), torch.from_numpy(shares)
+            other = partners(len(turns), self._seed, self._epoch, step, self._wanted(turns)).tolist()
+            made = {i: self.shown(turns[i]) for i in {*own, *(other[i] for i in own)}}
+            shown = [_mixed(*made[i], *made[other[i]]) for i in own]
+        return torch.from_numpy(np.stack([image for image, _ in shown])), torch.from_numpy(
+            np.stack([t for _, t in shown])
+        )
 
-    def rows_and_shares(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per step, which of `rows` are the own ones, and all class shares, for training that reads no pixels."""
+    def rows_and_targets(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Per step, the own samples and their targets, for training that reads no pixels."""
         for turns in self._steps:
-            rows = torch.tensor([turn.row for turn in turns])
-            yield rows[self._ranks.own], class_shares(torch.from_numpy(self._codes)[rows], self._classes)
+            rows = np.array([turn.row for turn in turns])[self._ranks.own]
+            yield torch.from_numpy(self._lessons.rows[rows]), torch.from_numpy(self._lessons.targets[rows])
 
-    def _image(self, turn: Turn) -> NDArray[np.uint8]:
-        image = np.asarray(self._pixels[self._rows[turn.row]])
-        return self._augmenter.apply(image, int(self._codes[turn.row]), turn, self._seed, self._epoch)
+    def _wanted(self, turns: list[Turn]) -> NDArray[np.intp] | None:
+        if self._halves_of is None:
+            return None
+        task, kind = self._halves_of
+        return np.flatnonzero(self._lessons.kinds[[turn.row for turn in turns], task] == kind)
+
+    def shown(self, turn: Turn) -> tuple[Image, Targets]:
+        """The image of one showing and what is learnt from it."""
+        lessons, sample = self._lessons, self._lessons.rows[turn.row]
+        image, targets = np.asarray(lessons.pixels[sample]), lessons.targets[turn.row]
+        if lessons.masks:
+            rng = np.random.default_rng([stream(self._seed, self._epoch, turn), 1])
+            image, wearing = lessons.masks.draw(image, sample, rng)
+            if wearing:
+                targets = lessons.worn[wearing][turn.row]
+        return self._augmenter.apply(image, lessons.kinds[turn.row], turn, self._seed, self._epoch), targets
 
 
 def steps_in_order(epoch: EpochOfBatches, workers: int, *, pin: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """The epoch's batches, made ahead by `workers` processes (0: in this one)."""
     return iter(DataLoader(epoch, batch_size=None, num_workers=workers, pin_memory=pin))
+
+
+def _mixed(image: Image, targets: Targets, other: Image, others: Targets) -> tuple[Image, Targets]:
+    return with_right_half(image, other), ((targets + others) / 2).astype(np.float32)
 
 
 def _cut(turns: list[Turn], batch: int) -> list[list[Turn]]:

@@ -1,7 +1,7 @@
 """All that prediction needs, in one folder.
 
 bundle/bundle.json (tasks, crop spec, input sizes, mean and std, model names, metrics, sha256 of every weights file) and
-one safetensors file per task <-> Bundle.
+one safetensors file per network <-> Bundle.
 
 The crop's settings travel with the weights: a bundle can't be used on crops that its networks were not trained on.
 """
@@ -9,7 +9,7 @@ The crop's settings travel with the weights: a bundle can't be used on crops tha
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,41 @@ from torch import nn
 
 from cache import atomic
 from cache.errors import BundleError
-from classify.config import ModelConfig
+from classify.config import HeadConfig, ModelConfig, TaskConfig
+from classify.heads import Heads
 from classify.networks import Normalise, build_network, normalise_of
+from classify.plan import Plan
 from classify.tasks import Task
+from classify.votes import Verdict
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class TaskNetwork:
-    """The trained network of one task with the way its input is made."""
+class TrainedNetwork:
+    """A trained network with the way its input is made and what its outputs mean.
 
-    task: Task
-    model: ModelConfig
+    Attributes:
+        name: of its file.
+        plan: the tasks that it tells, their heads, and its model; the settings of its training are not kept.
+        normalise: from pixels to what it expects.
+        network: in evaluation mode.
+    """
+
+    name: str
+    plan: Plan
     normalise: Normalise
     network: nn.Module
+
+    @property
+    def heads(self) -> Heads:
+        """What its outputs mean."""
+        return self.plan.heads
+
+    @property
+    def model(self) -> ModelConfig:
+        """Backbone, input size and zoom."""
+        return self.plan.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +62,26 @@ class Bundle:
     """What a training leaves for prediction.
 
     Attributes:
-        networks: one per task, in config order.
+        tasks: in config order.
+        networks: every task is told by at least one; where several tell it, they vote.
         crop: the settings that made the crops, as the detection room wrote them, with their fingerprint.
         metrics: validation scores, for people.
         most_frequent: the joint class that a submission gets for a photo that can't be read.
         flip: average over each crop and its mirror image.
+        verdicts: per task, what becomes of the votes; argmax where there is none.
     """
 
-    networks: tuple[TaskNetwork, ...]
+    tasks: tuple[Task, ...]
+    networks: tuple[TrainedNetwork, ...]
     crop: Mapping[str, Any]
     metrics: Mapping[str, Any]
     most_frequent: int
     flip: bool
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict[str, Verdict])
 
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The tasks in config order."""
-        return tuple(one.task for one in self.networks)
+    def verdict(self, task: str) -> Verdict:
+        """What becomes of a task's votes."""
+        return self.verdicts.get(task, Verdict())
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -66,11 +89,14 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     models: dict[str, Any] = {}
     for one in bundle.networks:
         content = save({name: value.contiguous() for name, value in one.network.state_dict().items()})
-        file = f"{one.task.name}.safetensors"
+        file = f"{one.name}.safetensors"
         atomic.write_bytes(folder / file, content)
-        models[one.task.name] = {
+        models[one.name] = {
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
+            "tells": [task.name for task in one.plan.tasks],
+            "heads": [config.head.model_dump(mode="json") for config in one.plan.configs],
+            "joint": one.plan.joint,
             "model": one.model.model_dump(mode="json"),
             "mean": list(one.normalise.mean),
             "std": list(one.normalise.std),
@@ -83,6 +109,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "metrics": dict(bundle.metrics),
         "most_frequent": bundle.most_frequent,
         "flip": bundle.flip,
+        "verdicts": {name: verdict.as_json() for name, verdict in bundle.verdicts.items()},
     }
     atomic.write_text(folder / "bundle.json", json.dumps(described, indent=1, allow_nan=False))
 
@@ -95,9 +122,15 @@ def load_bundle(folder: Path) -> Bundle:
     """
     described = _read_description(folder)
     try:
-        tasks = [_task(name, facts) for name, facts in described["tasks"].items()]
-        networks = tuple(_load_network(folder, task, described["models"][task.name]) for task in tasks)
-        return Bundle(networks, described["crop"], described["metrics"], described["most_frequent"], described["flip"])
+        tasks = tuple(_task(name, facts) for name, facts in described["tasks"].items())
+        if not described["models"]:
+            raise KeyError("models")
+        networks = tuple(_load_network(folder, name, tasks, facts) for name, facts in described["models"].items())
+        verdicts = {name: Verdict(**facts) for name, facts in described.get("verdicts", {}).items()}
+        return Bundle(
+            tasks, networks, described["crop"], described["metrics"], described["most_frequent"], described["flip"],
+            verdicts,
+        )  # fmt: skip
     except (KeyError, TypeError, ValidationError) as error:
         raise BundleError(f"{folder / 'bundle.json'} lacks or misstates {error}; train again to remake it") from error
 
@@ -119,7 +152,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _load_network(folder: Path, task: Task, facts: dict[str, Any]) -> TaskNetwork:
+def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], facts: dict[str, Any]) -> TrainedNetwork:
     path = folder / facts["file"]
     if path.parent != folder or not path.is_file():
         raise BundleError(f"the bundle's file {path} is missing; copy the whole folder, or train again")
@@ -129,18 +162,28 @@ def _load_network(folder: Path, task: Task, facts: dict[str, Any]) -> TaskNetwor
             f"{path} is not the file that was bundled (its sha256 differs); copy it again, or train again"
         )
     model = ModelConfig(**facts["model"])
-    network = build_network(model, len(task.classes), pretrained=False)
+    tells = facts.get("tells", [name])  # the first format had one network per task
+    heads = facts.get("heads", [{}] * len(tells))
+    told = tuple(next(task for task in tasks if task.name == one) for one in tells)
+    configs = tuple(_config(task, HeadConfig(**head), model) for task, head in zip(told, heads, strict=True))
+    plan = Plan(name, told, configs, facts.get("joint", False))
+    network = build_network(model, plan.heads.outputs, pretrained=False)
     try:
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:
         raise BundleError(f"{path} does not fit {model.backbone}: {error}") from error
     normalise = Normalise(tuple(facts["mean"]), tuple(facts["std"]))
-    return TaskNetwork(task, model, normalise, network.eval())
+    return TrainedNetwork(name, plan, normalise, network.eval())
 
 
-def task_network(task: Task, model: ModelConfig, network: nn.Module) -> TaskNetwork:
+def _config(task: Task, head: HeadConfig, model: ModelConfig) -> TaskConfig:
+    limits = (task.low, task.high) if task.edges else (0, 120)
+    return TaskConfig(classes=task.classes, edges=task.edges, range=limits, head=head, model=model)
+
+
+def trained_network(plan: Plan, name: str, network: nn.Module) -> TrainedNetwork:
     """A trained network with what it expects of its input."""
-    return TaskNetwork(task, model, normalise_of(network), network)
+    return TrainedNetwork(name, plan, normalise_of(network), network)
 
 
 def _describe(task: Task) -> dict[str, Any]:

@@ -16,6 +16,10 @@ Transform = dict[str, dict[str, Any]]  # one albumentations transform: {name: {a
 class ModelConfig(Config):
     """The network of one task. `model` sets it for all tasks, `tasks.NAME.model` for one."""
 
+    sharing: Literal["separate", "shared", "joint"] = Field(
+        default="separate",
+        description="One network per task; one with a head per task; or one over the joint classes.",
+    )
     backbone: str = Field(default="tf_efficientnet_lite0", description="Any timm model name; see timm.list_models().")
     pretrained: bool = Field(
         default=True,
@@ -45,8 +49,10 @@ class TrainConfig(Config):
 
     epochs: int = Field(default=4, ge=1, le=10_000, description="Passes over the training samples.")
     batch: int = Field(default=64, ge=1, le=65_536, description="Samples per step.")
-    loss: Literal["ce", "focal", "f1", "label_smoothing"] = Field(
-        default="ce", description="Cross-entropy, focal (gamma), soft macro-F1, or cross-entropy with smoothed labels."
+    loss: Literal["ce", "focal", "f1", "f1_ce", "label_smoothing"] = Field(
+        default="ce",
+        description="Cross-entropy, focal (gamma), soft macro-F1, that and cross-entropy together, or cross-entropy "
+        "with smoothed labels.",
     )
     gamma: float = Field(default=2.0, ge=0, le=10, description="Focus of the focal loss; 0 is cross-entropy.")
     smoothing: float = Field(default=0.1, ge=0, lt=1, description="Share taken from the true class by label_smoothing.")
@@ -74,11 +80,54 @@ class TrainConfig(Config):
         le=1,
         description="Share of batches in which half of the face is another sample's.",
     )
+    cutmix_with: str = Field(
+        default="",
+        description="A class that the other halves are taken from where the batch has samples of it; any by default.",
+    )
+    sampling: Literal["all", "class", "joint"] = Field(
+        default="all",
+        description="all shows every sample as often as its multiplier says; class and joint draw as many, each class, "
+        "or joint class, as often as any other.",
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="Which epoch's weights are kept: the best on the held-out photos (the mean macro-F1 of the tasks "
+        "that the network tells), or the last.",
+    )
     freeze: bool = Field(
         default=False, description="Head only: features computed once, a linear head trained on them. For laptops."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto is bf16 on a GPU that has it, fp16 on one that has not, and fp32 on a CPU."
+    )
+
+
+class HeadConfig(Config):
+    """What the network's outputs for a task mean, and how labels become what it learns."""
+
+    kind: Literal["classes", "years", "ordinal"] = Field(
+        default="classes",
+        description="One output per class; or, for a numeric label, one per whole number in `range`, whose bins are "
+        "summed; or one per border between the classes (CORN).",
+    )
+    spread: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="For a numeric label: the standard deviation, in its unit, by which it is spread over the years, "
+        "or over the bins next to a border. 0 takes it as it is; years need more than 0.",
+    )
+    bins_loss: float = Field(
+        default=0.0, ge=0, le=100, description="With years: weight of `train.loss` over the summed bins."
+    )
+    number_loss: float = Field(
+        default=0.0, ge=0, le=100, description="With years: weight of the expected number's distance from the label."
+    )
+    weights: dict[str, float] = Field(
+        default={}, description="What a sample of a class counts in the loss, for those that do not count 1."
+    )
+    weight: float = Field(
+        default=1.0, ge=0, le=100, description="What this task's loss counts in a network that tells several."
     )
 
 
@@ -95,6 +144,16 @@ class ClassAugment(Config):
     )
 
 
+class GroupAugment(ClassAugment):
+    """What is done with photos that a rule chooses, whatever their class."""
+
+    where: str = Field(
+        min_length=1,
+        description="An SQL condition over path, folder, stem, person, id (the person up to the first underscore) and "
+        "the tasks: stem = 'mask5' AND id BETWEEN '005400' AND '005599'.",
+    )
+
+
 class AugmentConfig(Config):
     """Augmentation of one task's training samples, as data."""
 
@@ -104,6 +163,21 @@ class AugmentConfig(Config):
     )
     classes: dict[str, ClassAugment] = Field(
         default={}, description="Per class: a multiplier and the copies' transforms."
+    )
+    groups: tuple[GroupAugment, ...] = Field(
+        default=(), description="Photos with a multiplier and copies of their own; the first rule that fits counts."
+    )
+    balance: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Multiplier of classes that have none: (largest / own number) ** balance, rounded. 1 evens out.",
+    )
+    masks: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the showings of maskless faces on which a mask is drawn; see `masks`.",
     )
 
 
@@ -121,6 +195,7 @@ class TaskConfig(Config):
         default=(),
         description="For a numeric label: ranges, both ends included, left out of training but not of validation.",
     )
+    head: HeadConfig = Field(default=HeadConfig(), description="What the network's outputs mean.")
     model: ModelConfig = Field(default=ModelConfig(), description="This task's own values of `model`.")
     train: TrainConfig = Field(default=TrainConfig(), description="This task's own values of `train`.")
     augment: AugmentConfig = Field(default=AugmentConfig(), description="Augmentation, as data.")
@@ -133,10 +208,26 @@ class TaskConfig(Config):
             raise ValueError("drop names ranges of a numeric label, and this task has no edges")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have one name")
-        for name in self.augment.classes:
-            if name not in self.classes:
-                raise ValueError(f"augment.classes names {name!r}, which is none of {', '.join(self.classes)}")
+        for where, names in (("augment.classes", self.augment.classes), ("head.weights", self.head.weights)):
+            for name in names:
+                if name not in self.classes:
+                    raise ValueError(f"{where} names {name!r}, which is none of {', '.join(self.classes)}")
+        self._head_fits()
         return self
+
+    def _head_fits(self) -> None:
+        head = self.head
+        if not self.edges and (head.kind != "classes" or head.spread):
+            raise ValueError("head: years, ordinal and spread need a numeric label, and this task has no edges")
+        if any(not 0 <= weight < 1e6 for weight in head.weights.values()):
+            raise ValueError("head.weights must not be negative")
+        if head.kind == "years":
+            if not head.spread:
+                raise ValueError("head.kind years needs a spread above 0")
+            if any(value != int(value) for value in (*self.range, *self.edges)) or self.range[1] - self.range[0] > 1000:
+                raise ValueError("head.kind years needs whole numbers in range and edges, and at most 1,000 of them")
+        elif head.bins_loss or head.number_loss:
+            raise ValueError("head.bins_loss and head.number_loss belong to head.kind years")
 
     def task(self, name: str) -> Task:
         """The task that these settings describe."""

@@ -30,9 +30,14 @@ def to_input(crop: Image, size: tuple[int, int], zoom: float) -> Image:
         zoom: 1 takes the largest window of the wanted aspect; 2 half its height and width.
     """
     height, width = crop.shape[:2]
-    scale = min(height / size[0], width / size[1]) / zoom
+    scale = input_scale((height, width), size, zoom)
     tall, wide = max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
     top, left = (height - tall) // 2, (width - wide) // 2
     middle = crop[top : top + tall, left : left + wide]
     method = cv2.INTER_AREA if tall > size[0] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(middle, (size[1], size[0]), interpolation=method), dtype=np.uint8)
+
+
+def input_scale(crop: tuple[float, float], size: tuple[int, int], zoom: float) -> float:
+    """How many pixels of a crop, (height, width), make one of the input, (height, width)."""
+    return min(crop[0] / size[0], crop[1] / size[1]) / zoom

@@ -1,22 +1,22 @@
 """The losses that a task can learn with, by the names that the config gives them.
 
-logits (N, C) and class shares (N, C) -> () loss. Shares are one-hot rows, or a mixture where two samples were mixed.
+logits (N, C) and class shares (N, C) -> () loss. A row of shares is one-hot, or a mixture where two samples were mixed,
+times what the sample counts: it adds up to the sample's weight, and to 0 where there is no label.
 """
 
 from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from classify.config import TrainConfig
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+TINY = 1e-7
 
 
 def cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
-    """Mean over the batch of -sum(share * log p)."""
-    return -(shares * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    """Weighted mean over the batch of -sum(share * log p)."""
+    return -(shares * logits.log_softmax(dim=1)).sum() / shares.sum().clamp_min(TINY)
 
 
 def focal_loss(logits: Tensor, shares: Tensor, *, gamma: float = 2.0) -> Tensor:
@@ -25,7 +25,7 @@ def focal_loss(logits: Tensor, shares: Tensor, *, gamma: float = 2.0) -> Tensor:
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017, equation 4, without class weights.
     """
     log_p = logits.log_softmax(dim=1)
-    return -(shares * (1 - log_p.exp()) ** gamma * log_p).sum(dim=1).mean()
+    return -(shares * (1 - log_p.exp()) ** gamma * log_p).sum() / shares.sum().clamp_min(TINY)
 
 
 def soft_f1_loss(logits: Tensor, shares: Tensor, *, eps: float = 1e-7) -> Tensor:
@@ -33,7 +33,7 @@ def soft_f1_loss(logits: Tensor, shares: Tensor, *, eps: float = 1e-7) -> Tensor
 
     Args:
         logits: (N, C) float, unnormalised.
-        shares: (N, C) float, rows that add up to 1.
+        shares: (N, C) float, rows that add up to the sample's weight.
         eps: keeps a class that is absent from the batch from dividing by zero.
 
     Returns:
@@ -43,7 +43,7 @@ def soft_f1_loss(logits: Tensor, shares: Tensor, *, eps: float = 1e-7) -> Tensor
     """
     p = logits.softmax(dim=1)
     hit = (shares * p).sum(dim=0)
-    false_alarm = ((1 - shares) * p).sum(dim=0)
+    false_alarm = ((shares.sum(dim=1, keepdim=True) - shares) * p).sum(dim=0)
     miss = (shares * (1 - p)).sum(dim=0)
     precision = hit / (hit + false_alarm + eps)
     recall = hit / (hit + miss + eps)
@@ -56,7 +56,7 @@ def label_smoothing_loss(logits: Tensor, shares: Tensor, *, smoothing: float = 0
 
     Source: Szegedy et al., "Rethinking the Inception Architecture", 2016, section 7; over the C - 1 other classes.
     """
-    others = (1 - shares) / (shares.shape[1] - 1)
+    others = (shares.sum(dim=1, keepdim=True) - shares) / (shares.shape[1] - 1)
     return cross_entropy(logits, shares * (1 - smoothing) + others * smoothing)
 
 
@@ -66,11 +66,7 @@ def loss_of(train: TrainConfig) -> Loss:
         "ce": cross_entropy,
         "focal": lambda logits, shares: focal_loss(logits, shares, gamma=train.gamma),
         "f1": soft_f1_loss,
+        "f1_ce": lambda logits, shares: soft_f1_loss(logits, shares) + cross_entropy(logits, shares),
         "label_smoothing": lambda logits, shares: label_smoothing_loss(logits, shares, smoothing=train.smoothing),
     }
     return choices[train.loss]
-
-
-def class_shares(labels: Tensor, classes: int) -> Tensor:
-    """(N,) int64 class indices as one-hot rows, (N, classes) float32."""
-    return F.one_hot(labels, classes).to(torch.float32)

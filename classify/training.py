@@ -1,6 +1,6 @@
-"""Train the network of one task: the loop, written out once, top to bottom.
+"""Train one network: the loop, written out once, top to bottom.
 
-pixels (N, H, W, 3) uint8 + class indices -> weights with the best validation macro-F1, and a history line per epoch.
+lessons -> weights of the best or the last epoch, and a history line per epoch and task.
 
 The state after every epoch is on disk before the next begins; a training that was killed goes on there and ends with
 the metrics of an uninterrupted one, because everything random is a function of (seed, epoch).
@@ -9,15 +9,16 @@ Several processes train one network with one batch among them: each does its par
 the whole batch in each, and rank 0 writes.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -33,31 +34,15 @@ from classify.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from classify.config import TaskConfig
 from classify.features import Features, compute_features
-from classify.losses import loss_of
+from classify.lessons import NetworkData
 from classify.metrics import macro_f1
 from classify.networks import build_network, head_of, normalise_of
 from classify.optimisation import build_optimiser, build_schedule, precision_of
+from classify.plan import Plan
 from classify.prediction import probabilities
 from classify.ranks import ALONE, Ranks
-from classify.tasks import Task
-
-
-@dataclass(frozen=True, slots=True)
-class TaskData:
-    """What one task learns from.
-
-    Attributes:
-        pixels: (M, H, W, 3) uint8, one input per sample of the run.
-        codes: (M,) class index of every sample, -1 where unlabelled.
-        train, validate: rows of `pixels`; `validate` may be empty, then the last epoch's weights are kept.
-    """
-
-    pixels: NDArray[np.uint8]
-    codes: NDArray[np.intp]
-    train: NDArray[np.intp]
-    validate: NDArray[np.intp]
+from classify.tasks import UNLABELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +58,21 @@ Line = dict[str, Any]
 Report = Callable[[list[Line]], None]
 
 
-def train_task(
-    task: Task, config: TaskConfig, data: TaskData, folder: Path, *, seed: int, machine: Machine, report: Report
+def train_network(
+    plan: Plan, data: NetworkData, folder: Path, *, seed: int, machine: Machine, report: Report
 ) -> nn.Module:
-    """Train until `config.train.epochs`, going on from `folder/last.safetensors` when it is there.
+    """Train until `plan.train.epochs`, going on from `folder/last.safetensors` when it is there.
 
     Args:
-        task: whose classes are told.
-        config: network, training and augmentation.
+        plan: what the network tells, and its settings.
         data: inputs and labels.
-        folder: RUN/TASK; gets last.* and best.*, which all processes must see.
+        folder: RUN/NAME; gets last.* and best.*, which all processes must see.
         seed: of everything random.
         machine: device, workers, and this process among others.
-        report: called after every epoch with the history so far, one line per epoch; in rank 0 only.
+        report: called after every epoch with the history so far, one line per epoch and task; in rank 0 only.
 
     Returns:
-        The best network, on the CPU, in evaluation mode.
+        The kept network, on the CPU, in evaluation mode.
 
     Raises:
         BundleError: the folder's state belongs to other settings or other data.
@@ -96,59 +80,74 @@ def train_task(
     """
     torch.manual_seed(seed)
     ranks = machine.ranks
-    learner = _Learner(task, config, data, seed, machine)
+    learner = _Learner(plan, data, seed, machine)
     history = learner.resume(folder / "last.safetensors")
     if len(history) != ranks.from_first(lambda: len(history)):
         raise UsageError(f"{folder} is not what rank 0 sees there: --out must be on a disk that all processes see")
     if history and ranks.is_first:
         report(history)
-    best = max((line.get("macro_f1", -1.0) for line in history), default=-1.0)
-    for epoch in range(len(history), config.train.epochs):
+    keeps_last = plan.train.keep == "last" or not len(data.validate)
+    best = max((_mean_f1(lines) for lines in _epochs(history, plan)), default=-1.0)
+    for epoch in range(len(history) // len(plan.tasks), plan.train.epochs):
         started = time.perf_counter()
-        loss = learner.run_epoch(epoch)
-        line: Line = {"task": task.name, "epoch": epoch + 1, "train_loss": loss, **learner.validate()}
-        line["lr"] = learner.learning_rate
-        line["seconds"] = round(time.perf_counter() - started, 3)
-        history = [*history, line]
+        loss, scores = learner.run_epoch(epoch), learner.validate()
+        lasted = round((time.perf_counter() - started) / len(plan.tasks), 3)  # each task's share of the epoch
+        told = {"lr": learner.learning_rate, "seconds": lasted}
+        lines: list[Line] = [
+            {"task": task.name, "epoch": epoch + 1, "train_loss": loss, **scores.get(task.name, {}), **told}
+            for task in plan.tasks
+        ]
+        history = [*history, *lines]
         if not ranks.is_first:
             continue
         # Best before last: a kill between the two repeats the epoch and writes the same best again.
-        if not len(data.validate) or line["macro_f1"] > best:
-            best = line.get("macro_f1", -1.0)
-            save_checkpoint(folder / "best.safetensors", learner.kept.state_dict(), {"line": line})
+        if keeps_last or _mean_f1(lines) > best:
+            best = _mean_f1(lines)
+            save_checkpoint(folder / "best.safetensors", learner.kept.state_dict(), {"lines": lines})
         learner.save(folder / "last.safetensors", history)
         report(history)
     ranks.wait_for_first()  # it may still be writing the best
-    return load_best(task, config, folder)
+    return load_best(plan, folder)
 
 
-def load_best(task: Task, config: TaskConfig, folder: Path) -> nn.Module:
+def load_best(plan: Plan, folder: Path) -> nn.Module:
     """The network of `folder/best.safetensors`, in evaluation mode."""
     tensors, _ = load_checkpoint(folder / "best.safetensors")
-    network = build_network(config.model, len(task.classes), pretrained=False)
+    network = build_network(plan.model, plan.heads.outputs, pretrained=False)
     network.load_state_dict(tensors)
     return network.eval()
 
 
-class _Learner:
-    """Everything that changes while one task learns."""
+def _epochs(history: list[Line], plan: Plan) -> list[list[Line]]:
+    tasks = len(plan.tasks)
+    return [history[start : start + tasks] for start in range(0, len(history), tasks)]
 
-    def __init__(self, task: Task, config: TaskConfig, data: TaskData, seed: int, machine: Machine) -> None:
-        self._task, self._train, self._data = task, config.train, data
+
+def _mean_f1(lines: list[Line]) -> float:
+    told = [line["macro_f1"] for line in lines if "macro_f1" in line]
+    return sum(told) / len(told) if told else -1.0
+
+
+class _Learner:
+    """Everything that changes while one network learns."""
+
+    def __init__(self, plan: Plan, data: NetworkData, seed: int, machine: Machine) -> None:
+        self._plan, self._train, self._data, self._heads = plan, plan.train, data, plan.heads
         self._seed, self._machine, self._ranks = seed, machine, machine.ranks
+        self._lessons = data.lessons(plan.heads)
         self._identity = fingerprint(
             {
-                "config": config.model_dump(mode="json"),
+                "configs": [config.model_dump(mode="json") for config in plan.configs],
                 "seed": seed,
                 "train": data.train.tolist(),
                 "validate": data.validate.tolist(),
                 "codes": data.codes.tolist(),
+                "targets": hashlib.sha256(self._lessons.targets.tobytes()).hexdigest(),
             }
         )
-        self._codes = data.codes[data.train]
-        self._augmenter = Augmenter(task, config.augment, config.model.input)
+        self._augmenter = Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
         self._steps_per_epoch = max(len(self._epoch(0)), 1)
-        network = build_network(config.model, len(task.classes), pretrained=True).to(machine.device)
+        network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(machine.device)
         self._network = self._ranks.synchronised(network, machine.device)
         self._normalise = normalise_of(self._network)
         self._features: Features | None = None
@@ -159,7 +158,6 @@ class _Learner:
         self._ema = ModelEmaV3(self._network, decay=self._train.ema, use_warmup=True) if self._train.ema else None
         self._optimiser = build_optimiser(self._network, self._train)
         self._schedule = build_schedule(self._optimiser, self._train, self._steps_per_epoch)
-        self._loss = loss_of(self._train)
         self._precision = precision_of(self._train, machine.device)
         self._scaler = torch.amp.GradScaler(enabled=self._precision == torch.float16)
 
@@ -177,11 +175,13 @@ class _Learner:
         torch.manual_seed(self._seed * 100_003 + epoch + 2_000_000_011 * self._ranks.rank)  # dropout's draws
         self._network.train(not self._train.freeze)
         losses: list[Tensor] = []
-        for step, (inputs, shares) in enumerate(self._inputs(epoch)):
+        batches = self._epoch(epoch)
+        for step, (inputs, targets) in enumerate(self._inputs(batches)):
             self._schedule.step_update(epoch * self._steps_per_epoch + step)
             with torch.autocast(self._device_type, self._precision, enabled=self._precision is not torch.float32):
                 own = self._forward(inputs).float()
-                loss = self._loss(self._ranks.join(own, len(shares)), shares)
+            # Soft F1 is no mean over samples: everyone has the loss of the whole batch.
+            loss = self._heads.loss(*(self._ranks.join(part, batches.step_size) for part in (own, targets)))
             # The parts' gradients add up to the batch's, and what comes back is their mean over the processes.
             self._scaler.scale(loss * self._ranks.world).backward()
             if self._train.clip_norm:
@@ -197,30 +197,36 @@ class _Learner:
         mean = float(torch.stack(losses).mean())
         if not np.isfinite(mean):
             raise UsageError(
-                f"{self._task.name}: the loss is {mean} in epoch {epoch + 1}, so the network has learnt nothing.\n"
+                f"{self._plan.name}: the loss is {mean} in epoch {epoch + 1}, so the network has learnt nothing.\n"
                 f"Lower the learning rate (now {self._train.lr:g}) with --set train.lr=..., or set train.clip_norm=1."
             )
         return mean
 
-    def validate(self) -> dict[str, float]:
-        """Macro-F1, accuracy and loss on the held-out photos; empty when none are held out."""
+    def validate(self) -> dict[str, dict[str, float]]:
+        """Macro-F1, accuracy and loss of every task on the held-out photos; empty when none are held out."""
         rows = self._data.validate
         if not len(rows):
             return {}
         own = rows[self._ranks.own]
         inputs = self._features.rows(own) if self._features else self._data.pixels[own]
         network = head_of(self.kept) if self._features else self.kept
-        part = probabilities(network, inputs, None if self._features else self._normalise, self._machine.device)
-        part = torch.from_numpy(part.reshape(len(own), len(self._task.classes)))  # also where `own` is empty
-        told = self._ranks.join(part, len(rows)).numpy()
-        truth = self._data.codes[rows]
-        likelihood = np.clip(told[np.arange(len(rows)), truth], 1e-12, 1)
-        answers = told.argmax(axis=1)
-        return {
-            "macro_f1": macro_f1(truth, answers),
-            "accuracy": float((answers == truth).mean()),
-            "loss": float(-np.log(likelihood).mean()),
-        }
+        normalise = None if self._features else self._normalise
+        parts = probabilities(network, self._heads, inputs, normalise, self._machine.device)
+        scores: dict[str, dict[str, float]] = {}
+        for index, (task, part) in enumerate(zip(self._plan.tasks, parts, strict=True)):
+            told = self._ranks.join(torch.from_numpy(part), len(rows)).numpy()
+            truth = self._data.codes[rows, index]
+            told, truth = told[truth != UNLABELLED], truth[truth != UNLABELLED]
+            if not len(truth):
+                continue
+            likelihood = np.clip(told[np.arange(len(truth)), truth], 1e-12, 1)
+            answers = told.argmax(axis=1)
+            scores[task.name] = {
+                "macro_f1": macro_f1(truth, answers),
+                "accuracy": float((answers == truth).mean()),
+                "loss": float(-np.log(likelihood).mean()),
+            }
+        return scores
 
     def save(self, path: Path, history: list[Line]) -> None:
         """The whole state after an epoch."""
@@ -251,25 +257,30 @@ class _Learner:
 
     def _epoch(self, epoch: int) -> EpochOfBatches:
         return EpochOfBatches(
-            self._data.pixels,
-            self._data.train,
-            self._codes,
-            len(self._task.classes),
+            self._lessons,
             self._augmenter,
             batch=self._train.batch,
             cutmix=self._train.cutmix,
+            halves_of=self._halves_of,
             seed=self._seed,
             epoch=epoch,
             ranks=self._ranks,
         )
 
-    def _inputs(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = self._epoch(epoch)
+    @cached_property
+    def _halves_of(self) -> tuple[int, int] | None:
+        name = self._train.cutmix_with
+        for index, task in enumerate(self._plan.tasks):
+            if name in task.classes:
+                return index, task.classes.index(name)
+        return None  # a class of another network's task, or any
+
+    def _inputs(self, batches: EpochOfBatches) -> Iterator[tuple[Tensor, Tensor]]:
         device = self._machine.device
         if self._features:
-            for rows, shares in batches.rows_and_shares():
-                yield self._features.tensor[self._data.train[rows]].to(device), shares.to(device)
+            for rows, targets in batches.rows_and_targets():
+                yield self._features.tensor[rows].to(device), targets.to(device)
             return
         pin = self._device_type == "cuda"
-        for images, shares in steps_in_order(batches, self._machine.workers, pin=pin):
-            yield self._normalise(images.to(device, non_blocking=pin)), shares.to(device, non_blocking=pin)
+        for images, targets in steps_in_order(batches, self._machine.workers, pin=pin):
+            yield self._normalise(images.to(device, non_blocking=pin)), targets.to(device, non_blocking=pin)

@@ -12,9 +12,9 @@ import polars as pl
 
 from cache import atomic
 from cache.errors import BundleError
-from classify.bundle import TaskNetwork, load_bundle
+from classify.bundle import TrainedNetwork, load_bundle
 from classify.features import compute_features
-from classify.tasks import UNLABELLED
+from classify.tasks import UNLABELLED, Task
 from classify.tomek import embedding_of, tomek_links
 from pipeline.chain import usable
 from pipeline.correcting import load_labelled
@@ -32,13 +32,14 @@ REMOVALS = {"task": pl.String, "path": pl.String, "label": pl.String, "note": pl
 def tomek_stage(data: Path, run: Path, out: Path, names: Sequence[str], job: Job) -> None:
     """`faceline labels tomek`."""
     tasks = chosen_tasks(job.settings.task_list(), names)
-    networks = {one.task.name: one for one in load_bundle(run / "bundle").networks}
+    # Where several networks vote on a task, the first one's features are looked at.
+    networks = {t.name: one for one in reversed(load_bundle(run / "bundle").networks) for t in one.heads.tasks}
     if lacking := [task.name for task in tasks if task.name not in networks]:
         raise BundleError(f"{run / 'bundle'} tells nothing of {', '.join(lacking)}; train again")
     dataset = usable(load_labelled(data, job.settings))
     detection = detect_photos(dataset.train, job)
     photos = with_crops(dataset.train, detection)
-    sides = [side for task in tasks for side in _links(networks[task.name], photos, detection, job)]
+    sides = [side for task in tasks for side in _links(task, networks[task.name], photos, detection, job)]
     table = pl.DataFrame([[getattr(one, name) for name in COLUMNS] for one in sides], schema=COLUMNS, orient="row")
     atomic.write_text(out / "tomek.csv", table.write_csv(float_precision=6))
     removals = [[one.task, one.path, "", f"Tomek link {one.link}"] for one in sides if one.remove]
@@ -68,8 +69,8 @@ class _Side:
     remove: bool
 
 
-def _links(one: TaskNetwork, photos: Sequence[Photo], detection: Detection, job: Job) -> Iterator[_Side]:
-    task, device = one.task, job.torch_device()
+def _links(task: Task, one: TrainedNetwork, photos: Sequence[Photo], detection: Detection, job: Job) -> Iterator[_Side]:
+    device = job.torch_device()
     labels = [photo.labels.get(task.name) for photo in photos]
     codes = np.array([UNLABELLED if label is None else task.encode(label) for label in labels], dtype=np.intp)
     pixels = training_pixels([detection.sources[photo.path] for photo in photos], one.model, detection, job)

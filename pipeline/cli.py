@@ -137,6 +137,10 @@ def train(
     cache: CacheOpt = None,
     device: DeviceOpt = "auto",
     workers: WorkersOpt = None,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Only show what each class is trained on: counts, and a sheet of pictures."),
+    ] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
@@ -144,6 +148,12 @@ def train(
     from pipeline.chain import train_data
     from pipeline.job import among_ranks
 
+    if preview:
+        from pipeline.stages import preview_stage
+
+        job = _job(config, settings, cache, device, workers, json, quiet)
+        preview_stage(data, out or _run_folder(data, job), job)
+        return
     job = among_ranks(_job(config, settings, cache, device, workers, json, quiet))
     run = out or _run_folder(data, job)
     finished = train_data(data, run, job)

@@ -46,10 +46,13 @@ class SplitConfig(Config):
     """Which photos are held out of training to choose and score the weights."""
 
     folds: int = Field(default=5, ge=2, le=100, description="Folds that the people are dealt into.")
-    held_out: int | None = Field(
+    held_out: int | Literal["all"] | None = Field(
         default=0,
-        ge=0,
-        description="The fold that is validated on; null trains on all photos, with no score of its own.",
+        description="The fold that is validated on; all trains a network per fold, on the others, and all vote; "
+        "null trains on all photos, with no score of its own.",
+    )
+    repeats: int = Field(
+        default=1, ge=1, le=100, description="Networks that are trained alike, but for the seed; they vote."
     )
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="Of the folds alone; null takes the top level's seed."
@@ -57,15 +60,47 @@ class SplitConfig(Config):
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
-        if self.held_out is not None and self.held_out >= self.folds:
+        if isinstance(self.held_out, int) and not 0 <= self.held_out < self.folds:
             raise ValueError(f"held_out must be one of the folds 0 to {self.folds - 1}")
         return self
+
+    @property
+    def held_out_folds(self) -> list[int | None]:
+        """The fold that each network of a task is not trained on."""
+        return [*range(self.folds)] if self.held_out == "all" else [self.held_out]
 
 
 class PredictConfig(Config):
     """How probabilities are made of a trained network."""
 
     flip: bool = Field(default=True, description="Average over each crop and its mirror image; takes twice as long.")
+    calibrate: bool = Field(
+        default=True, description="Fit a temperature per task to the held-out photos, so that probabilities are honest."
+    )
+    decide: Literal["probable", "f1"] = Field(
+        default="probable",
+        description="The answer is the most probable class, or that after factors, fitted to the held-out photos "
+        "for the best macro-F1.",
+    )
+    unsure: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Above 0, predictions.csv has a column that names the tasks whose answer is less probable.",
+    )
+
+
+class MaskConfig(Config):
+    """What a drawn mask makes of a face's labels. How many are drawn: `augment.masks` of every task."""
+
+    task: str = Field(default="mask", description="The task whose label changes.")
+    bare: str = Field(default="normal", description="Its class without a mask: only these faces get one.")
+    right: str = Field(default="wear", description="Its class with a mask over mouth and nose.")
+    nose_out: str = Field(default="incorrect", description="Its class with a mask below the nose.")
+    under_chin: str = Field(default="incorrect", description="Its class with a mask below the mouth.")
+    fabrics: dict[str, float] = Field(
+        default={}, description="Weight of each fabric: kf94, surgical, thin, cloth, patterned, scarf."
+    )
 
 
 class Settings(Config):
@@ -82,6 +117,7 @@ class Settings(Config):
     )
     model: ModelConfig = Field(default=ModelConfig(), description="The network, for every task that sets no other.")
     train: TrainConfig = Field(default=TrainConfig(), description="Training, for every task that sets no other.")
+    masks: MaskConfig = Field(default=MaskConfig(), description="What drawn masks change.")
     split: SplitConfig = Field(default=SplitConfig(), description="Folds of people.")
     predict: PredictConfig = Field(default=PredictConfig(), description="Prediction.")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cache.errors import DataError
 from cache.pack import pack
 from classify.config import ModelConfig
-from classify.inputs import INPUT_VERSION, decode_crop, to_input
+from classify.inputs import INPUT_VERSION, decode_crop, input_scale, to_input
 from pipeline.chain import usable
 from pipeline.console import cell
 from pipeline.correcting import load_labelled
@@ -44,6 +44,19 @@ def training_pixels(sources: Sequence[str], model: ModelConfig, detection: Detec
     with job.show.progress("Packing crops", len(sources)) as advance:
         shape, say = (*model.input, 3), job.show.warn
         return pack(detection.store, sources, shape, key, prepare, threads=job.workers, progress=advance, warn=say)
+
+
+def training_landmarks(sources: Sequence[str], model: ModelConfig, detection: Detection) -> NDArray[np.float32]:
+    """The five landmarks of every face in pixels of the network's input, (N, 5, 2); NaN where none are known."""
+    landmarks = np.full((len(sources), 5, 2), np.nan, np.float32)
+    for row, source in enumerate(sources):
+        facts = detection.store.crop(source).facts
+        if facts["landmarks"] and not facts["turn"]:
+            x1, y1, x2, y2 = facts["window"]
+            scale = input_scale((y2 - y1, x2 - x1), model.input, model.zoom)
+            middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
+            landmarks[row] = (np.array(facts["landmarks"]) - middle) / scale + np.array(model.input[::-1]) / 2
+    return landmarks
 
 
 def pack_stage(data: Path, job: Job) -> None:

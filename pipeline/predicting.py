@@ -19,10 +19,11 @@ from cache import atomic
 from cache.config import fingerprint
 from cache.errors import BundleError
 from cache.unit import Entry
-from classify.bundle import Bundle, TaskNetwork
+from classify.bundle import Bundle, TrainedNetwork
 from classify.inputs import decode_crop, to_input
 from classify.prediction import probabilities
 from classify.tasks import Task, joint_class
+from classify.votes import Verdict, vote
 from detect.config import CropConfig, DetectConfig
 from detect.spec import crop_spec
 from pipeline.detection import Detection, detect_photos
@@ -69,13 +70,9 @@ def predict_photos(
     entries = [detection.entry(photo) for photo in photos]
     readable = [index for index, entry in enumerate(entries) if entry.outcome == "ok"]
     told = _tell([entries[i] for i in readable], detection, bundle, job)
-    table = pl.concat(
-        [
-            _photo_columns(photos, entries),
-            _spread(pl.DataFrame(prediction_columns(bundle.tasks, told)), readable, len(photos)),
-        ],
-        how="horizontal",
-    )
+    answers = {name: bundle.verdict(name).answers(one) for name, one in told.items()}
+    columns = pl.DataFrame(prediction_columns(bundle.tasks, told, answers, bundle.verdicts))
+    table = pl.concat([_photo_columns(photos, entries), _spread(columns, readable, len(photos))], how="horizontal")
     counts: dict[str, int] = {"ok": 0, "no_face": 0, "unreadable": 0}
     for status in table["status"]:
         counts[status] += 1
@@ -91,16 +88,25 @@ def write_predictions(predictions: Predictions, out: Path, asked: Sequence[str] 
         atomic.write_text(out / "submission.csv", submission.write_csv())
 
 
-def prediction_columns(tasks: Sequence[Task], told: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
-    """Per task its answer and the probability of every class, then the joint class."""
+def prediction_columns(
+    tasks: Sequence[Task],
+    told: Mapping[str, NDArray[np.float32]],
+    answers: Mapping[str, NDArray[np.intp]],
+    verdicts: Mapping[str, Verdict],
+) -> dict[str, Any]:
+    """Per task its answer and the probability of every class, then the joint class; and what is unsure, when asked."""
     columns: dict[str, Any] = {}
-    codes: list[NDArray[np.intp]] = []
     for task in tasks:
-        codes.append(told[task.name].argmax(axis=1))
-        columns[task.name] = [task.classes[code] for code in codes[-1]]
+        columns[task.name] = [task.classes[code] for code in answers[task.name]]
         for code, name in enumerate(task.classes):
             columns[f"p_{task.name}_{name}"] = told[task.name][:, code].astype(np.float64)
-    columns["class"] = [joint_class(tasks, one) for one in zip(*(c.tolist() for c in codes), strict=True)]
+    codes = zip(*(answers[task.name].tolist() for task in tasks), strict=True)
+    columns["class"] = [joint_class(tasks, one) for one in codes]
+    if any(verdict.unsure_below for verdict in verdicts.values()):
+        unsure = {name: verdict.unsure(told[name], answers[name]).tolist() for name, verdict in verdicts.items()}
+        columns["unsure"] = [
+            " ".join(name for name, marked in unsure.items() if marked[row]) for row in range(len(columns["class"]))
+        ]
     return columns
 
 
@@ -118,28 +124,30 @@ def _crop_settings_of(bundle: Bundle) -> tuple[DetectConfig, CropConfig]:
 
 
 def _tell(entries: Sequence[Entry], detection: Detection, bundle: Bundle, job: Job) -> dict[str, NDArray[np.float32]]:
-    """Probabilities per task of every entry; crops are read and decoded once for all tasks."""
+    """Probabilities per task of every entry; crops are read and decoded once for all networks."""
     device = job.torch_device()
     for one in bundle.networks:
         one.network.to(device)
-    parts: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in bundle.tasks}
+    parts = {task.name: [np.zeros((0, len(task.classes)), np.float32)] for task in bundle.tasks}
     with job.show.progress("Predicting", len(entries)) as advance:
         for inputs in _inputs(entries, detection, bundle, job.workers):
+            votes: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in bundle.tasks}
             for one in bundle.networks:
-                pixels = inputs[_view(one)]
-                told = probabilities(one.network, pixels, one.normalise, device, flip=bundle.flip)
-                parts[one.task.name].append(told)
+                told = probabilities(
+                    one.network, one.heads, inputs[_view(one)], one.normalise, device, flip=bundle.flip
+                )
+                for task, own in zip(one.heads.tasks, told, strict=True):
+                    votes[task.name].append(own)
+            for name, own in votes.items():
+                parts[name].append(bundle.verdict(name).calibrated(vote(own)))
             advance(len(next(iter(inputs.values()))))
-    return {
-        task.name: np.concatenate(parts[task.name]) if entries else np.zeros((0, len(task.classes)), np.float32)
-        for task in bundle.tasks
-    }
+    return {name: np.concatenate(own) for name, own in parts.items()}
 
 
 View = tuple[tuple[int, int], float]
 
 
-def _view(one: TaskNetwork) -> View:
+def _view(one: TrainedNetwork) -> View:
     return one.model.input, one.model.zoom
 
 

@@ -23,11 +23,13 @@ from classify.metrics import Score, class_table, score
 from classify.tasks import UNLABELLED, Task, joint_names
 from detect.spec import crop_spec
 from pipeline.config import Settings, load_settings
+from pipeline.groups import group_table
 from pipeline.pages import page_template
 from pipeline.sheets import contact_sheet, encode_image
 from pipeline.validation import read_validation
 
 WORST = 40
+WORST_GROUPS = 15
 LINE_COLOURS = ("#3366cc", "#dd6622", "#228855")
 
 
@@ -49,6 +51,8 @@ def write_report(run: Path, cache: Path) -> Path:
         data=data,
         curves=_curves(lines, tasks),
         sections=_sections(run, tasks),
+        calibration=_json(run / "calibration.json") if (run / "calibration.json").is_file() else {},
+        groups=_groups(run, tasks),
         worst=_worst_sheet(run, tasks, settings, cache),
         predicted=_predicted(run, tasks),
         config=settings.as_yaml(),
@@ -120,6 +124,16 @@ def _confusion(one: Score, names: Sequence[str]) -> str:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=small)
     return _svg(figure)
+
+
+def _groups(run: Path, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """The groups that are told worst; all of them are in RUN/groups.csv, which is written here."""
+    path = run / "validation.csv"
+    if not path.is_file():
+        return []
+    table = group_table(read_validation(path, tasks), tasks)
+    atomic.write_text(run / "groups.csv", table.write_csv(float_precision=4))
+    return table.head(WORST_GROUPS).to_dicts()
 
 
 def _worst_sheet(run: Path, tasks: Sequence[Task], settings: Settings, cache: Path) -> bytes | None:

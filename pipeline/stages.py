@@ -110,6 +110,16 @@ def _say_detected(
     job.show.done(summary, text=text, next_step=next_step)
 
 
+def preview_stage(data: Path, run: Path, job: Job) -> None:
+    """`faceline train --preview`: what each class is trained on, in numbers and pictures."""
+    from pipeline.preview import write_previews
+
+    dataset = usable(load_labelled(data, job.settings))
+    paths = write_previews(dataset.train, detect_photos(dataset.train, job), run, job)
+    text = "\n".join(f"Preview: {path}" for path in paths)
+    job.show.done({"previews": [str(path) for path in paths]}, text=text, next_step=f"faceline train {data}")
+
+
 def predict_stage(photos: Path, bundle: Path, out: Path, job: Job) -> None:
     """`faceline predict`: predictions.csv, and submission.csv where an info.csv asks for one."""
     from classify.bundle import load_bundle

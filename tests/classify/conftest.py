@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from classify.config import TaskConfig
+from classify.lessons import NetworkData
+from classify.plan import Plan
 from classify.tasks import Task
-from classify.training import TaskData
 
 TASK = Task("half", ("upper", "lower"))
 TINY = "test_resnet.r160_in1k"  # timm's own test network, 0.5 M parameters
@@ -33,4 +34,16 @@ def make_halves():
     pixels = rng.integers(40, 120, (64, 32, 24, 3), dtype=np.uint8)
     for image, code in zip(pixels, codes, strict=True):
         image[16 * code : 16 * code + 16] += 100
-    return TaskData(pixels, codes.astype(np.intp), np.arange(48), np.arange(48, 64))
+    return network_data(pixels, codes, np.arange(48), np.arange(48, 64))
+
+
+def network_data(pixels, codes, train, validate, **more):
+    """What a network of one task without numbers learns from."""
+    codes = np.asarray(codes, dtype=np.intp).reshape(-1, 1)
+    return NetworkData(
+        pixels, codes, np.full(codes.shape, np.nan), codes >= 0, more.pop("kinds", codes), train, validate, **more
+    )
+
+
+def plan(config, task=TASK):
+    return Plan(task.name, (task,), (config,))

@@ -6,6 +6,7 @@ from cache.errors import UsageError
 from classify.augment import Augmenter, Turn
 from classify.batches import EpochOfBatches, steps_in_order
 from classify.config import AugmentConfig
+from classify.lessons import Lessons
 from classify.ranks import ALONE, Ranks
 from classify.tasks import Task
 
@@ -13,40 +14,48 @@ TASK = Task("age", ("young", "old"))
 SIZE = (32, 24)
 NOISE = np.random.default_rng(0).integers(0, 255, (40, *SIZE, 3), dtype=np.uint8)
 CODES = np.array([0] * 30 + [1] * 10)
+KINDS = CODES[:, None]
+YOUNG, OLD = np.array([0]), np.array([1])
 STRONG = ({"Affine": {"rotate": [-40, 40], "p": 1.0}}, {"RandomBrightnessContrast": {"p": 1.0}})
 
 
 def augmenter(**config):
-    return Augmenter(TASK, AugmentConfig(**config), SIZE)
+    return Augmenter([TASK], [AugmentConfig(**config)], SIZE)
+
+
+def epoch_of(pixels, codes, augmenter, **keys):
+    """One epoch over samples of one task."""
+    codes = np.asarray(codes, np.intp)[:, None]
+    targets = np.eye(codes.max() + 1, dtype=np.float32)[codes[:, 0]]
+    return EpochOfBatches(Lessons(pixels, np.arange(len(pixels)), codes, targets), augmenter, **keys)
 
 
 def test_a_multiplier_shows_a_class_that_often():
     of_old = augmenter(classes={"old": {"multiplier": 6}})
-    assert of_old.counts(CODES) == [(30, 30), (10, 60)]
-    turns = of_old.epoch(CODES.tolist(), seed=0, epoch=0)
+    turns = of_old.epoch(KINDS, seed=0, epoch=0)
     assert len(turns) == 90
     assert sorted(turn.copy for turn in turns if turn.row == 35) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_multiplier_of_zero_leaves_a_class_out():
-    turns = augmenter(classes={"young": {"multiplier": 0}}).epoch(CODES.tolist(), seed=0, epoch=0)
+    turns = augmenter(classes={"young": {"multiplier": 0}}).epoch(KINDS, seed=0, epoch=0)
     assert {turn.row for turn in turns} == set(range(30, 40))
 
 
 def test_the_first_showing_is_plain_and_each_copy_has_its_own_transforms():
     copies = [[{"ToGray": {"p": 1.0}}], [{"InvertImg": {"p": 1.0}}]]
     ours = augmenter(every=(), classes={"old": {"multiplier": 4, "copies": copies}})
-    shown = [ours.apply(NOISE[0], 1, Turn(0, copy), 0, 0) for copy in range(4)]
+    shown = [ours.apply(NOISE[0], OLD, Turn(0, copy), 0, 0) for copy in range(4)]
     assert (shown[0] == NOISE[0]).all()
     assert (shown[1][..., 0] == shown[1][..., 1]).all()
     assert (shown[2] == 255 - NOISE[0]).all()
     assert (shown[3] == shown[1]).all(), "after the last list the first one's turn comes again"
-    assert (ours.apply(NOISE[0], 0, Turn(0, 1), 0, 0) == NOISE[0]).all(), "the other class has none of it"
+    assert (ours.apply(NOISE[0], YOUNG, Turn(0, 1), 0, 0) == NOISE[0]).all(), "the other class has none of it"
 
 
 def test_a_transform_that_changes_the_size_is_brought_back():
     ours = augmenter(every=({"CenterCrop": {"height": 16, "width": 12}},))
-    assert ours.apply(NOISE[0], 0, Turn(0, 0), 0, 0).shape == (*SIZE, 3)
+    assert ours.apply(NOISE[0], YOUNG, Turn(0, 0), 0, 0).shape == (*SIZE, 3)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +68,7 @@ def test_a_wrong_transform_is_refused_with_its_place_in_the_config(transform, sa
 
 
 def epoch_images(workers, epoch, seed=0):
-    batches = EpochOfBatches(
-        NOISE, np.arange(40), CODES, 2, augmenter(every=STRONG), batch=8, cutmix=0.5, seed=seed, epoch=epoch
-    )
+    batches = epoch_of(NOISE, CODES, augmenter(every=STRONG), batch=8, cutmix=0.5, seed=seed, epoch=epoch)
     return [images.numpy() for images, _ in steps_in_order(batches, workers, pin=False)]
 
 
@@ -78,7 +85,7 @@ def test_no_augmented_image_comes_twice_over_workers_and_epochs():
     seen = set()
     for epoch in range(3):
         ours = augmenter(every=STRONG)
-        batches = EpochOfBatches(one, np.arange(40), CODES, 2, ours, batch=8, cutmix=0, seed=0, epoch=epoch)
+        batches = epoch_of(one, CODES, ours, batch=8, cutmix=0, seed=0, epoch=epoch)
         for images, _ in steps_in_order(batches, 2, pin=False):
             seen |= {image.numpy().tobytes() for image in images}
     assert len(seen) > 0.95 * 3 * 40
@@ -99,9 +106,8 @@ def mixed_step(ranks=ALONE):
     """Eight images, each of one brightness that is its class, all mixed."""
     images = np.stack([np.full((8, 8, 3), value, np.uint8) for value in range(8)])
     task = Task("brightness", tuple("abcdefgh"))
-    plain = Augmenter(task, AugmentConfig(every=()), (8, 8))
-    keys = {"batch": 8, "cutmix": 1, "seed": 3, "epoch": 0, "ranks": ranks}
-    return EpochOfBatches(images, np.arange(8), np.arange(8), 8, plain, **keys)[0]
+    plain = Augmenter([task], [AugmentConfig(every=())], (8, 8))
+    return epoch_of(images, np.arange(8), plain, batch=8, cutmix=1, seed=3, epoch=0, ranks=ranks)[0]
 
 
 def test_three_processes_make_the_parts_of_the_step_that_one_makes():
@@ -110,9 +116,50 @@ def test_three_processes_make_the_parts_of_the_step_that_one_makes():
         ranks = Ranks(rank, 3)
         part, told = mixed_step(ranks)
         assert torch.equal(part, whole[ranks.own])
-        assert torch.equal(told, shares)
+        assert torch.equal(told, shares[ranks.own])
 
 
 def test_a_step_with_fewer_photos_than_processes_is_refused():
     with pytest.raises(UsageError, match=r"a step of 8 photos can't be divided among 9 processes.*train\.batch"):
         mixed_step(Ranks(0, 9))
+
+
+def test_balance_evens_the_classes_out_but_for_those_with_a_multiplier():
+    assert augmenter(balance=1.0).multipliers(KINDS)[[0, 35]].tolist() == [1, 3]
+    assert augmenter(balance=0.5).multipliers(KINDS)[[0, 35]].tolist() == [1, 2]
+    given = augmenter(balance=1.0, classes={"old": {"multiplier": 5}})
+    assert given.multipliers(KINDS)[[0, 35]].tolist() == [1, 5]
+
+
+def test_a_group_has_a_multiplier_and_copies_of_its_own():
+    ours = augmenter(every=(), groups=[{"where": "true", "multiplier": 3, "copies": [[{"InvertImg": {"p": 1.0}}]]}])
+    kinds = KINDS.copy()
+    kinds[0] = 2  # after the two classes
+    assert ours.multipliers(kinds)[[0, 1]].tolist() == [3, 1]
+    assert (ours.apply(NOISE[0], kinds[0], Turn(0, 1), 0, 0) == 255 - NOISE[0]).all()
+
+
+def test_where_several_tasks_tell_a_sample_is_shown_as_often_as_the_rarest_needs():
+    tasks = [TASK, Task("mask", ("on", "off"))]
+    configs = [AugmentConfig(classes={"old": {"multiplier": 4}}), AugmentConfig(classes={"on": {"multiplier": 2}})]
+    kinds = np.array([[0, 0], [1, 0], [0, 1], [-1, 0]])
+    assert Augmenter(tasks, configs, SIZE).multipliers(kinds).tolist() == [2, 4, 1, 2]
+
+
+def test_drawn_samples_are_as_many_and_even_the_classes_out():
+    chances = 1.0 / np.bincount(CODES)[CODES]
+    ours = augmenter(classes={"old": {"multiplier": 40}})
+    turns = ours.epoch(KINDS, 0, 0, chances / chances.sum())
+    assert len(turns) == 30 + 400
+    of_old = [turn for turn in turns if turn.row >= 30]
+    assert 0.4 < len(of_old) / len(turns) < 0.6
+    assert len(set(turns)) == len(turns), "no showing comes twice"
+
+
+def test_other_halves_come_from_the_wanted_class():
+    images = np.stack([np.full((8, 8, 3), value, np.uint8) for value in range(8)])
+    plain = Augmenter([Task("brightness", tuple("abcdefgh"))], [AugmentConfig(every=())], (8, 8))
+    keys = {"batch": 8, "cutmix": 1, "seed": 3, "epoch": 0, "halves_of": (0, 5)}
+    shown, targets = epoch_of(images, np.arange(8), plain, **keys)[0]
+    assert (shown[:, :, 4:] == 5).all()
+    assert (targets[:, 5] >= 0.5).all()

@@ -3,22 +3,32 @@ import json
 import pytest
 
 from cache.errors import BundleError
-from classify.bundle import Bundle, load_bundle, save_bundle, task_network
-from classify.config import ModelConfig
+from classify.bundle import Bundle, load_bundle, save_bundle, trained_network
+from classify.config import ModelConfig, TaskConfig
 from classify.networks import build_network
+from classify.plan import plan_networks
 from classify.tasks import Task
 
 MODEL = ModelConfig(backbone="test_resnet", pretrained=False, input=(32, 24))
 AGE = Task("age", ("<30", "30-59", ">=60"), (30, 60), 0, 120)
 SMILE = Task("smile", ("no", "yes"))
+PLANS = plan_networks(
+    {
+        "age": TaskConfig(classes=AGE.classes, edges=AGE.edges, model=MODEL),
+        "smile": TaskConfig(classes=SMILE.classes, model=MODEL),
+    }
+)
 
 
 @pytest.fixture
 def folder(tmp_path):
     networks = tuple(
-        task_network(t, MODEL, build_network(MODEL, len(t.classes), pretrained=False)) for t in (AGE, SMILE)
+        trained_network(plan, plan.name, build_network(MODEL, plan.heads.outputs, pretrained=False)) for plan in PLANS
     )
-    save_bundle(tmp_path / "bundle", Bundle(networks, {"crop": {"margin": 0.5}}, {"joint": {"macro_f1": 0.5}}, 3, True))
+    save_bundle(
+        tmp_path / "bundle",
+        Bundle((AGE, SMILE), networks, {"crop": {"margin": 0.5}}, {"joint": {"macro_f1": 0.5}}, 3, True),
+    )
     return tmp_path / "bundle"
 
 

@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 from cache.errors import BundleError, UsageError
 from classify.networks import normalise_of
 from classify.prediction import probabilities
-from classify.training import Machine, TaskData, load_best, train_task
-from tests.classify.conftest import TASK, task_config
+from classify.training import Machine, load_best, train_network
+from tests.classify.conftest import network_data, plan, task_config
 
 CPU = Machine("cpu")
+HEADS = plan(task_config()).heads
 
 
 class Killed(BaseException):
@@ -25,7 +26,7 @@ def train(config, data, folder, report=lambda _: None, seed=0):
         histories.append(history)
         report(history)
 
-    network = train_task(TASK, config, data, folder, seed=seed, machine=CPU, report=keep)
+    network = train_network(plan(config), data, folder, seed=seed, machine=CPU, report=keep)
     timeless = [{k: v for k, v in line.items() if k != "seconds"} for line in histories[-1]]
     return network, timeless
 
@@ -38,10 +39,10 @@ def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_pa
     network, history = train(task_config(epochs=6), halves, tmp_path)
     best = max(line["macro_f1"] for line in history)
     assert best > 0.9
-    told = probabilities(network, halves.pixels[halves.validate], normalise_of(network), "cpu").argmax(1)
-    line = json.loads((tmp_path / "best.json").read_text())["line"]
+    [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+    [line] = json.loads((tmp_path / "best.json").read_text())["lines"]
     assert line["macro_f1"] == best
-    assert (told == halves.codes[halves.validate]).mean() == pytest.approx(line["accuracy"])
+    assert (told.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(line["accuracy"])
 
 
 @pytest.mark.parametrize("extra", [{"ema": 0.9}, {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0}])
@@ -92,10 +93,10 @@ def test_other_optimisers_schedules_and_precisions_train_too(halves, tmp_path, t
 
 
 def test_without_held_out_photos_the_last_weights_are_kept_and_no_score_is_claimed(halves, tmp_path):
-    everything = TaskData(halves.pixels, halves.codes, np.arange(64), np.arange(0))
+    everything = network_data(halves.pixels, halves.codes, np.arange(64), np.arange(0))
     _, history = train(task_config(epochs=2), everything, tmp_path)
     assert "macro_f1" not in history[-1]
-    assert json.loads((tmp_path / "best.json").read_text())["line"]["epoch"] == 2
+    assert json.loads((tmp_path / "best.json").read_text())["lines"][0]["epoch"] == 2
 
 
 def test_going_on_with_other_settings_is_refused(halves, tmp_path):
@@ -120,4 +121,4 @@ def test_a_loss_that_explodes_stops_with_the_setting_to_change(halves, tmp_path)
 def test_the_best_network_loads_without_anything_but_its_folder(halves, tmp_path):
     config = task_config(epochs=1)
     network, _ = train(config, halves, tmp_path)
-    assert same_weights(network.state_dict(), load_best(TASK, config, tmp_path).state_dict())
+    assert same_weights(network.state_dict(), load_best(plan(config), tmp_path).state_dict())

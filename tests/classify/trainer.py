@@ -16,8 +16,8 @@ from torch import nn
 from classify import training
 from classify.losses import soft_f1_loss
 from classify.ranks import ranks_of
-from classify.training import Machine, train_task
-from tests.classify.conftest import TASK, make_halves, task_config
+from classify.training import Machine, train_network
+from tests.classify.conftest import TASK, make_halves, plan, task_config
 
 # Plain SGD: Adam's steps are the same for gradients that are too large by a factor. Seven rows are no even number.
 KINDS = {
@@ -38,7 +38,7 @@ def train_kind(name, folder, ranks, report):
     data = make_halves()
     data = replace(data, pixels=data.pixels.repeat(2, axis=1).repeat(2, axis=2))  # test_convnext's smallest
     task = replace(TASK, name=name)
-    return train_task(task, config, data, folder / name, seed=0, machine=machine, report=report)
+    return train_network(plan(config, task), data, folder / name, seed=0, machine=machine, report=report)
 
 
 def gradients(ranks):
@@ -58,7 +58,7 @@ def main(folder):
 
     def keep_and_validate(learner):
         weights = {key: value.contiguous() for key, value in learner.kept.state_dict().items()}
-        save_file(weights, folder / f"{learner._task.name}-{ranks.rank}.safetensors")
+        save_file(weights, folder / f"{learner._plan.name}-{ranks.rank}.safetensors")
         return validate(learner)
 
     training._Learner.validate = keep_and_validate

@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.config import load_settings
+from pipeline.datasets import load_data
 
 TINY = [
     "model.backbone=test_resnet",
@@ -28,6 +30,11 @@ def faceline(*words: object, ok: bool = True):
     if ok and result.exception is not None:
         raise result.exception
     return result
+
+
+def drawn_data(data: Path):
+    """The labelled photos of a drawn data set."""
+    return load_data(data, load_settings().task_list(), {}).train
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ import pytest
 from safetensors.torch import load_file
 
 from cache.errors import UsageError
+from classify.lessons import Masks, NetworkData
 from classify.ranks import Ranks
-from classify.training import TaskData
 from pipeline.config import load_settings
-from pipeline.fitting import _shared, _told
 from pipeline.job import Job
+from pipeline.teaching import _told, shared
 from tests.pipeline.conftest import faceline
 from tests.torchrun import process_of_rank, start_two
 
@@ -90,23 +90,47 @@ class Told:
         return self._value
 
 
-def test_a_process_that_does_not_see_the_run_or_the_pack_names_it(tmp_path):
-    told = Told({"pixels": str(tmp_path / "pixels.npy"), "codes": [1], "train": [0], "validate": []})
-    with pytest.raises(UsageError, match=r"rank 1 on .* does not see .*config\.yaml: --out and --cache"):
-        _shared(None, tmp_path, told)
+@pytest.fixture
+def data(tmp_path):
+    """What rank 0 has of two samples and two tasks, a drawn mask's landmarks among it."""
+    np.save(tmp_path / "pixels.npy", np.ones((2, 4, 3, 3), np.uint8))
+    masks = Masks(np.full((2, 5, 2), np.nan, np.float32), 0.5, {"cloth": 1.0}, 0, {"right": 1})
+    return NetworkData(
+        np.load(tmp_path / "pixels.npy", mmap_mode="r"),
+        np.array([[0, 1], [1, -1]]),
+        np.array([[np.nan, 20.0], [np.nan, np.nan]]),
+        np.array([[True, True], [True, False]]),
+        np.array([[0, 1], [2, -1]]),
+        np.array([0]),
+        np.array([1]),
+        np.array([0.5, 0.25]),
+        masks,
+    )
+
+
+def test_the_other_processes_have_what_rank_0_has(data, tmp_path):
     (tmp_path / "config.yaml").touch()
+    ours = shared(None, tmp_path, Told(json.loads(json.dumps(_told(data)))))
+    for name in ("pixels", "codes", "numbers", "learnt", "kinds", "train", "validate", "chances"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(data, name))
+        assert getattr(ours, name).dtype == getattr(data, name).dtype
+    np.testing.assert_array_equal(ours.masks.landmarks, data.masks.landmarks)
+    assert replace(ours.masks, landmarks=0) == replace(data.masks, landmarks=0)
+
+
+def test_a_process_that_does_not_see_the_run_or_the_pack_names_it(data, tmp_path):
+    told = Told(_told(data))
+    with pytest.raises(UsageError, match=r"rank 1 on .* does not see .*config\.yaml: --out and --cache"):
+        shared(None, tmp_path, told)
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "pixels.npy").unlink()
     with pytest.raises(UsageError, match=r"does not see .*pixels\.npy"):
-        _shared(None, tmp_path, told)
-    np.save(tmp_path / "pixels.npy", np.ones((1, 4, 3, 3), np.uint8))
-    data = _shared(None, tmp_path, told)
-    assert data.pixels.shape == (1, 4, 3, 3)
-    assert (data.codes.tolist(), data.train.tolist(), data.validate.tolist()) == ([1], [0], [])
+        shared(None, tmp_path, told)
 
 
-def test_a_pack_in_memory_can_not_be_shared():
-    data = TaskData(np.zeros((1, 4, 3, 3), np.uint8), *(np.zeros(1, np.intp) for _ in range(3)))
+def test_a_pack_in_memory_can_not_be_shared(data):
     with pytest.raises(UsageError, match=r"the cache can't be written.*--cache"):
-        _told(data)
+        _told(replace(data, pixels=np.zeros((2, 4, 3, 3), np.uint8)))
 
 
 def test_each_process_of_a_machine_has_its_own_gpu_and_its_part_of_the_workers(tmp_path, monkeypatch):

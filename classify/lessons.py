@@ -1,0 +1,109 @@
+"""What one network learns from and is validated on.
+
+all samples of a run, for one network -> inputs, targets, and how often and how each is shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.heads import Heads, Targets
+from classify.inputs import Image
+from classify.mask_synthesis import synthesise
+from classify.tasks import UNLABELLED
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Faces on which a mask may be drawn.
+
+    Attributes:
+        landmarks: (M, 5, 2) float32 in pixels of the inputs; NaN for samples that stay as they are.
+        share: of their showings.
+        fabrics: weight of each; all alike when it is empty.
+        task: the column of the codes that a mask changes; -1 where the network does not tell of masks.
+        codes: way of wearing it -> class index.
+    """
+
+    landmarks: NDArray[np.float32]
+    share: float
+    fabrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    task: int = -1
+    codes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def draw(self, image: Image, sample: int, rng: np.random.Generator) -> tuple[Image, str | None]:
+        """The image of a sample as it is shown, and how the mask is worn that was drawn on it, if any."""
+        landmarks = self.landmarks[sample]
+        if np.isnan(landmarks[0, 0]) or rng.random() >= self.share:
+            return image, None
+        return synthesise(image, landmarks, rng, fabrics=self.fabrics or None)
+
+
+@dataclass(frozen=True)
+class NetworkData:
+    """The samples of a run as one network sees them.
+
+    Attributes:
+        pixels: (M, H, W, 3) uint8, one input per sample.
+        codes: (M, T) class index for each task that the network tells, -1 where unlabelled.
+        numbers: (M, T) the numbers behind them, NaN where there is none.
+        learnt: (M, T) which labels are learnt from; the others count at validation only.
+        kinds: (M, T) class or group, as the augmentation has it.
+        chances: (M,) by which samples are drawn, up to a factor; None shows all.
+        train, validate: rows; `validate` may be empty.
+        masks: to be drawn.
+    """
+
+    pixels: Pixels
+    codes: NDArray[np.intp]
+    numbers: NDArray[np.float64]
+    learnt: NDArray[np.bool_]
+    kinds: NDArray[np.intp]
+    train: NDArray[np.intp]
+    validate: NDArray[np.intp]
+    chances: NDArray[np.float64] | None = None
+    masks: Masks | None = None
+
+    def lessons(self, heads: Heads) -> "Lessons":
+        """What is trained on."""
+        rows = self.train
+        codes = np.where(self.learnt[rows], self.codes[rows], UNLABELLED)
+        worn: dict[str, Targets] = {}
+        if self.masks:
+            for wearing, code in self.masks.codes.items():
+                changed = codes.copy()
+                if self.masks.task >= 0:
+                    known = changed[:, self.masks.task] != UNLABELLED
+                    changed[known, self.masks.task] = code
+                worn[wearing] = heads.encode(changed, self.numbers[rows])
+        chances = None if self.chances is None else self.chances[rows] / self.chances[rows].sum()
+        return Lessons(
+            self.pixels, rows, np.where(codes == UNLABELLED, UNLABELLED, self.kinds[rows]),
+            heads.encode(codes, self.numbers[rows]), chances, self.masks, worn,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The samples that one network is trained on.
+
+    Attributes:
+        pixels: (M, H, W, 3) uint8 of all samples.
+        rows: (R,) those that are trained on.
+        kinds: (R, T) as the augmentation has them.
+        targets: (R, columns).
+        chances: (R,) adding up to 1, or None.
+        masks, worn: masks to be drawn, and the targets of each way of wearing one.
+    """
+
+    pixels: Pixels
+    rows: NDArray[np.intp]
+    kinds: NDArray[np.intp]
+    targets: Targets
+    chances: NDArray[np.float64] | None = None
+    masks: Masks | None = None
+    worn: Mapping[str, Targets] = field(default_factory=dict[str, Targets])

@@ -1,0 +1,105 @@
+"""What the networks say of photos that they were not trained on.
+
+probabilities of each network on its held-out photos -> their votes -> RUN/validation.csv, scores, and what makes the
+probabilities honest.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from classify.bundle import TrainedNetwork
+from classify.calibration import Codes, calibration_error, fit_in_turn, fit_verdict
+from classify.metrics import Score, score
+from classify.prediction import Probabilities
+from classify.samples import Sample
+from classify.tasks import UNLABELLED, Task, joint_class, joint_names
+from classify.votes import Verdict
+from pipeline.config import PredictConfig
+from pipeline.predicting import prediction_columns
+from pipeline.record import write_json
+
+
+class HeldOut:
+    """The votes on held-out photos, added up as the networks come."""
+
+    def __init__(self, tasks: Sequence[Task], samples: Sequence[Sample]) -> None:
+        self._tasks, self._samples = tasks, samples
+        self._votes = {task.name: np.zeros((len(samples), len(task.classes)), np.float32) for task in tasks}
+        self._voters = {task.name: np.zeros(len(samples), np.float32) for task in tasks}
+
+    def add(self, network: TrainedNetwork, rows: NDArray[np.intp], told: Sequence[Probabilities]) -> None:
+        """One network's probabilities for the samples `rows`, a (N, C) for each task that it tells."""
+        for task, own in zip(network.heads.tasks, told, strict=True):
+            self._votes[task.name][rows] += own
+            self._voters[task.name][rows] += 1
+
+    def finish(self, run: Path, predict: PredictConfig) -> tuple[dict[str, Score], dict[str, Verdict]]:
+        """Write RUN/validation.csv, truth and predictions, and calibration.json; both are missing without such photos.
+
+        What is fitted to held-out photos is fitted to other people's before it tells theirs, so that the scores are
+        those of people nobody has seen. The verdicts that are returned are fitted to all.
+
+        Returns:
+            The scores, "joint" and one per task, and the verdict of every task.
+        """
+        tasks = self._tasks
+        rows = np.flatnonzero(np.min([self._voters[task.name] for task in tasks], axis=0))
+        if not len(rows):
+            return {}, {}
+        votes = {t.name: self._votes[t.name][rows] / self._voters[t.name][rows][:, None] for t in tasks}
+        samples = [self._samples[row] for row in rows.tolist()]
+        people = [sample.person for sample in samples]
+        told: dict[str, Probabilities] = {}
+        answers: dict[str, Codes] = {}
+        verdicts: dict[str, Verdict] = {}
+        calibration: dict[str, dict[str, Any]] = {}
+        fit = partial(
+            fit_verdict,
+            calibrate=predict.calibrate, factors=predict.decide == "f1", unsure_below=predict.unsure,
+        )  # fmt: skip
+        for index, task in enumerate(tasks):
+            own, truth = votes[task.name], np.array([sample.codes[index] for sample in samples], np.intp)
+            labelled = truth != UNLABELLED
+            if not labelled.any():
+                told[task.name], answers[task.name] = own, own.argmax(axis=1)
+                continue
+            verdicts[task.name] = fit(own[labelled], truth[labelled])
+            told[task.name], answers[task.name] = fit_in_turn(own, truth, people, fit)
+            calibration[task.name] = {
+                **verdicts[task.name].as_json(),
+                "error_before": _error(own, truth, own.argmax(axis=1), labelled),
+                "error": _error(told[task.name], truth, answers[task.name], labelled),
+            }
+        truths = {f"true_{task.name}": [s.codes[i] for s in samples] for i, task in enumerate(tasks)}
+        names = {"path": [s.name for s in samples], "person": people,
+                 "source": [s.source for s in samples], "fold": [s.fold for s in samples]}  # fmt: skip
+        columns = prediction_columns(tasks, told, answers, verdicts)
+        pl.DataFrame({**names, **truths, **columns}).write_csv(run / "validation.csv")
+        write_json(run / "calibration.json", calibration)
+        return _scores(tasks, samples, answers), verdicts
+
+
+def _error(told: Probabilities, truth: Codes, answers: Codes, labelled: NDArray[np.bool_]) -> float:
+    return round(calibration_error(told[labelled], truth[labelled], answers[labelled]), 4)
+
+
+def _scores(tasks: Sequence[Task], samples: Sequence[Sample], answers: dict[str, Codes]) -> dict[str, Score]:
+    scores: dict[str, Score] = {}
+    joint_told = np.array([joint_class(tasks, code) for code in zip(*answers.values(), strict=True)], dtype=np.intp)
+    joint_truth = np.array([joint_class(tasks, sample.codes) for sample in samples], dtype=np.intp)
+    pairs = {"joint": (joint_truth, joint_told, len(joint_names(tasks)))}
+    for index, task in enumerate(tasks):
+        codes = np.array([sample.codes[index] for sample in samples], dtype=np.intp)
+        pairs[task.name] = (codes, answers[task.name], len(task.classes))
+    for name, (truth_codes, told_codes, classes) in pairs.items():
+        labelled = truth_codes != UNLABELLED
+        if labelled.any():
+            people = [s.person for s, there in zip(samples, labelled, strict=True) if there]
+            scores[name] = score(truth_codes[labelled], told_codes[labelled], people, classes)
+    return scores

@@ -1,0 +1,130 @@
+"""From samples to what a network learns from: rules, ranges left out, chances, drawn masks."""
+
+import uuid
+
+import numpy as np
+import pytest
+
+from cache.errors import UsageError
+from classify.plan import plan_networks
+from classify.samples import Sample
+from pipeline.config import load_settings
+from pipeline.detection import detect_photos
+from pipeline.job import Job
+from pipeline.sampling import make_samples
+from pipeline.teaching import kinds_of, network_data
+from tests.pipeline.conftest import TINY, drawn_data
+
+
+def settings_of(*overrides):
+    return load_settings(None, [*TINY, "train.epochs=1", *overrides])
+
+
+def plan_of(settings, name):
+    return next(plan for plan in plan_networks(settings.tasks) if plan.name == name)
+
+
+def samples():
+    """mask5 and normal of two people."""
+    rows = [("005401_male_Asian_45", 0, 45.0), ("000001-1_female_Asian_62", 1, 62.0)]
+    return [
+        Sample(
+            f"train/images/{person}/{stem}.jpg",
+            "0" * 64,
+            person,
+            (mask, gender, int(age >= 60) + 1),
+            (np.nan, np.nan, age),
+            0,
+        )
+        for person, gender, age in rows
+        for stem, mask in (("mask5", 0), ("normal", 2))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "chosen"),
+    [
+        ("stem = 'mask5' AND id BETWEEN '005400' AND '005599'", [True, False, False, False]),
+        ("age >= 60", [False, False, True, True]),
+        ("gender = 'female' AND mask = 'normal'", [False, False, False, True]),
+        ("folder LIKE '000001-1%'", [False, False, True, True]),
+    ],
+)
+def test_a_rule_chooses_photos_by_name_person_and_label(rule, chosen):
+    settings = settings_of(f'tasks.mask.augment.groups=[{{where: "{rule}", multiplier: 4}}]')
+    kinds = kinds_of(plan_of(settings, "mask"), samples(), settings.task_list())[:, 0]
+    assert (kinds == 3).tolist() == chosen
+    assert kinds[~np.array(chosen)].tolist() == [s.codes[0] for s, c in zip(samples(), chosen, strict=True) if not c]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"), [("stam = 'mask5'", "stem"), ("age +", "unable to parse"), ("age", "no condition")]
+)
+def test_a_rule_that_makes_no_sense_is_refused_with_its_place(rule, said):
+    settings = settings_of(f'tasks.age.augment.groups=[{{where: "{rule}"}}]')
+    with pytest.raises(UsageError, match=rf"tasks\.age\.augment\.groups.*{said}"):
+        kinds_of(plan_of(settings, "age"), samples(), settings.task_list())
+
+
+@pytest.fixture
+def data_of(drawn, shared_cache, tmp_path):
+    def make(settings, name, fold=0):
+        job = Job(settings, shared_cache, "cpu")
+        photos = drawn_data(drawn)
+        detection = detect_photos(photos, job)
+        made = make_samples(photos, detection, tmp_path / uuid.uuid4().hex, job)
+        return network_data(plan_of(settings, name), made, fold, detection, job), made
+
+    return make
+
+
+def test_ranges_left_out_are_validated_but_not_learnt(data_of):
+    data, made = data_of(settings_of("tasks.age.drop=[[0, 40]]"), "age")
+    ages = np.array([sample.numbers[2] for sample in made])
+    folds = np.array([sample.fold for sample in made])
+    assert set(data.train) == set(np.flatnonzero((ages > 40) & (folds != 0)))
+    assert set(data.validate) == set(np.flatnonzero(folds == 0))
+
+
+def test_a_shared_network_learns_the_other_tasks_of_photos_that_one_leaves_out(data_of):
+    data, made = data_of(settings_of("tasks.age.drop=[[0, 40]]", "model.sharing=shared"), "shared")
+    assert len(data.train) == sum(sample.fold != 0 for sample in made)
+    assert not data.learnt[[sample.numbers[2] <= 40 for sample in made], 2].any()
+    assert data.learnt[:, :2].all()
+
+
+@pytest.mark.parametrize("sampling", ["class", "joint"])
+def test_drawing_evens_out_what_it_says(data_of, sampling):
+    data, _ = data_of(settings_of(f"train.sampling={sampling}"), "mask")
+    groups = {}
+    for code, chance in zip(data.codes[:, 0].tolist(), data.chances.tolist(), strict=True):
+        groups[code] = groups.get(code, 0) + chance
+    assert len(set(np.round(list(groups.values()), 6))) == 1 if sampling == "class" else len(groups) == 3
+
+
+def test_masks_are_drawn_on_maskless_faces_only_and_change_the_label(data_of):
+    settings = settings_of("tasks.mask.augment.masks=1.0")
+    plan = plan_of(settings, "mask")
+    data, _ = data_of(settings, "mask")
+    bare = data.codes[:, 0] == 2
+    known = ~np.isnan(data.masks.landmarks[:, 0, 0])
+    assert known.any()
+    assert not known[~bare].any()
+    height, width = plan.model.input
+    eyes = data.masks.landmarks[known][:, :2]
+    assert ((eyes > 0) & (eyes < (width, height))).all(), "in pixels of the input"
+    row = int(np.flatnonzero(known)[0])
+    image, wearing = data.masks.draw(data.pixels[row], row, np.random.default_rng(0))
+    assert wearing in {"right", "nose_out", "under_chin", None}
+    if wearing:
+        assert (image != data.pixels[row]).any()
+    worn = data.lessons(plan.heads).worn
+    assert worn["right"].argmax(1).tolist() == [0] * len(data.train)
+    assert worn["nose_out"].argmax(1).tolist() == [1] * len(data.train)
+
+
+def test_drawn_masks_need_the_task_that_they_change(data_of):
+    with pytest.raises(UsageError, match=r"masks\.task: there is no task 'mask'"):
+        data_of(settings_of("tasks.mask=null", "tasks.age.augment.masks=0.5"), "age")
+    with pytest.raises(UsageError, match=r"masks\.bare: the task mask has no class 'none'"):
+        data_of(settings_of("masks.bare=none", "tasks.age.augment.masks=0.5"), "age")
