@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from classify.plan import plan_networks
 from pipeline.config import load_settings
 from tests.pipeline.conftest import faceline
 
@@ -23,7 +24,9 @@ def test_the_seed_teams_preset_is_their_recipe():
     tasks = settings.tasks
     assert [tasks[name].model.backbone for name in tasks] == ["efficientnet_b0", "efficientnet_b3", "resnet152"]
     assert {task.train.loss for task in tasks.values()} == {"f1"}
-    assert {task.model.input for task in tasks.values()} == {(256, 192)}
+    assert [task.model.input for task in tasks.values()] == [(256, 192), (300, 225), (256, 192)]
+    [scarves] = tasks["mask"].augment.groups
+    assert (scarves.multiplier, len(scarves.copies)) == (10, 9)
     multipliers = {name: [c.multiplier for c in task.augment.classes.values()] for name, task in tasks.items()}
     assert multipliers == {"mask": [2, 10, 10], "gender": [8, 4], "age": [1, 2, 6]}
     assert tasks["age"].drop == ((55, 59),)
@@ -36,3 +39,5 @@ def test_the_records_preset_drops_the_ages_next_to_the_borders():
     assert settings.tasks["age"].drop == ((27, 29), (57, 59))
     assert {task.model.backbone for task in settings.tasks.values()} == {"efficientnet_b4"}
     assert {task.train.cutmix for task in settings.tasks.values()} == {0.3}
+    [network] = plan_networks(settings.tasks)
+    assert network.heads.outputs == 18
