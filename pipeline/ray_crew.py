@@ -94,8 +94,8 @@ def cluster() -> Generator[Any]:
 def _check_answers(where: str) -> None:
     """Try whether anything is at HOST:PORT, for Ray takes minutes to give up."""
     host, _, port = where.rpartition(":")
-    if where == "auto" or host in {"127.0.0.1", "localhost", "[::1]"}:
-        return  # for these Ray takes another address of this machine
+    if where == "auto":
+        return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
     except (OSError, ValueError) as error:

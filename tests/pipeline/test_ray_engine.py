@@ -121,7 +121,9 @@ def test_a_cluster_into_which_no_actor_fits_is_named(nodes, device, threads, tol
 
 
 @needs_ray
-@pytest.mark.parametrize("address", [None, "", "local", "ray://somewhere:10001", "127.0.0.2:1", "nonsense"])
+@pytest.mark.parametrize(
+    "address", [None, "", "local", "ray://somewhere:10001", "127.0.0.2:1", "127.0.0.1:1", "nonsense"]
+)
 def test_no_cluster_is_ever_started_and_a_wrong_address_is_told_at_once(address, drawn, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if address is not None:
