@@ -3,6 +3,7 @@
 samples + their crops + the settings -> NetworkData, the same in every process of a training.
 """
 
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cache.errors import UsageError
-from classify.config import TaskConfig
 from classify.lessons import Masks, NetworkData
 from classify.plan import Plan
 from classify.ranks import Ranks
@@ -23,6 +23,10 @@ from pipeline.config import Settings
 from pipeline.detection import Detection
 from pipeline.job import Job
 from pipeline.packing import training_landmarks, training_pixels
+
+
+# Polars' SQL opens any file or address that a subquery names, and settings may come from anybody.
+READS = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.IGNORECASE)
 
 
 def network_data(
@@ -39,20 +43,23 @@ def network_data(
     numbers = np.array([sample.numbers for sample in samples], np.float64).reshape(codes.shape)[:, columns]
     folds = np.array([sample.fold for sample in samples])
     kinds = kinds_of(plan, samples, tasks)
-    learnt = _learnt(plan.configs, codes[:, columns], numbers)
+    learnt = _learnt(plan, codes[:, columns], numbers, kinds)
     if plan.joint:
         learnt &= learnt.all(axis=1, keepdims=True)  # a joint class needs all labels
     labelled = (codes[:, columns] != UNLABELLED).any(axis=1)
     inside = np.ones(len(samples), bool) if fold is None else folds != fold
+    trained = learnt.any(axis=1) & inside
     return NetworkData(
         training_pixels([sample.source for sample in samples], plan.model, detection, job),
         codes[:, columns],
         numbers,
         learnt,
         kinds,
-        np.flatnonzero(learnt.any(axis=1) & inside),
+        np.flatnonzero(trained),
         np.flatnonzero(labelled & ~inside),
-        _chances(plan, kinds, [joint_class(tasks, row) for row in codes.tolist()]),
+        _chances(
+            plan, np.where(learnt, kinds, UNLABELLED), [joint_class(tasks, row) for row in codes.tolist()], trained
+        ),
         _masks(plan, samples, codes, detection, job.settings),
     )
 
@@ -69,6 +76,8 @@ def kinds_of(plan: Plan, samples: Sequence[Sample], tasks: Sequence[Task]) -> ND
     for column, (task, config) in enumerate(zip(plan.tasks, plan.configs, strict=True)):
         for number, group in reversed(list(enumerate(config.augment.groups))):
             where = f"tasks.{task.name}.augment.groups: {group.where!r}"
+            if word := READS.search(group.where):
+                raise UsageError(f"{where}: {word[0]!r} is not allowed; a rule asks for a photo's own columns only")
             try:
                 chosen = table.select(pl.sql_expr(group.where).alias("chosen"))["chosen"].fill_null(value=False)
             except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
@@ -98,24 +107,32 @@ def _facts(samples: Sequence[Sample], tasks: Sequence[Task]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _learnt(configs: Sequence[TaskConfig], codes: NDArray[np.intp], numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(M, T) labelled, and not in a range that training leaves out."""
+def _learnt(
+    plan: Plan, codes: NDArray[np.intp], numbers: NDArray[np.float64], kinds: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """(M, T) labelled, not in a range that training leaves out, and of no class or group whose multiplier is 0."""
     learnt = codes != UNLABELLED
-    for column, config in enumerate(configs):
+    for column, (task, config) in enumerate(zip(plan.tasks, plan.configs, strict=True)):
         for low, high in config.drop:
             learnt[:, column] &= ~((numbers[:, column] >= low) & (numbers[:, column] <= high))
+        rules = [*(config.augment.classes.get(name) for name in task.classes), *config.augment.groups]
+        left_out = [kind for kind, rule in enumerate(rules) if rule is not None and not rule.multiplier]
+        learnt[:, column] &= ~np.isin(kinds[:, column], left_out)
     return learnt
 
 
-def _chances(plan: Plan, kinds: NDArray[np.intp], joint: Sequence[int]) -> NDArray[np.float64] | None:
+def _chances(
+    plan: Plan, kinds: NDArray[np.intp], joint: Sequence[int], trained: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """(M,) the inverse of how many photos of its group are trained on."""
     if plan.train.sampling == "all":
         return None
     if plan.train.sampling == "joint":
         groups = np.array(joint, np.intp)
     else:
         groups = np.unique(kinds, axis=0, return_inverse=True)[1].reshape(-1)
-    photos = np.bincount(groups + 1)
-    return 1.0 / photos[groups + 1]
+    photos = np.bincount(groups[trained] + 1, minlength=int(groups.max(initial=0)) + 2)
+    return 1.0 / np.maximum(photos, 1)[groups + 1]
 
 
 def _masks(

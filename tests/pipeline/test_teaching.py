@@ -58,7 +58,13 @@ def test_a_rule_chooses_photos_by_name_person_and_label(rule, chosen):
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"), [("stam = 'mask5'", "stem"), ("age +", "unable to parse"), ("age", "no condition")]
+    ("rule", "said"),
+    [
+        ("stam = 'mask5'", "stem"),
+        ("age +", "unable to parse"),
+        ("age", "no condition"),
+        ("age IN (SELECT age FROM read_csv('ages.csv'))", "'SELECT' is not allowed"),
+    ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_with_its_place(rule, said):
     settings = settings_of(f'tasks.age.augment.groups=[{{where: "{rule}"}}]')
@@ -94,12 +100,27 @@ def test_a_shared_network_learns_the_other_tasks_of_photos_that_one_leaves_out(d
 
 
 @pytest.mark.parametrize("sampling", ["class", "joint"])
-def test_drawing_evens_out_what_it_says(data_of, sampling):
-    data, _ = data_of(settings_of(f"train.sampling={sampling}"), "mask")
+def test_drawing_evens_out_what_it_says_among_the_photos_trained_on(data_of, sampling):
+    settings = settings_of(f"train.sampling={sampling}", "tasks.age.drop=[[0, 24]]")
+    data, made = data_of(settings, "age")
     groups = {}
-    for code, chance in zip(data.codes[:, 0].tolist(), data.chances.tolist(), strict=True):
-        groups[code] = groups.get(code, 0) + chance
-    assert len(set(np.round(list(groups.values()), 6))) == 1 if sampling == "class" else len(groups) == 3
+    for row in data.train.tolist():
+        key = made[row].codes if sampling == "joint" else made[row].codes[2]
+        groups[key] = groups.get(key, 0) + data.chances[row]
+    assert len(groups) > 1
+    assert list(groups.values()) == pytest.approx([1] * len(groups))
+
+
+@pytest.mark.parametrize("more", [["train.sampling=class"], ["model.sharing=shared"], []])
+def test_a_multiplier_of_0_leaves_a_class_out_of_its_task_however_samples_are_chosen(data_of, more):
+    settings = settings_of("tasks.mask.augment.classes.wear.multiplier=0", *more)
+    shared = "model.sharing=shared" in more
+    data, made = data_of(settings, "shared" if shared else "mask")
+    worn = np.array([sample.codes[0] == 0 for sample in made])
+    assert not data.learnt[worn, 0].any()
+    assert data.learnt[~worn].all()
+    assert bool(set(data.train) & set(np.flatnonzero(worn))) == shared, "the other tasks learn from them"
+    assert set(np.flatnonzero(worn)) & set(data.validate), "they still count at validation"
 
 
 def test_masks_are_drawn_on_maskless_faces_only_and_change_the_label(data_of):
