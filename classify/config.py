@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from cache.config import Config
 from classify.tasks import Task
 
+Fabric = Literal["kf94", "surgical", "thin", "cloth", "patterned", "scarf"]
 Transform = dict[str, dict[str, Any]]  # one albumentations transform: {name: {argument: value}}
 
 
@@ -213,6 +214,10 @@ class TaskConfig(Config):
                 if name not in self.classes:
                     raise ValueError(f"{where} names {name!r}, which is none of {', '.join(self.classes)}")
         self._head_fits()
+        if self.augment.masks and self.train.freeze:
+            raise ValueError(
+                "augment.masks changes pixels, and train.freeze reads them only once; set one of them to 0"
+            )
         return self
 
     def _head_fits(self) -> None:
@@ -226,6 +231,8 @@ class TaskConfig(Config):
                 raise ValueError("head.kind years needs a spread above 0")
             if any(value != int(value) for value in (*self.range, *self.edges)) or self.range[1] - self.range[0] > 1000:
                 raise ValueError("head.kind years needs whole numbers in range and edges, and at most 1,000 of them")
+            if not (self.range[0] < self.edges[0] and self.edges[-1] <= self.range[1]):
+                raise ValueError("head.kind years needs edges within range, so that every class has a year")
         elif head.bins_loss or head.number_loss:
             raise ValueError("head.bins_loss and head.number_loss belong to head.kind years")
 

@@ -85,7 +85,10 @@ class ClassHead:
         rows = _one_hot(codes[:, 0], len(self.task.classes))
         spread, known = self.config.head.spread, np.isfinite(numbers[:, 0]) & (codes[:, 0] != UNLABELLED)
         if spread and known.any():
-            below = _normal_below((np.array(self.task.edges) - 0.5)[None], numbers[known], spread)
+            edges, at = np.array(self.task.edges), numbers[known]
+            if (edges == np.floor(edges)).all():
+                at = at + 0.5 * (at == np.floor(at))  # a whole number stands for all until the next: 29 is until 30
+            below = _normal_below(edges[None], at, spread)
             ends = np.zeros((len(below), 1)), np.ones((len(below), 1))
             rows[known] = np.diff(np.concatenate([ends[0], below, ends[1]], axis=1), axis=1)
         return rows * self.class_weights[codes[:, 0]][:, None]
@@ -128,7 +131,8 @@ class YearsHead:
             if code == UNLABELLED:
                 continue
             if np.isfinite(number):
-                mass = np.exp(-0.5 * ((years - number) / self.config.head.spread) ** 2)
+                # Until 30, one is 29 years old: rounded, 29.7 would be in the next bin.
+                mass = np.exp(-0.5 * ((years - np.floor(number)) / self.config.head.spread) ** 2)
             else:
                 mass = (np.searchsorted(self.task.edges, years, side="right") == code).astype(np.float64)
             rows[row] = mass / mass.sum() * self.class_weights[code]

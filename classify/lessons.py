@@ -24,7 +24,7 @@ class Masks:
     Attributes:
         landmarks: (M, 5, 2) float32 in pixels of the inputs; NaN for samples that stay as they are.
         share: of their showings.
-        fabrics: weight of each; all alike when it is empty.
+        fabrics: weight of each; those of `synthesise` when it is empty.
         task: the column of the codes that a mask changes; -1 where the network does not tell of masks.
         codes: way of wearing it -> class index.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cache.errors import UsageError
-from classify.config import ModelConfig, TaskConfig, TrainConfig
+from classify.config import HeadConfig, ModelConfig, TaskConfig, TrainConfig
 from classify.heads import Heads, heads_of
 from classify.tasks import Task
 
@@ -18,6 +18,8 @@ OF_EACH_HEAD: dict[str, set[str]] = {
     "train": {"loss", "gamma", "smoothing"},
     "augment": {"classes", "groups", "balance"},
 }
+# One network over the joint classes has one loss, too.
+OF_EACH_CLASS = {**OF_EACH_HEAD, "train": set[str]()}
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,24 @@ def plan_networks(configs: Mapping[str, TaskConfig]) -> list[Plan]:
     """The networks that answer all tasks.
 
     Raises:
-        UsageError: tasks that share a network have different settings for it.
+        UsageError: tasks that share a network have different settings for it, or a setting has no part in it.
     """
-    sharing = next(iter(configs.values())).model.sharing
-    tasks = tuple(config.task(name) for name, config in configs.items())
     every = tuple(configs.values())
-    if sharing == "separate" and all(config.model.sharing == sharing for config in every):
-        return [Plan(task.name, (task,), (config,)) for task, config in zip(tasks, every, strict=True)]
+    sharing = every[0].model.sharing
+    tasks = tuple(config.task(name) for name, config in configs.items())
     for task, config in zip(tasks, every, strict=True):
-        for section, of_each in OF_EACH_HEAD.items():
+        _refuse_unknown_half(task, config, tasks)
+        if config.model.sharing != sharing:
+            raise UsageError(
+                f"tasks.{task.name}.model.sharing is {config.model.sharing}, and "
+                f"tasks.{tasks[0].name}.model.sharing is {sharing}; set model.sharing for all tasks alike"
+            )
+    if sharing == "separate":
+        return [Plan(task.name, (task,), (config,)) for task, config in zip(tasks, every, strict=True)]
+    if sharing == "joint":
+        _refuse_heads(tasks, every)
+    for task, config in zip(tasks, every, strict=True):
+        for section, of_each in (OF_EACH_CLASS if sharing == "joint" else OF_EACH_HEAD).items():
             own, first = (getattr(one, section).model_dump(exclude=of_each) for one in (config, every[0]))
             if differing := [key for key in own if own[key] != first[key]]:
                 key = f"{section}.{differing[0]}"
@@ -73,3 +84,20 @@ def plan_networks(configs: Mapping[str, TaskConfig]) -> list[Plan]:
                     f"model.sharing={sharing} one network tells both; set it for all tasks, or share no network"
                 )
     return [Plan(sharing, tasks, every, joint=sharing == "joint")]
+
+
+def _refuse_unknown_half(task: Task, config: TaskConfig, tasks: tuple[Task, ...]) -> None:
+    name, known = config.train.cutmix_with, [name for one in tasks for name in one.classes]
+    if name and name not in known:
+        raise UsageError(f"tasks.{task.name}.train.cutmix_with is {name!r}, which is none of {', '.join(known)}")
+
+
+def _refuse_heads(tasks: tuple[Task, ...], configs: tuple[TaskConfig, ...]) -> None:
+    usual = HeadConfig()
+    for task, config in zip(tasks, configs, strict=True):
+        for key in HeadConfig.model_fields:
+            if key != "weights" and getattr(config.head, key) != getattr(usual, key):
+                raise UsageError(
+                    f"tasks.{task.name}.head.{key} has no part in model.sharing=joint, whose one head is of the joint "
+                    "classes; leave it out, or share otherwise"
+                )

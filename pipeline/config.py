@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cache.config import Config
 from cache.errors import UsageError
-from classify.config import ModelConfig, TaskConfig, TrainConfig
+from classify.config import Fabric, ModelConfig, TaskConfig, TrainConfig
 from classify.tasks import Task
 from detect.config import CropConfig, DetectConfig
 
@@ -98,9 +98,18 @@ class MaskConfig(Config):
     right: str = Field(default="wear", description="Its class with a mask over mouth and nose.")
     nose_out: str = Field(default="incorrect", description="Its class with a mask below the nose.")
     under_chin: str = Field(default="incorrect", description="Its class with a mask below the mouth.")
-    fabrics: dict[str, float] = Field(
-        default={}, description="Weight of each fabric: kf94, surgical, thin, cloth, patterned, scarf."
+    fabrics: dict[Fabric, float] = Field(
+        default={},
+        description="Weight of each fabric: kf94, surgical, thin, cloth, patterned, scarf. Those left out are not "
+        "drawn; without any, all are, masks more often than scarves.",
     )
+
+    @field_validator("fabrics")
+    @classmethod
+    def _weights_make_sense(cls, fabrics: dict[Fabric, float]) -> dict[Fabric, float]:
+        if fabrics and (min(fabrics.values()) < 0 or not max(fabrics.values())):
+            raise ValueError("weights must not be negative, and one above 0")
+        return fabrics
 
 
 class Settings(Config):

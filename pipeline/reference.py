@@ -10,9 +10,17 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from classify.config import AugmentConfig, ClassAugment, ModelConfig, TaskConfig, TrainConfig
+from classify.config import (
+    AugmentConfig,
+    ClassAugment,
+    GroupAugment,
+    HeadConfig,
+    ModelConfig,
+    TaskConfig,
+    TrainConfig,
+)
 from detect.config import CropConfig, DetectConfig
-from pipeline.config import DataConfig, PredictConfig, Settings, SplitConfig
+from pipeline.config import DataConfig, MaskConfig, PredictConfig, Settings, SplitConfig
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("", Settings),
@@ -22,8 +30,11 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("model", ModelConfig),
     ("train", TrainConfig),
     ("tasks.NAME", TaskConfig),
+    ("tasks.NAME.head", HeadConfig),
     ("tasks.NAME.augment", AugmentConfig),
     ("tasks.NAME.augment.classes.CLASS", ClassAugment),
+    ("tasks.NAME.augment.groups", GroupAugment),
+    ("masks", MaskConfig),
     ("split", SplitConfig),
     ("predict", PredictConfig),
 )

@@ -24,7 +24,6 @@ from pipeline.detection import Detection
 from pipeline.job import Job
 from pipeline.packing import training_landmarks, training_pixels
 
-
 # Polars' SQL opens any file or address that a subquery names, and settings may come from anybody.
 READS = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.IGNORECASE)
 
@@ -156,7 +155,7 @@ def _masks(
     landmarks = training_landmarks([sample.source for sample in samples], plan.model, detection)
     landmarks[codes[:, column] != classes.index(labels.bare)] = np.nan
     own = next((i for i, task in enumerate(plan.tasks) if task.name == labels.task), -1)
-    return Masks(landmarks, share, labels.fabrics, own, {key: classes.index(name) for key, name in told.items()})
+    return Masks(landmarks, share, {**labels.fabrics}, own, {key: classes.index(name) for key, name in told.items()})
 
 
 ROWS = ("codes", "numbers", "learnt", "kinds", "train", "validate", "chances")

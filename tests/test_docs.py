@@ -18,6 +18,13 @@ def test_the_settings_page_is_what_the_classes_say():
     assert page == settings_page(), "run: python -m pipeline.reference > docs/reference/settings.md"
 
 
+def test_the_settings_page_has_every_section_that_it_says_is_below():
+    page = settings_page()
+    common = {"tasks.NAME.model", "tasks.NAME.train"}  # which are `model` and `train`
+    for key in re.findall(r"^\| `(.+?)` \| section \| see below", page, re.MULTILINE):
+        assert key in common or f"\n## `{key}`\n" in page, key
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):

@@ -70,6 +70,34 @@ def test_labels_next_to_a_border_are_shared_between_both_bins():
     assert age_heads().encode(CODES, AGES)[1].tolist() == [1, 0, 0]
 
 
+@pytest.mark.parametrize("head", [{"spread": 0.01}, {"spread": 0.3}, {"kind": "years", "spread": 0.01}])
+def test_numbers_that_are_not_whole_stay_on_their_side_of_a_border(head):
+    numbers = np.array([[29.5], [29.9], [30.0], [59.7], [60.2]])
+    codes = np.array([[0], [0], [1], [1], [2]])
+    heads = age_heads(**head)
+    targets = heads.encode(codes, numbers)
+    assert targets.sum(axis=1) == pytest.approx(1)
+    sums = np.add.reduceat(targets, [0, 30, 60], axis=1) if targets.shape[1] == 121 else targets
+    assert sums.argmax(axis=1).tolist() == codes[:, 0].tolist()
+
+
+def test_a_spread_over_bins_knows_units_smaller_than_one():
+    share = Task("share", ("low", "high"), (0.3,), 0, 1)
+    config = TaskConfig(classes=share.classes, edges=share.edges, range=(0, 1), head={"spread": 0.1})
+    rows = heads_of([share], [config]).encode(np.array([[0], [1]]), np.array([[0.2], [0.4]]))
+    assert rows[:, 0] == pytest.approx([0.8413, 0.1587], abs=1e-3), "one standard deviation below, one above"
+
+
+def test_years_begin_at_the_ranges_low_end():
+    task = Task("year", ("old", "new"), (2000,), 1990, 2010)
+    config = TaskConfig(classes=task.classes, edges=task.edges, range=(1990, 2010), head={"kind": "years", "spread": 1})
+    heads = heads_of([task], [config])
+    rows = heads.encode(np.array([[0], [1]]), np.array([[1995.0], [2003.0]]))
+    assert rows.argmax(axis=1).tolist() == [5, 13]
+    [told] = heads.probabilities(torch.from_numpy(rows).log().clamp_min(-50))
+    assert told.argmax(1).tolist() == [0, 1]
+
+
 def test_years_are_normal_around_the_number_and_fill_the_bin_without_one():
     heads = age_heads(kind="years", spread=2.0)
     rows = heads.encode(np.array([[2], [0]]), np.array([[75.0], [math.nan]]))
@@ -144,6 +172,9 @@ def test_several_heads_keep_to_their_own_outputs():
         ({"classes": ["a", "b"], "edges": [2.5], "head": {"kind": "years", "spread": 1}}, "whole numbers"),
         ({"classes": ["a", "b"], "head": {"weights": {"c": 2}}}, "names 'c'"),
         ({"classes": ["a", "b"], "head": {"bins_loss": 1}}, "belong to head.kind years"),
+        ({"classes": ["a", "b"], "edges": [-5], "head": {"kind": "years", "spread": 1}}, "edges within range"),
+        ({"classes": ["a", "b"], "edges": [0], "head": {"kind": "years", "spread": 1}}, "edges within range"),
+        ({"classes": ["a", "b"], "edges": [121], "head": {"kind": "years", "spread": 1}}, "edges within range"),
     ],
 )
 def test_a_head_that_makes_no_sense_is_refused(keys, said):
@@ -151,20 +182,47 @@ def test_a_head_that_makes_no_sense_is_refused(keys, said):
         TaskConfig.model_validate(keys)
 
 
-def test_networks_are_one_per_task_or_one_for_all():
-    def networks(sharing, **age):
-        model = {"sharing": sharing}
-        return plan_networks(
-            {
-                "gender": TaskConfig(classes=GENDER.classes, model=model),
-                "age": TaskConfig.model_validate({"classes": AGE.classes, "edges": AGE.edges, "model": model, **age}),
-            }
-        )
+def networks(sharing, **age):
+    model = {"sharing": sharing}
+    return plan_networks(
+        {
+            "gender": TaskConfig(classes=GENDER.classes, model=model),
+            "age": TaskConfig.model_validate({"classes": AGE.classes, "edges": AGE.edges, "model": model, **age}),
+        }
+    )
 
+
+def test_networks_are_one_per_task_or_one_for_all():
     assert [plan.name for plan in networks("separate")] == ["gender", "age"]
     [shared] = networks("shared", train={"loss": "f1"}, augment={"classes": {">=60": {"multiplier": 2}}})
     assert (shared.name, shared.heads.outputs) == ("shared", 5)
-    [joint] = networks("joint")
+    [joint] = networks("joint", head={"weights": {">=60": 2}})
     assert (joint.name, joint.heads.outputs) == ("joint", 6)
-    with pytest.raises(UsageError, match=r"tasks\.age\.train\.lr is not what tasks\.gender\.train\.lr is"):
-        networks("shared", train={"lr": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("sharing", "age", "said"),
+    [
+        ("shared", {"train": {"lr": 0.1}}, r"tasks\.age\.train\.lr is not what tasks\.gender\.train\.lr is"),
+        ("shared", {"augment": {"masks": 0.5}}, r"tasks\.age\.augment\.masks is not what"),
+        ("joint", {"train": {"loss": "f1"}}, r"tasks\.age\.train\.loss is not what"),
+        (
+            "joint",
+            {"head": {"kind": "years", "spread": 2}},
+            r"tasks\.age\.head\.kind has no part in model\.sharing=joint",
+        ),
+        (
+            "separate",
+            {"model": {"sharing": "shared"}},
+            r"model\.sharing is shared, and tasks\.gender\.model\.sharing is",
+        ),
+        (
+            "separate",
+            {"train": {"cutmix_with": "<29"}},
+            r"tasks\.age\.train\.cutmix_with is '<29', which is none of male",
+        ),
+    ],
+)
+def test_what_a_network_can_not_heed_is_refused(sharing, age, said):
+    with pytest.raises(UsageError, match=said):
+        networks(sharing, **age)

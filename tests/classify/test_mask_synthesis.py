@@ -1,5 +1,7 @@
 """Masks drawn on maskless faces: what they cover, what they leave alone, and where their light comes from."""
 
+from typing import get_args
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from classify.config import Fabric
 from classify.mask_synthesis import FABRICS, WEARINGS, can_wear, draw_mask, synthesise
 
 NORMAL = 6  # the drawn woman's photo without a mask; what MTCNN finds in it:
@@ -48,6 +51,10 @@ def test_the_eyes_and_all_above_them_stay(face, fabric, wearing):
     for seed in range(15):
         drawn = draw_mask(face, LANDMARKS, fabric, wearing, np.random.default_rng(seed))
         assert np.array_equal(drawn[:254], face[:254])
+
+
+def test_the_settings_name_every_fabric():
+    assert get_args(Fabric) == FABRICS
 
 
 @pytest.mark.parametrize("fabric", FABRICS)

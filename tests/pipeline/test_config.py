@@ -56,6 +56,12 @@ def test_a_task_is_dropped_with_null_and_another_defined(tmp_path):
         ("split.held_out=9", "folds 0 to 4"),
         ("model.input=[8,8]", "between 16 and 1024"),
         ("seed=: :", "not a YAML value"),
+        ("masks.fabrics={silk: 1}", r"masks\.fabrics\.silk.*'kf94'"),
+        ("masks.fabrics={cloth: 0}", r"masks\.fabrics: weights must not be negative, and one above 0"),
+        (
+            "tasks={mask: {classes: [a, b], augment: {masks: 0.1}, train: {freeze: true}}}",
+            r"tasks\.mask: augment\.masks",
+        ),
         ("tasks.mask.classes=[a,a]", "two classes have one name"),
     ],
 )
