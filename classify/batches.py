@@ -30,7 +30,7 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         augmenter: of the tasks.
         batch: samples per step, of all processes; a smaller last batch is left out unless it is the only one.
         cutmix: share of batches whose halves are swapped.
-        halves_of: (task, kind) of the samples that other halves are taken from; None for any.
+        halves_of: (R,) the rows that other halves are taken from where a step has some; None for any.
         seed, epoch: decide order, augmentation and mixing.
         ranks: whose part of every step is made.
 
@@ -47,7 +47,7 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         epoch: int,
         cutmix: float = 0.0,
-        halves_of: tuple[int, int] | None = None,
+        halves_of: NDArray[np.bool_] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         self._lessons, self._augmenter, self._cutmix, self._halves_of = lessons, augmenter, cutmix, halves_of
@@ -91,8 +91,7 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
     def _wanted(self, turns: list[Turn]) -> NDArray[np.intp] | None:
         if self._halves_of is None:
             return None
-        task, kind = self._halves_of
-        return np.flatnonzero(self._lessons.kinds[[turn.row for turn in turns], task] == kind)
+        return np.flatnonzero(self._halves_of[[turn.row for turn in turns]])
 
     def shown(self, turn: Turn) -> tuple[Image, Targets]:
         """The image of one showing and what is learnt from it."""

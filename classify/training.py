@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -268,11 +269,12 @@ class _Learner:
         )
 
     @cached_property
-    def _halves_of(self) -> tuple[int, int] | None:
+    def _halves_of(self) -> NDArray[np.bool_] | None:
         name = self._train.cutmix_with
         for index, task in enumerate(self._plan.tasks):
             if name in task.classes:
-                return index, task.classes.index(name)
+                # By class, not by kind: a rule's photos are of their class still.
+                return self._data.codes[self._data.train, index] == task.classes.index(name)
         return None  # a class of another network's task, or any
 
     def _inputs(self, batches: EpochOfBatches) -> Iterator[tuple[Tensor, Tensor]]:

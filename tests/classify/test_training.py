@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from cache.errors import BundleError, UsageError
+from classify.config import AugmentConfig
 from classify.networks import normalise_of
 from classify.prediction import probabilities
-from classify.training import Machine, load_best, train_network
+from classify.training import Machine, _Learner, load_best, train_network
 from tests.classify.conftest import network_data, plan, task_config
 
 CPU = Machine("cpu")
@@ -61,6 +63,19 @@ def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted
     assert same_weights(whole.state_dict(), resumed.state_dict())
     last = [load_file(tmp_path / name / "last.safetensors") for name in ("whole", "killed")]
     assert same_weights(*last)
+
+
+def test_halves_come_from_the_class_that_is_named_whatever_rule_chose_its_photos(halves):
+    config = task_config(cutmix=1.0, cutmix_with="lower").model_copy(
+        update={"augment": AugmentConfig(every=(), groups=({"where": "true"},))}
+    )
+    pixels = np.zeros_like(halves.pixels)
+    pixels[halves.codes[:, 0] == 1] = 200
+    data = replace(halves, pixels=pixels, kinds=np.full_like(halves.kinds, 2))
+    epoch = _Learner(plan(config), data, 0, CPU)._epoch(0)
+    images = torch.cat([epoch[step][0] for step in range(len(epoch))])
+    assert (images[:, :, 12:] == 200).all()
+    assert not (images[:, :, :12] == 200).all()
 
 
 def test_the_seed_decides_the_weights(halves, tmp_path):
