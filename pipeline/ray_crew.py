@@ -70,7 +70,6 @@ def cluster() -> Generator[Any]:
             f"--engine ray needs a cluster that runs already: set {ADDRESS}=HOST:PORT, as `ray start` says it, "
             f"on a machine of the cluster{f' (it is {where!r}, which would start or bridge to one)' if where else ''}"
         )
-    _check_answers(where)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no remark about it
     try:
@@ -78,6 +77,7 @@ def cluster() -> Generator[Any]:
         import ray.exceptions
     except ImportError as error:
         raise UsageError("--engine ray needs an extra: pip install 'faceline[ray]'") from error
+    _check_answers(where)
     try:
         # Ray has its workers import from the current folder first, where files of the user may have our rooms' names.
         with contextlib.chdir(Path(__file__).parents[1]):
