@@ -160,7 +160,7 @@ def _carry_out(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict
 
 
 def _stages(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool) -> Finished:
-    from classify.bundle import load_bundle
+    from classify.voters import load_voters
     from pipeline.fitting import train_run
     from pipeline.predicting import predict_photos, write_predictions
 
@@ -177,7 +177,7 @@ def _stages(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: b
         with watch.stage("predict"):
             # Without an eval part the labelled photos are predicted: then validation.csv is the honest half of them.
             wanted = dataset.evaluation or dataset.train
-            predictions = predict_photos(wanted, load_bundle(run / "bundle"), job, sources=sources)
+            predictions = predict_photos(wanted, load_voters([run / "bundle"]), job, sources=sources)
             write_predictions(predictions, run, dataset.asked)
             counts = predictions.counts
     return Finished(run, scores, counts, watch.seconds)

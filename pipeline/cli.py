@@ -165,7 +165,10 @@ def train(
 @app.command()
 def predict(
     photos: Annotated[Path, typer.Argument(help="A folder of photos, a table, or a data set with an eval part.")],
-    bundle: Annotated[Path, typer.Option("--bundle", help="RUN/bundle of a training.", metavar="B")],
+    bundle: Annotated[
+        list[Path],
+        typer.Option("--bundle", help="RUN/bundle of a training, or a folder of `vote`. Several vote.", metavar="B"),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv.")] = Path("predictions"),
     config: ConfigOpt = None,
     settings: SetOpt = None,
@@ -175,7 +178,7 @@ def predict(
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:
-    """Predict every photo with a trained bundle."""
+    """Predict every photo with a trained bundle, or with several that vote."""
     from pipeline.stages import predict_stage
 
     predict_stage(photos, bundle, out, _job(config, settings, cache, device, workers, json, quiet))

@@ -1,7 +1,7 @@
-"""The prediction stage: photos and a bundle -> one row per photo, whatever happened to it.
+"""The prediction stage: photos and bundles -> one row per photo, whatever happened to it.
 
-The crop is made as the bundle says, by the code that made the training's crops; photos whose crops are in the cache are
-not detected again.
+The crop is made as each bundle says, by the code that made the training's crops; photos whose crops are in the cache
+are not detected again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +23,11 @@ from classify.bundle import Bundle, TrainedNetwork
 from classify.inputs import decode_crop, to_input
 from classify.prediction import probabilities
 from classify.tasks import Task, joint_class
+from classify.voters import Voters
 from classify.votes import Verdict, vote
 from detect.config import CropConfig, DetectConfig
 from detect.spec import crop_spec
-from pipeline.detection import Detection, detect_photos
+from pipeline.detection import Detection, detect_photos, source_ids
 from pipeline.job import Job
 from pipeline.photos import Photo
 
@@ -58,25 +59,36 @@ def crop_settings(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
 
 
 def predict_photos(
-    photos: Sequence[Photo], bundle: Bundle, job: Job, *, sources: Mapping[Path, str] | None = None
+    photos: Sequence[Photo], voters: Voters, job: Job, *, sources: Mapping[Path, str] | None = None
 ) -> Predictions:
     """Predict every task for every photo.
 
+    Status and box are the first bundle's; a photo that another one can't read is told by those that can.
+
     Raises:
-        BundleError: this faceline would crop otherwise than the one that trained the bundle.
+        BundleError: this faceline would crop otherwise than the one that trained a bundle.
     """
-    detect, crop = _crop_settings_of(bundle)
-    detection = detect_photos(photos, job, detect=detect, crop=crop, sources=sources)
-    entries = [detection.entry(photo) for photo in photos]
-    readable = [index for index, entry in enumerate(entries) if entry.outcome == "ok"]
-    told = _tell([entries[i] for i in readable], detection, bundle, job)
-    answers = {name: bundle.verdict(name).answers(one) for name, one in told.items()}
-    columns = pl.DataFrame(prediction_columns(bundle.tasks, told, answers, bundle.verdicts))
-    table = pl.concat([_photo_columns(photos, entries), _spread(columns, readable, len(photos))], how="horizontal")
+    settings = [_crop_settings_of(bundle) for bundle in voters.bundles]
+    if sources is None:
+        sources = source_ids([photo.path for photo in photos], job)
+    seen: list[list[Entry]] = []
+    rows: list[NDArray[np.intp]] = []
+    told: list[dict[str, NDArray[np.float32]]] = []
+    for bundle, (detect, crop) in zip(voters.bundles, settings, strict=True):
+        detection = detect_photos(photos, job, detect=detect, crop=crop, sources=sources)
+        entries = [detection.entry(photo) for photo in photos]
+        seen.append(entries)
+        rows.append(np.flatnonzero([entry.outcome == "ok" for entry in entries]))
+        told.append(_tell([entries[i] for i in rows[-1].tolist()], detection, bundle, job))
+    mean = {t.name: voters.mean(t.name, [own[t.name] for own in told], rows, len(photos)) for t in voters.tasks}
+    answers = {name: voters.verdict(name).answers(one) for name, one in mean.items()}
+    columns = pl.DataFrame(prediction_columns(voters.tasks, mean, answers, voters.verdicts))
+    spread = _spread(columns, rows[0].tolist(), len(photos))
+    table = pl.concat([_photo_columns(photos, seen[0]), spread], how="horizontal")
     counts: dict[str, int] = {"ok": 0, "no_face": 0, "unreadable": 0}
     for status in table["status"]:
         counts[status] += 1
-    return Predictions(table, counts, bundle.most_frequent)
+    return Predictions(table, counts, voters.bundles[0].most_frequent)
 
 
 def write_predictions(predictions: Predictions, out: Path, asked: Sequence[str] = ()) -> None:
@@ -141,6 +153,8 @@ def _tell(entries: Sequence[Entry], detection: Detection, bundle: Bundle, job: J
             for name, own in votes.items():
                 parts[name].append(bundle.verdict(name).calibrated(vote(own)))
             advance(len(next(iter(inputs.values()))))
+    for one in bundle.networks:
+        one.network.cpu()  # the next bundle's want the device's memory
     return {name: np.concatenate(own) for name, own in parts.items()}
 
 

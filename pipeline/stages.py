@@ -120,15 +120,15 @@ def preview_stage(data: Path, run: Path, job: Job) -> None:
     job.show.done({"previews": [str(path) for path in paths]}, text=text, next_step=f"faceline train {data}")
 
 
-def predict_stage(photos: Path, bundle: Path, out: Path, job: Job) -> None:
+def predict_stage(photos: Path, bundles: Sequence[Path], out: Path, job: Job) -> None:
     """`faceline predict`: predictions.csv, and submission.csv where an info.csv asks for one."""
-    from classify.bundle import load_bundle
+    from classify.voters import load_voters
     from pipeline.predicting import predict_photos, write_predictions
 
-    loaded = load_bundle(bundle)
+    voters = load_voters(bundles)
     dataset = usable(load_data(photos, (), job.settings.data.columns))  # no tasks: labels are not looked at
     wanted = dataset.evaluation or dataset.train
-    predictions = predict_photos(wanted, loaded, job)
+    predictions = predict_photos(wanted, voters, job)
     write_predictions(predictions, out, dataset.asked)
     told = ", ".join(f"{count} {status}" for status, count in predictions.counts.items())
     guessed = predictions.counts["unreadable"] if dataset.asked else 0
