@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cache.errors import BundleError
+from cache.errors import BundleError, DataError, UsageError
+from classify.tasks import Task
 from faceline import Predictor
+from pipeline.voting import read_shared
 from tests.pipeline.conftest import faceline, tiny_options
 
 
@@ -59,3 +61,71 @@ def test_bundles_that_tell_different_things_are_refused(finished, tmp_path):
     (other / "bundle.json").write_text(json.dumps(described))
     with pytest.raises(BundleError, match="the first tells mask, gender, age and the other mask, gender"):
         Predictor([finished.run / "bundle", other])
+
+
+def test_runs_are_weighed_and_the_folder_predicts(finished, whole_photo, tmp_path):
+    out = tmp_path / "vote"
+    faceline("vote", finished.run, whole_photo, "--out", out, "--set", "predict.calibrate=false")
+    told = json.loads((out / "votes.json").read_text())
+    names = [one["name"] for one in told["scores"]]
+    assert names == [str(finished.run), str(whole_photo), "equal weights", "fitted weights"]
+    assert (
+        told["photos"] == len(pl.read_csv(out / "validation.csv")) == len(pl.read_csv(whole_photo / "validation.csv"))
+    )
+    for own in told["weights"].values():
+        assert sum(own) == pytest.approx(1)
+    predicted = predict(finished, tmp_path / "out", out)
+    parts = [predict(finished, tmp_path / str(i), run / "bundle") for i, run in enumerate((finished.run, whole_photo))]
+    for task, column in (("mask", "p_mask_wear"), ("age", "p_age_>=60")):
+        mean = sum(w * one[column].to_numpy() for w, one in zip(told["weights"][task], parts, strict=True))
+        assert np.abs(predicted[column].to_numpy() - mean).max() < 1e-4
+    with pytest.raises(BundleError, match="name it alone"):
+        Predictor([out, finished.run / "bundle"])
+    told["bundles"][1]["sha256"] = "0" * 64
+    (out / "votes.json").write_text(json.dumps(told))
+    with pytest.raises(BundleError, match="is not the bundle that"):
+        Predictor(out)
+
+
+def test_one_run_is_no_vote(finished, tmp_path):
+    with pytest.raises(UsageError, match="two runs or more"):
+        faceline("vote", finished.run, finished.run, "--out", tmp_path)
+
+
+SMILE = Task("smile", ("no", "yes"))
+
+
+def held_out(run, photos, **changed):
+    """A run's validation.csv of photos with these numbers."""
+    table = pl.DataFrame({
+        "path": [f"{n}.jpg" for n in photos], "person": [str(n) for n in photos], "source": [f"s{n}" for n in photos],
+        "fold": [n % 3 for n in photos], "true_smile": [n % 2 for n in photos], "smile": ["no"] * len(photos),
+        "p_smile_no": [0.75] * len(photos), "p_smile_yes": [0.25] * len(photos), "class": [0] * len(photos),
+    })  # fmt: skip
+    run.mkdir()
+    table.with_columns(**{name: pl.Series(value) for name, value in changed.items()}).write_csv(run / "validation.csv")
+    return run
+
+
+def test_photos_of_all_runs_are_matched_by_their_names(tmp_path):
+    a, b = held_out(tmp_path / "a", range(10)), held_out(tmp_path / "b", range(9, 1, -1))
+    shared = read_shared([a, b], [SMILE])
+    assert shared.table["path"].to_list() == [f"{n}.jpg" for n in range(2, 10)]
+    assert shared.parts["smile"].shape == (2, 8, 2)
+    assert shared.warnings == ()
+    with pytest.raises(DataError, match="only 3 photos in common"):
+        read_shared([a, held_out(tmp_path / "c", range(7, 17))], [SMILE])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"fold": [0] * 10}, "into other folds"),
+        ({"person": [f"who{n}" for n in range(10)]}, "by different people"),
+        ({"true_smile": [1] * 10}, "has other labels"),
+    ],
+)
+def test_runs_that_do_not_quite_fit_are_warned_of(tmp_path, changed, said):
+    shared = read_shared([held_out(tmp_path / "a", range(10)), held_out(tmp_path / "b", range(10), **changed)], [SMILE])
+    [warning] = shared.warnings
+    assert said in warning
