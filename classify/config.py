@@ -95,12 +95,27 @@ class TrainConfig(Config):
         description="Which epoch's weights are kept: the best on the held-out photos (the mean macro-F1 of the tasks "
         "that the network tells), or the last.",
     )
+    soup: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="The kept weights are the mean of those after so many last epochs (of their average with ema); "
+        "needs `keep: last`. 0 averages none.",
+    )
     freeze: bool = Field(
         default=False, description="Head only: features computed once, a linear head trained on them. For laptops."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto is bf16 on a GPU that has it, fp16 on one that has not, and fp32 on a CPU."
     )
+
+    @model_validator(mode="after")
+    def _soup_fits(self) -> Self:
+        if self.soup and self.keep != "last":
+            raise ValueError("soup averages the last epochs, so it needs keep: last (--set train.keep=last)")
+        if self.soup > self.epochs:
+            raise ValueError(f"soup is {self.soup}, and there are {self.epochs} epochs only")
+        return self
 
 
 class HeadConfig(Config):

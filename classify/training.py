@@ -43,6 +43,7 @@ from classify.optimisation import build_optimiser, build_schedule, precision_of
 from classify.plan import Plan
 from classify.prediction import probabilities
 from classify.ranks import ALONE, Ranks
+from classify.soup import Soup
 from classify.tasks import UNLABELLED
 
 
@@ -157,6 +158,7 @@ class _Learner:
             self._features = Features(self._ranks.join(own, len(data.pixels)))
         self._forward = self._ranks.side_by_side(head_of(self._network) if self._features else self._network)
         self._ema = ModelEmaV3(self._network, decay=self._train.ema, use_warmup=True) if self._train.ema else None
+        self._soup = Soup(network, self._train.soup, self._train.epochs) if self._train.soup else None
         self._optimiser = build_optimiser(self._network, self._train)
         self._schedule = build_schedule(self._optimiser, self._train, self._steps_per_epoch)
         self._precision = precision_of(self._train, machine.device)
@@ -164,7 +166,11 @@ class _Learner:
 
     @property
     def kept(self) -> nn.Module:
-        """The weights that are validated and kept: the average when there is one."""
+        """The weights that are validated and kept: the average when there is one, of the last epochs or of steps."""
+        return (self._soup.network if self._soup else None) or self._averaged
+
+    @property
+    def _averaged(self) -> nn.Module:
         return self._ema.module if self._ema else self._network
 
     @property
@@ -194,13 +200,15 @@ class _Learner:
             if self._ema:
                 self._ema.update(self._network, step=epoch * self._steps_per_epoch + step)
             losses.append(loss.detach())
-        self._ranks.share_buffers(self._network, self.kept)
+        self._ranks.share_buffers(self._network, self._averaged)
         mean = float(torch.stack(losses).mean())
         if not np.isfinite(mean):
             raise UsageError(
                 f"{self._plan.name}: the loss is {mean} in epoch {epoch + 1}, so the network has learnt nothing.\n"
                 f"Lower the learning rate (now {self._train.lr:g}) with --set train.lr=..., or set train.clip_norm=1."
             )
+        if self._soup:
+            self._soup.add(self._averaged, epoch)
         return mean
 
     def validate(self) -> dict[str, dict[str, float]]:
@@ -235,6 +243,8 @@ class _Learner:
         tensors = with_prefix("network", self._network.state_dict()) | with_prefix("optimiser", slots)
         if self._ema:
             tensors |= with_prefix("ema", self._ema.module.state_dict())
+        if self._soup:
+            tensors |= with_prefix("soup", self._soup.tensors())
         values = {"identity": self._identity, "optimiser": groups, "scaler": self._scaler.state_dict()}
         save_checkpoint(path, tensors, {**values, "history": history})
 
@@ -250,6 +260,9 @@ class _Learner:
         self._scaler.load_state_dict(values["scaler"])
         if self._ema:
             self._ema.module.load_state_dict(without_prefix("ema", tensors))
+        if self._soup:
+            done = len(values["history"]) // len(self._plan.tasks)
+            self._soup.restore(without_prefix("soup", tensors), self._averaged, done)
         return values["history"]
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from cache.errors import BundleError, UsageError
@@ -47,7 +48,10 @@ def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_pa
     assert (told.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(line["accuracy"])
 
 
-@pytest.mark.parametrize("extra", [{"ema": 0.9}, {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0}])
+@pytest.mark.parametrize(
+    "extra",
+    [{"ema": 0.9, "soup": 2, "keep": "last"}, {"ema": 0.9}, {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0}],
+)
 def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted_one(halves, tmp_path, extra):
     config = task_config(**extra)
     whole, whole_history = train(config, halves, tmp_path / "whole")
@@ -76,6 +80,35 @@ def test_halves_come_from_the_class_that_is_named_whatever_rule_chose_its_photos
     images = torch.cat([epoch[step][0] for step in range(len(epoch))])
     assert (images[:, :, 12:] == 200).all()
     assert not (images[:, :, :12] == 200).all()
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_soup_is_the_mean_of_the_weights_after_the_last_epochs(halves, tmp_path, ema):
+    states = []
+
+    def look(_):
+        tensors = load_file(tmp_path / "last.safetensors")
+        wanted = "ema." if ema else "network."
+        states.append({name.removeprefix(wanted): v for name, v in tensors.items() if name.startswith(wanted)})
+
+    config = task_config(epochs=4, soup=2, keep="last", ema=ema)
+    network, history = train(config, halves, tmp_path, report=look)
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            assert torch.allclose(value, (states[2][name] + states[3][name]) / 2, atol=1e-6), name
+        else:
+            assert torch.equal(value, states[3][name]), name
+    assert any(not torch.equal(states[2][name], states[3][name]) for name in states[3] if "running_mean" in name)
+    [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+    assert (told.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(history[-1]["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"), [({"soup": 2}, "keep: last"), ({"soup": 4, "keep": "last"}, "3 epochs only")]
+)
+def test_a_soup_that_cannot_be_cooked_is_refused(extra, said):
+    with pytest.raises(ValidationError, match=said):
+        task_config(**extra)
 
 
 def test_the_seed_decides_the_weights(halves, tmp_path):
