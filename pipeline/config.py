@@ -130,6 +130,14 @@ class Settings(Config):
     split: SplitConfig = Field(default=SplitConfig(), description="Folds of people.")
     predict: PredictConfig = Field(default=PredictConfig(), description="Prediction.")
 
+    @model_validator(mode="after")
+    def _answers_can_be_fitted(self) -> Self:
+        if self.predict.decide == "f1" and self.split.held_out is None:
+            raise ValueError(
+                "predict.decide=f1 is fitted to held-out photos, and split.held_out is null: hold some out"
+            )
+        return self
+
     def task_list(self) -> list[Task]:
         """The tasks in config order."""
         return [config.task(name) for name, config in self.tasks.items()]

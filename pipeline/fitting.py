@@ -83,8 +83,11 @@ def train_run(
     held_out = HeldOut(settings.task_list(), samples)
     members = list(members_of(settings))
     for member in members:  # everything that can be wrong with the data is told before anything is trained
-        if member.fold == members[0].fold and member.seed == settings.seed:
-            show_counts(member.plan, network_data(member.plan, samples, member.fold, detection, job), job)
+        if member.seed == settings.seed:
+            data = network_data(member.plan, samples, member.fold, detection, job)
+            _refuse_unlearnt(member, data)
+            if member.fold == members[0].fold:
+                show_counts(member.plan, data, job)
     for member in members:
         data = shared(network_data(member.plan, samples, member.fold, detection, job), run, job.ranks)
         report = _reporter(lines, member, run, job)
@@ -110,21 +113,31 @@ def train_along(run: Path, job: Job) -> None:
         train_network(member.plan, data, run / member.folder, seed=member.seed, machine=machine, report=_say_nothing)
 
 
+def _refuse_unlearnt(member: Member, data: NetworkData) -> None:
+    for column, task in enumerate(member.plan.tasks):
+        if not data.learnt[data.train, column].any():
+            when = "" if member.fold is None else f" when fold {member.fold} is held out"
+            leave_out = f"--set tasks.{task.name}=null"
+            raise DataError(
+                f"{task.name}: no labelled photo is left to train on{when}; leave the task out with {leave_out}"
+            )
+
+
 def show_counts(plan: Plan, data: NetworkData, job: Job) -> None:
     """The table of what each class is trained on, before a network is trained."""
     augmenter = Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
-    shown = augmenter.multipliers(data.lessons(plan.heads).kinds)
+    lessons = data.lessons(plan.heads)
+    shown = augmenter.multipliers(lessons.kinds).astype(np.float64)
+    if lessons.chances is not None:
+        shown = shown.sum() * lessons.chances
     rows: list[list[object]] = []
     for column, task in enumerate(plan.tasks):
         codes = np.where(data.learnt[:, column], data.codes[:, column], UNLABELLED)[data.train]
         checked = data.codes[data.validate, column]
-        if not (codes != UNLABELLED).any():
-            leave_out = f"--set tasks.{task.name}=null"
-            raise DataError(f"{task.name}: no labelled photo is left to train on; leave the task out with {leave_out}")
         for code, name in enumerate(task.classes):
             photos, held_out = int((codes == code).sum()), int((checked == code).sum())
-            rows.append([f"{task.name} {name}", photos, (times := int(shown[codes == code].sum())), held_out])
-            if not times:
+            rows.append([f"{task.name} {name}", photos, round(float(shown[codes == code].sum())), held_out])
+            if not photos:
                 job.show.warn(
                     f"{task.name}: no photo of class {name!r} is left to train on ({held_out} are held out), so it "
                     "will never be told; add labelled photos of it"

@@ -51,7 +51,7 @@ class HeldOut:
         tasks = self._tasks
         rows = np.flatnonzero(np.min([self._voters[task.name] for task in tasks], axis=0))
         if not len(rows):
-            return {}, {}
+            return {}, {task.name: Verdict(unsure_below=predict.unsure) for task in tasks}
         votes = {t.name: self._votes[t.name][rows] / self._voters[t.name][rows][:, None] for t in tasks}
         samples = [self._samples[row] for row in rows.tolist()]
         people = [sample.person for sample in samples]
@@ -68,6 +68,7 @@ class HeldOut:
             labelled = truth != UNLABELLED
             if not labelled.any():
                 told[task.name], answers[task.name] = own, own.argmax(axis=1)
+                verdicts[task.name] = Verdict(unsure_below=predict.unsure)
                 continue
             verdicts[task.name] = fit(own[labelled], truth[labelled])
             told[task.name], answers[task.name] = fit_in_turn(own, truth, people, fit)

@@ -5,12 +5,13 @@ RUN/ (run.json, data.json, metrics.jsonl, validation.csv, predictions.csv) + the
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -67,25 +68,35 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _curves(lines: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> list[str]:
-    """One drawing per task: losses on the left axis, macro-F1 on the right."""
+    """One drawing per task: losses on the left axis, macro-F1 on the right; each network has its lines."""
     drawings: list[str] = []
     for task in tasks:
-        own = [line for line in lines if line["task"] == task.name]
+        networks: dict[str, list[dict[str, Any]]] = {}
+        for line in lines:
+            if line["task"] == task.name:
+                networks.setdefault(line.get("network", ""), []).append(line)
         figure = Figure(figsize=(4.2, 2.6), layout="constrained")
         axis = figure.subplots()
-        epochs = [line["epoch"] for line in own]
         for key, label, colour in (("train_loss", "training loss", 0), ("loss", "held-out loss", 1)):
-            if own and key in own[0]:
-                axis.plot(epochs, [line[key] for line in own], color=LINE_COLOURS[colour], label=label, marker=".")
+            _plot(axis, networks, key, label, LINE_COLOURS[colour])
         axis.set(title=task.name, xlabel="epoch", ylabel="loss")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if own and "macro_f1" in own[0]:
+        if any("macro_f1" in line for own in networks.values() for line in own):
             right = axis.twinx()
-            right.plot(epochs, [line["macro_f1"] for line in own], color=LINE_COLOURS[2], label="macro-F1", marker=".")
+            _plot(right, networks, "macro_f1", "macro-F1", LINE_COLOURS[2])
             right.set(ylabel="macro-F1", ylim=(0, 1))
         figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
         drawings.append(_svg(figure))
     return drawings
+
+
+def _plot(axis: Axes, networks: Mapping[str, Sequence[dict[str, Any]]], key: str, label: str, colour: str) -> None:
+    """One line per network, all of one colour; a fold without labels has none of some figures."""
+    for own in networks.values():
+        told = [(line["epoch"], line[key]) for line in own if key in line]
+        if told:
+            axis.plot(*zip(*told, strict=True), color=colour, label=label, marker=".")
+            label = "_nolegend_"
 
 
 def _sections(run: Path, tasks: Sequence[Task]) -> list[dict[str, Any]]:

@@ -81,6 +81,11 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path, content, said):
         load_settings(file)
 
 
+def test_answers_fitted_to_held_out_photos_need_some():
+    with pytest.raises(UsageError, match=r"predict\.decide=f1 is fitted to held-out photos"):
+        load_settings(None, ["split.held_out=null", "predict.decide=f1"])
+
+
 def test_an_empty_config_is_the_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("")
     assert load_settings(tmp_path / "c.yaml") == load_settings()

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cache.errors import DataError
 from classify.bundle import load_bundle
 from pipeline.config import load_settings
 from pipeline.fitting import members_of
@@ -59,6 +60,20 @@ def test_one_network_tells_all_tasks(finished, tmp_path, sharing):
     assert len(told.people) > 0
 
 
+def test_a_fold_that_leaves_a_task_without_labels_is_told_before_anything_is_trained(finished, tmp_path):
+    ages = [person.split("_")[-1] for person in pl.read_csv(finished.run / "folds.csv")["person"].unique()]
+    only = next(int(age) for age in ages if ages.count(age) == 1)
+    one_person = f"tasks.age.drop=[[0, {only - 1}], [{only + 1}, 120]]"
+    with pytest.raises(DataError, match=r"age: no labelled photo is left to train on when fold \d is held out"):
+        run(finished, tmp_path / "run", "split.held_out=all", "split.folds=3", one_person)
+    assert not (tmp_path / "run" / "mask").exists()
+
+
+def test_what_is_unsure_is_told_also_when_nobody_is_held_out(finished, tmp_path):
+    folder = run(finished, tmp_path / "run", "split.held_out=null", "predict.unsure=1", "model.sharing=shared")
+    assert pl.read_csv(folder / "predictions.csv")["unsure"].to_list()[0] == "mask gender age"
+
+
 def test_repeats_differ_by_their_seed_and_vote():
     members = list(members_of(load_settings(None, ["split.repeats=2", "model.sharing=shared", "seed=5"])))
     assert [(m.name, m.seed, str(m.folder)) for m in members] == [
@@ -74,5 +89,6 @@ def test_the_preview_trains_nothing_and_shows_every_class(finished, tmp_path):
     previews = json.loads(printed.stdout.splitlines()[-1])["previews"]
     assert [path.rsplit("preview-")[1] for path in previews] == ["mask.png", "gender.png", "age.png"]
     assert not (tmp_path / "run" / "bundle").exists()
+    assert not (tmp_path / "run" / "folds.csv").exists(), "the folds may be others when it is trained"
     four_rows, two_rows = (cv2.imread(path).shape[0] for path in previews[:2])
     assert four_rows > 1.9 * two_rows, "three classes and a group, against two classes"

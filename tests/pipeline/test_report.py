@@ -1,12 +1,14 @@
 import re
 import shutil
+from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
 
 from cache.errors import BundleError
-from pipeline.report import write_report
+from classify.tasks import Task
+from pipeline.report import LINE_COLOURS, _curves, write_report
 from tests.pipeline.conftest import faceline
 
 
@@ -30,6 +32,16 @@ def test_names_with_markup_are_shown_and_not_run(finished, tmp_path):
     page = write_report(run, finished.cache).read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_every_voting_network_has_a_curve_also_one_whose_fold_has_no_label():
+    line = {"task": "mask", "train_loss": 0.5}
+    score = {"macro_f1": 0.7, "loss": 0.6}
+    folds = {"mask-fold0": score, "mask-fold1": {}, "mask-fold2": score}
+    lines = [{**line, **more, "network": name, "epoch": epoch} for name, more in folds.items() for epoch in (1, 2)]
+    [drawing] = _curves(lines, [Task("mask", ("a", "b"))])
+    strokes = Counter(re.findall(r'<path d="M [^"]+"[^>]*stroke: (#[0-9a-f]{6}); stroke-width: 1.5', drawing))
+    assert [strokes[colour] for colour in LINE_COLOURS] == [3 + 1, 2 + 1, 2 + 1], "and one in the legend"
 
 
 def test_without_the_crops_the_report_says_so(finished, tmp_path):
