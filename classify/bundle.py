@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
@@ -131,7 +130,7 @@ def load_bundle(folder: Path) -> Bundle:
             tasks, networks, described["crop"], described["metrics"], described["most_frequent"], described["flip"],
             verdicts,
         )  # fmt: skip
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / 'bundle.json'} lacks or misstates {error}; train again to remake it") from error
 
 
@@ -164,7 +163,8 @@ def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], facts: dict[
     model = ModelConfig(**facts["model"])
     tells = facts.get("tells", [name])  # the first format had one network per task
     heads = facts.get("heads", [{}] * len(tells))
-    told = tuple(next(task for task in tasks if task.name == one) for one in tells)
+    named = {task.name: task for task in tasks}
+    told = tuple(named[one] for one in tells)
     configs = tuple(_config(task, HeadConfig(**head), model) for task, head in zip(told, heads, strict=True))
     plan = Plan(name, told, configs, facts.get("joint", False))
     network = build_network(model, plan.heads.outputs, pretrained=False)

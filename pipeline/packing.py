@@ -51,11 +51,14 @@ def training_landmarks(sources: Sequence[str], model: ModelConfig, detection: De
     landmarks = np.full((len(sources), 5, 2), np.nan, np.float32)
     for row, source in enumerate(sources):
         facts = detection.store.crop(source).facts
-        if facts["landmarks"] and not facts["turn"]:
+        if facts["landmarks"]:
             x1, y1, x2, y2 = facts["window"]
             scale = input_scale((y2 - y1, x2 - x1), model.input, model.zoom)
             middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
-            landmarks[row] = (np.array(facts["landmarks"]) - middle) / scale + np.array(model.input[::-1]) / 2
+            angle = np.radians(facts["turn"])  # as `cut` turns an aligned window around its middle
+            turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            upright = (np.array(facts["landmarks"]) - middle) @ turned
+            landmarks[row] = upright / scale + np.array(model.input[::-1]) / 2
     return landmarks
 
 

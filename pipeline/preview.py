@@ -29,7 +29,7 @@ def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, job
         DataError: a task has no labelled photo to train on.
         UsageError: the settings make no sense.
     """
-    samples = make_samples(photos, detection, run, job)
+    samples = make_samples(photos, detection, None, job)  # the settings may change before the training
     settings, paths = job.settings, list[Path]()
     for plan in plan_networks(settings.tasks):
         data = network_data(plan, samples, settings.split.held_out_folds[0], detection, job)

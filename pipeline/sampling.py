@@ -25,8 +25,8 @@ from pipeline.photos import Corrected, Photo
 from pipeline.record import write_json
 
 
-def make_samples(photos: Sequence[Photo], detection: Detection, run: Path, job: Job) -> list[Sample]:
-    """The samples of a run, dealt into folds; RUN/folds.csv is written, or must say the same.
+def make_samples(photos: Sequence[Photo], detection: Detection, run: Path | None, job: Job) -> list[Sample]:
+    """The samples of a run, dealt into folds; with a run, RUN/folds.csv is written, or must say the same.
 
     Raises:
         DataError: no photo can be read, or there are too few people.
@@ -40,8 +40,9 @@ def make_samples(photos: Sequence[Photo], detection: Detection, run: Path, job: 
     groups = join_people([photo.person for photo in kept], sources)
     split = job.settings.split
     folds = make_folds(groups, joint, folds=split.folds, seed=job.settings.seed if split.seed is None else split.seed)
-    _keep_folds(run / "folds.csv", kept, folds)
     _check_folds(split, int(folds.max()) + 1)
+    if run is not None:
+        _keep_folds(run / "folds.csv", kept, folds)
     return [
         Sample(photo.name, source, photo.person, code, _numbers(tasks, photo), int(fold))
         for photo, source, code, fold in zip(kept, sources, codes, folds, strict=True)

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from cache.errors import BundleError
@@ -18,6 +19,31 @@ PLANS = plan_networks(
         "smile": TaskConfig(classes=SMILE.classes, model=MODEL),
     }
 )
+
+
+def test_a_bundle_of_the_first_format_is_read(folder):
+    before = load_bundle(folder)
+    described = json.loads((folder / "bundle.json").read_text())
+    described["format"] = 1
+    del described["verdicts"]
+    for facts in described["models"].values():
+        for key in ("tells", "heads", "joint"):
+            del facts[key]
+        del facts["model"]["sharing"]
+    (folder / "bundle.json").write_text(json.dumps(described))
+    bundle = load_bundle(folder)
+    assert bundle.tasks == before.tasks
+    assert [one.plan.tasks for one in bundle.networks] == [(AGE,), (SMILE,)]
+    assert bundle.verdict("age").answers(np.array([[0.2, 0.5, 0.3]])).tolist() == [1]
+
+
+@pytest.mark.parametrize(("key", "value"), [("tells", ["aeg"]), ("heads", [])])
+def test_a_network_that_tells_what_is_no_task_is_a_misstatement(folder, key, value):
+    described = json.loads((folder / "bundle.json").read_text())
+    described["models"]["age"][key] = value
+    (folder / "bundle.json").write_text(json.dumps(described))
+    with pytest.raises(BundleError, match="lacks or misstates"):
+        load_bundle(folder)
 
 
 @pytest.fixture

@@ -144,6 +144,15 @@ def test_masks_are_drawn_on_maskless_faces_only_and_change_the_label(data_of):
     assert worn["nose_out"].argmax(1).tolist() == [1] * len(data.train)
 
 
+def test_masks_follow_the_faces_of_aligned_crops(data_of):
+    data, _ = data_of(settings_of("tasks.mask.augment.masks=1.0", "crop.align=true", "model.input=[256,192]"), "mask")
+    landmarks = data.masks.landmarks[~np.isnan(data.masks.landmarks[:, 0, 0])]
+    assert len(landmarks), "a turned window has landmarks, too"
+    left, right = landmarks[:, 0], landmarks[:, 1]
+    assert np.abs(left[:, 1] - right[:, 1]).max() < 0.1, "the eyes are level"
+    assert (landmarks[:, 3:, 1].mean(axis=1) > left[:, 1]).all()
+
+
 def test_drawn_masks_need_the_task_that_they_change(data_of):
     with pytest.raises(UsageError, match=r"masks\.task: there is no task 'mask'"):
         data_of(settings_of("tasks.mask=null", "tasks.age.augment.masks=0.5"), "age")
