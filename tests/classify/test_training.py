@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from cache.errors import BundleError, UsageError
 from classify.config import AugmentConfig
+from classify.lessons import Masks
 from classify.networks import normalise_of
 from classify.prediction import probabilities
 from classify.training import Machine, _Learner, load_best, train_network
@@ -54,6 +55,19 @@ def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_pa
 )
 def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted_one(halves, tmp_path, extra):
     config = task_config(**extra)
+    goes_on_where_it_was_killed(config, halves, tmp_path)
+
+
+def test_drawn_masks_and_drawn_samples_are_the_same_after_a_kill(halves, tmp_path):
+    face = np.array([[6, 10], [18, 10], [12, 17], [8, 22], [16, 22]], np.float32)
+    masks = Masks(np.tile(face, (64, 1, 1)), 0.7, task=0, codes={"right": 0, "nose_out": 1, "under_chin": 1})
+    data = replace(halves, masks=masks, chances=np.linspace(0.5, 1.5, 64))
+    assert any(masks.draw(data.pixels[row], row, np.random.default_rng(row))[1] for row in range(9)), "a face fits"
+    config = task_config(cutmix=0.5, cutmix_with="lower", sampling="class")
+    goes_on_where_it_was_killed(config, data, tmp_path)
+
+
+def goes_on_where_it_was_killed(config, halves, tmp_path):
     whole, whole_history = train(config, halves, tmp_path / "whole")
 
     def kill(history):
