@@ -142,6 +142,9 @@ def _lead(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
 
 
 def _carry_out(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool) -> Finished:
+    from classify.plan import plan_networks
+
+    plan_networks(job.settings.tasks)  # settings that contradict each other leave no run behind
     record = start_run(run, job.settings, device=job.torch_device(), processes=job.ranks.world)
     status = "failed"
     try:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from cache.errors import DataError
+from cache.errors import UsageError
 from classify.bundle import load_bundle
 from pipeline.config import load_settings
 from pipeline.fitting import members_of
@@ -92,3 +93,17 @@ def test_the_preview_trains_nothing_and_shows_every_class(finished, tmp_path):
     assert not (tmp_path / "run" / "folds.csv").exists(), "the folds may be others when it is trained"
     four_rows, two_rows = (cv2.imread(path).shape[0] for path in previews[:2])
     assert four_rows > 1.9 * two_rows, "three classes and a group, against two classes"
+
+
+def test_settings_that_contradict_each_other_leave_no_run_behind(finished, tmp_path):
+    words = [
+        "--out",
+        tmp_path / "run",
+        "--cache",
+        finished.cache,
+        *options("model.sharing=shared", "tasks.age.train.lr=0.1"),
+    ]
+    told = faceline("train", finished.data, *words, ok=False).exception
+    assert isinstance(told, UsageError)
+    assert "tasks.age.train.lr" in str(told)
+    assert not (tmp_path / "run").exists()
