@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cache.errors import DataError
-from cache.errors import UsageError
+from cache.errors import DataError, UsageError
 from classify.bundle import load_bundle
 from pipeline.config import load_settings
 from pipeline.fitting import members_of
