@@ -102,6 +102,12 @@ class TrainConfig(Config):
         description="The kept weights are the mean of those after so many last epochs (of their average with ema); "
         "needs `keep: last`. 0 averages none.",
     )
+    distill: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="With `faceline distill`: the teacher's share of what is learnt; the labels have the rest.",
+    )
     freeze: bool = Field(
         default=False, description="Head only: features computed once, a linear head trained on them. For laptops."
     )

@@ -157,9 +157,13 @@ class YearsHead:
         """The years' probabilities, summed over every bin."""
         return [self._bins(outputs.softmax(dim=1))]
 
+    @property
+    def first_years(self) -> list[int]:
+        """The first output of every bin, and the number of outputs."""
+        return [0, *(round(edge - self.task.low) for edge in self.task.edges), self.outputs]
+
     def _bins(self, years: Tensor) -> Tensor:
-        first = [0, *(round(edge - self.task.low) for edge in self.task.edges), self.outputs]
-        return torch.stack([years[:, a:b].sum(dim=1) for a, b in pairwise(first)], dim=1)
+        return torch.stack([years[:, a:b].sum(dim=1) for a, b in pairwise(self.first_years)], dim=1)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.distillation import with_teacher
 from classify.heads import Heads, Targets
 from classify.inputs import Image
 from classify.mask_synthesis import synthesise
@@ -56,6 +57,8 @@ class NetworkData:
         chances: (M,) by which samples are drawn, up to a factor; None shows all.
         train, validate: rows; `validate` may be empty.
         masks: to be drawn.
+        taught: (M, classes of all tasks side by side) a teacher's probabilities, NaN where it told nothing; or None.
+        share: of the teacher in what is learnt.
     """
 
     pixels: Pixels
@@ -67,6 +70,8 @@ class NetworkData:
     validate: NDArray[np.intp]
     chances: NDArray[np.float64] | None = None
     masks: Masks | None = None
+    taught: Targets | None = None
+    share: float = 0.0
 
     def lessons(self, heads: Heads) -> "Lessons":
         """What is trained on."""
@@ -79,12 +84,25 @@ class NetworkData:
                 if self.masks.task >= 0:
                     known = changed[:, self.masks.task] != UNLABELLED
                     changed[known, self.masks.task] = code
-                worn[wearing] = heads.encode(changed, self.numbers[rows])
+                worn[wearing] = self._targets(heads, changed, worn=True)
         chances = None if self.chances is None else self.chances[rows] / self.chances[rows].sum()
         return Lessons(
             self.pixels, rows, np.where(codes == UNLABELLED, UNLABELLED, self.kinds[rows]),
-            heads.encode(codes, self.numbers[rows]), chances, self.masks, worn,
+            self._targets(heads, codes), chances, self.masks, worn,
         )  # fmt: skip
+
+    def _targets(self, heads: Heads, codes: NDArray[np.intp], *, worn: bool = False) -> Targets:
+        """What is learnt from the samples that are trained on, where these are their codes."""
+        targets = heads.encode(codes, self.numbers[self.train])
+        if self.taught is None:
+            return targets
+        taught = self.taught[self.train]
+        if worn and self.masks and self.masks.task >= 0:  # the teacher saw the face without the mask
+            task = self.masks.task
+            first = sum(len(one.classes) for one in heads.tasks[:task])
+            classes = len(heads.tasks[task].classes)
+            taught[:, first : first + classes] = codes[:, task, None] == np.arange(classes)
+        return with_teacher(heads, targets, taught, self.share)
 
 
 @dataclass(frozen=True)

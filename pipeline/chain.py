@@ -5,7 +5,7 @@ after a kill goes on where it stopped.
 """
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,9 +78,9 @@ class Stopwatch:
             self.seconds[name] = round(time.perf_counter() - started, 2)
 
 
-def train_data(data: Path, run: Path, job: Job) -> Finished:
-    """`faceline train`: everything up to the bundle."""
-    return _run(data, run, job, predict=False)
+def train_data(data: Path, run: Path, job: Job, teachers: Sequence[Path] = ()) -> Finished:
+    """`faceline train`, and with teachers `faceline distill`: everything up to the bundle."""
+    return _run(data, run, job, predict=False, teachers=teachers)
 
 
 def take_in(data: Path, job: Job, *, predict: bool = False) -> Intake:
@@ -123,32 +123,34 @@ def usable(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _run(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
+def _run(data: Path, run: Path, job: Job, *, predict: bool, teachers: Sequence[Path] = ()) -> Finished:
     """Rank 0 does everything but the training alone; the other processes of a training only train along."""
     with job.ranks.group(job.torch_device()):
         if job.ranks.is_first:
-            return _lead(data, run, job, predict=predict)
+            return _lead(data, run, job, teachers, predict=predict)
         from pipeline.fitting import train_along
 
         train_along(run, job)
         return Finished(run, {}, {}, {})
 
 
-def _lead(data: Path, run: Path, job: Job, *, predict: bool) -> Finished:
+def _lead(data: Path, run: Path, job: Job, teachers: Sequence[Path], *, predict: bool) -> Finished:
     watch = Stopwatch()
     with watch.stage("check"):
         intake = take_in(data, job, predict=predict)
-    return _carry_out(intake, run, job, watch, predict=predict)
+    return _carry_out(intake, run, job, watch, predict=predict, teachers=teachers)
 
 
-def _carry_out(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool) -> Finished:
+def _carry_out(
+    intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool, teachers: Sequence[Path] = ()
+) -> Finished:
     from classify.plan import plan_networks
 
     plan_networks(job.settings.tasks)  # settings that contradict each other leave no run behind
     record = start_run(run, job.settings, device=job.torch_device(), processes=job.ranks.world)
     status = "failed"
     try:
-        finished = _stages(intake, run, job, watch, predict=predict)
+        finished = _stages(intake, run, job, watch, teachers, predict=predict)
         status = "finished"
         return finished
     except (KeyboardInterrupt, SystemExit):
@@ -162,9 +164,13 @@ def _carry_out(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict
             write_report(run, job.cache)
 
 
-def _stages(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool) -> Finished:
+def _stages(
+    intake: Intake, run: Path, job: Job, watch: Stopwatch, teachers: Sequence[Path], *, predict: bool
+) -> Finished:
     from classify.voters import load_voters
+    from pipeline.distilling import ask_teachers
     from pipeline.fitting import train_run
+    from pipeline.packing import with_crops
     from pipeline.predicting import predict_photos, write_predictions
 
     dataset, sources = intake.dataset, intake.sources
@@ -173,8 +179,12 @@ def _stages(intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: b
         detection = detect_photos(everyone, job, sources=sources)
         summary = detection.summary(everyone)
         job.show.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
+    taught = None
+    if teachers:
+        with watch.stage("ask"):
+            taught = ask_teachers(teachers, with_crops(dataset.train, detection), run, job, sources)
     with watch.stage("train"):
-        scores = train_run(dataset.train, detection, run, job, dataset.corrections)
+        scores = train_run(dataset.train, detection, run, job, dataset.corrections, taught)
     counts: Mapping[str, int] = {}
     if predict:
         with watch.stage("predict"):

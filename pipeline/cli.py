@@ -15,7 +15,7 @@ from pipeline.compare_command import compare
 from pipeline.endings import run_command
 from pipeline.label_commands import labels_app
 from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, RunOpt, SetOpt, WorkersOpt
-from pipeline.vote_commands import vote
+from pipeline.vote_commands import distill, vote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,6 +229,7 @@ def evaluate(
 
 app.command()(compare)
 app.command()(vote)
+app.command()(distill)
 
 
 @app.command()

@@ -24,6 +24,7 @@ from classify.tasks import UNLABELLED, joint_class
 from classify.training import Line, Machine, train_network
 from pipeline.config import Settings
 from pipeline.detection import Detection
+from pipeline.distilling import Taught
 from pipeline.held_out import HeldOut
 from pipeline.job import Job
 from pipeline.photos import Corrected, Photo
@@ -63,9 +64,22 @@ def members_of(settings: Settings) -> Iterator[Member]:
 
 
 def train_run(
-    photos: Sequence[Photo], detection: Detection, run: Path, job: Job, corrections: Sequence[Corrected] = ()
+    photos: Sequence[Photo],
+    detection: Detection,
+    run: Path,
+    job: Job,
+    corrections: Sequence[Corrected] = (),
+    taught: Taught | None = None,
 ) -> dict[str, Score]:
-    """Train every network and write the bundle; `corrections` were made in the photos' labels.
+    """Train every network and write the bundle.
+
+    Args:
+        photos: labelled ones.
+        detection: their crops.
+        run: the folder.
+        job: settings, device and where to show progress.
+        corrections: were made in the photos' labels.
+        taught: what teachers told of the photos; learnt from beside the labels.
 
     Returns:
         The scores on the held-out photos: "joint" and one per task; empty when nothing was held out.
@@ -89,7 +103,7 @@ def train_run(
             if member.fold == members[0].fold:
                 show_counts(member.plan, data, job)
     for member in members:
-        data = shared(network_data(member.plan, samples, member.fold, detection, job), run, job.ranks)
+        data = shared(network_data(member.plan, samples, member.fold, detection, job, taught), run, job.ranks)
         report = _reporter(lines, member, run, job)
         network = train_network(
             member.plan, data, run / member.folder, seed=member.seed, machine=machine, report=report

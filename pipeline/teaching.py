@@ -21,6 +21,7 @@ from classify.samples import Sample
 from classify.tasks import UNLABELLED, Task, joint_class
 from pipeline.config import Settings
 from pipeline.detection import Detection
+from pipeline.distilling import Taught
 from pipeline.job import Job
 from pipeline.packing import training_landmarks, training_pixels
 
@@ -29,9 +30,14 @@ READS = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.IGNORECA
 
 
 def network_data(
-    plan: Plan, samples: Sequence[Sample], fold: int | None, detection: Detection, job: Job
+    plan: Plan,
+    samples: Sequence[Sample],
+    fold: int | None,
+    detection: Detection,
+    job: Job,
+    taught: Taught | None = None,
 ) -> NetworkData:
-    """What the network of `plan` learns from when `fold` is held out.
+    """What the network of `plan` learns from when `fold` is held out, and from teachers where there are any.
 
     Raises:
         UsageError: a rule or the settings of drawn masks make no sense.
@@ -60,6 +66,8 @@ def network_data(
             plan, np.where(learnt, kinds, UNLABELLED), [joint_class(tasks, row) for row in codes.tolist()], trained
         ),
         _masks(plan, samples, codes, detection, job.settings),
+        taught.of(samples, plan.tasks) if taught else None,
+        plan.train.distill if taught else 0.0,
     )
 
 
@@ -158,7 +166,7 @@ def _masks(
     return Masks(landmarks, share, {**labels.fabrics}, own, {key: classes.index(name) for key, name in told.items()})
 
 
-ROWS = ("codes", "numbers", "learnt", "kinds", "train", "validate", "chances")
+ROWS = ("codes", "numbers", "learnt", "kinds", "train", "validate", "chances", "taught")
 
 
 def shared(data: NetworkData | None, run: Path, ranks: Ranks) -> NetworkData:
@@ -177,7 +185,9 @@ def shared(data: NetworkData | None, run: Path, ranks: Ranks) -> NetworkData:
     if masks:
         landmarks = np.array(masks.pop("landmarks"), np.float32)
         masks = Masks(landmarks, **masks)
-    return NetworkData(pixels=np.load(told["pixels"], mmap_mode="r", allow_pickle=False), masks=masks, **rows)
+    return NetworkData(
+        pixels=np.load(told["pixels"], mmap_mode="r", allow_pickle=False), masks=masks, share=told["share"], **rows
+    )
 
 
 def _told(data: NetworkData) -> dict[str, Any]:
@@ -190,5 +200,6 @@ def _told(data: NetworkData) -> dict[str, Any]:
     return {
         "pixels": str(Path(data.pixels.filename).resolve()),
         "masks": {**vars(masks), "landmarks": masks.landmarks.tolist()} if masks else None,
+        "share": data.share,
         **{name: None if value is None else [value.tolist(), str(value.dtype)] for name, value in rows.items()},
     }

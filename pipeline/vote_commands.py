@@ -1,4 +1,4 @@
-"""The command line's `faceline vote`: parse, call one function, print.
+"""The command line's `faceline vote` and `faceline distill`: parse, call one function, print.
 
 Nothing heavy is imported before the command needs it, so that --help answers at once.
 """
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.options import ConfigOpt, JsonOpt, QuietOpt, SetOpt
+from pipeline.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, SetOpt, WorkersOpt
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -26,6 +26,34 @@ def vote(
     from pipeline.job import make_job
 
     vote_stage(runs, out, make_job(config, settings, None, "cpu", None, as_json=json, quiet=quiet))
+
+
+def distill(
+    data: DataArg,
+    teacher: Annotated[
+        list[Path],
+        typer.Option("--teacher", help="A run, a folder of `vote` or a bundle. Of several, the mean.", metavar="T"),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The student's run.", metavar="RUN")],
+    config: ConfigOpt = None,
+    settings: SetOpt = None,
+    cache: CacheOpt = None,
+    device: DeviceOpt = "auto",
+    workers: WorkersOpt = None,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Train on labels and on what teachers tell, so that a small network comes near to a large vote."""
+    from pipeline.chain import train_data
+    from pipeline.job import among_ranks, make_job
+
+    job = among_ranks(make_job(config, settings, cache, device, workers, as_json=json, quiet=quiet))
+    finished = train_data(data, out, job, teacher)
+    rows = [[name, s.macro_f1, f"{s.low:.3f} to {s.high:.3f}", s.accuracy] for name, s in finished.scores.items()]
+    if rows:
+        job.show.table("Scores on the held-out fold", ["", "macro-F1", "95% interval", "accuracy"], rows)
+    next_step = f"faceline predict PHOTOS --bundle {out / 'bundle'}"
+    job.show.done(finished.as_json(), text=f"Run: {out}", next_step=next_step)
 
 
 def vote_stage(runs: list[Path], out: Path, job: "Job") -> None:

@@ -125,6 +125,17 @@ def test_a_soup_that_cannot_be_cooked_is_refused(extra, said):
         task_config(**extra)
 
 
+def test_a_student_learns_what_the_teacher_tells_by_its_share(halves, tmp_path):
+    contrary = np.eye(2, dtype=np.float32)[1 - halves.codes[:, 0]]
+    for share, right in ((0.0, True), (0.9, False)):
+        taught = replace(halves, taught=contrary, share=share)
+        network, _ = train(task_config(epochs=6, keep="last"), taught, tmp_path / str(share))
+        [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+        assert ((told.argmax(1) == halves.codes[halves.validate, 0]).mean() > 0.5) == right
+    with pytest.raises(BundleError, match="other settings"):
+        train(task_config(epochs=6, keep="last"), halves, tmp_path / "0.9")
+
+
 def test_the_seed_decides_the_weights(halves, tmp_path):
     runs = [train(task_config(epochs=1), halves, tmp_path / str(i), seed=i // 2)[0].state_dict() for i in range(3)]
     assert same_weights(runs[0], runs[1])

@@ -17,8 +17,8 @@ from pipeline import cli
 from tests.pipeline.conftest import faceline, tiny_options
 
 HOUSE = Path(__file__).parents[2]
-COMMANDS = ["demo", "check", "detect", "train", "predict", "run", "evaluate", "compare", "vote", "cache", "labels",
-            "report", "doctor"]  # fmt: skip
+COMMANDS = ["demo", "check", "detect", "train", "predict", "run", "evaluate", "compare", "vote", "distill", "cache",
+            "labels", "report", "doctor"]  # fmt: skip
 
 
 def start(*words, cwd=None, **more):

@@ -8,10 +8,15 @@ import polars as pl
 import pytest
 
 from cache.errors import BundleError, DataError, UsageError
+from classify.samples import Sample
 from classify.tasks import Task
 from faceline import Predictor
+from pipeline.config import load_settings
+from pipeline.console import Show
+from pipeline.distilling import ask_teachers
+from pipeline.job import Job
 from pipeline.voting import read_shared
-from tests.pipeline.conftest import faceline, tiny_options
+from tests.pipeline.conftest import drawn_data, faceline, tiny_options
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +134,53 @@ def test_runs_that_do_not_quite_fit_are_warned_of(tmp_path, changed, said):
     shared = read_shared([held_out(tmp_path / "a", range(10)), held_out(tmp_path / "b", range(10), **changed)], [SMILE])
     [warning] = shared.warnings
     assert said in warning
+
+
+def distil(finished, out, *words):
+    return faceline(
+        "distill", finished.data, "--out", out, "--cache", finished.cache, "--device", "cpu", *tiny_options(),
+        "--set", "tasks.gender=null", *words,
+    )  # fmt: skip
+
+
+def test_a_student_is_taught_by_a_bundle_and_by_what_was_told_out_of_fold(finished, tmp_path):
+    folds = pl.read_csv(finished.run / "folds.csv")
+    rng = np.random.default_rng(0)
+    columns = {"path": folds["path"], "source": ["s"] * len(folds)}
+    for names in (("p_mask_wear", "p_mask_incorrect", "p_mask_normal"), ("p_age_<30", "p_age_30-59", "p_age_>=60")):
+        columns |= dict(zip(names, rng.dirichlet([1, 1, 1], len(folds)).T, strict=True))
+    (tmp_path / "told").mkdir()
+    table = pl.DataFrame(columns)
+    table.write_csv(tmp_path / "told" / "validation.csv")
+    out = tmp_path / "student"
+    printed = distil(finished, out, "--teacher", finished.run, "--teacher", tmp_path / "told")
+    assert "Scores on the held-out fold" in printed.stdout
+    told = json.loads((out / "teachers.json").read_text())["teachers"]
+    assert [one["out_of_fold"] for one in told] == [False, True], "the run held one fold out only"
+    assert (out / "bundle" / "bundle.json").is_file()
+    with pytest.raises(BundleError, match="other settings or other photos"):
+        distil(finished, out, "--teacher", finished.run)
+
+
+def test_the_teachers_mean_stands_beside_its_photo(finished, tmp_path):
+    settings = load_settings(None, ["tasks.gender=null", "tasks.age=null"])
+    photos = drawn_data(finished.data)[:8]
+    names = ["p_mask_wear", "p_mask_incorrect", "p_mask_normal"]
+    for number, first in enumerate((0.2, 0.6)):
+        (tmp_path / str(number)).mkdir()
+        rows = [[photo.name, "s", first, 0.01 * row, 1 - first - 0.01 * row] for row, photo in enumerate(photos)]
+        table = pl.DataFrame(rows[:: -1 if number else 1], schema=["path", "source", *names], orient="row")
+        table.write_csv(tmp_path / str(number) / "validation.csv")
+    job = Job(settings, finished.cache, "cpu", show=Show(quiet=True))
+    taught = ask_teachers([tmp_path / "0", tmp_path / "1"], photos, tmp_path, job, {})
+    samples = [Sample(photo.name, "", "", (0,), (np.nan,), 0) for photo in reversed(photos)]
+    assert taught.of(samples, settings.task_list())[:, 0] == pytest.approx([0.4] * 8)
+    assert taught.of(samples, settings.task_list())[:, 1] == pytest.approx([0.01 * row for row in range(7, -1, -1)])
+
+
+def test_a_teacher_of_other_classes_is_refused(finished, tmp_path):
+    with pytest.raises(BundleError, match="does not tell age with the classes young, old"):
+        distil(
+            finished, tmp_path, "--teacher", finished.run / "bundle",
+            "--set", "tasks.age.classes=[young,old]", "--set", "tasks.age.edges=[30]",
+        )  # fmt: skip
