@@ -13,6 +13,7 @@ from classify.tasks import Task
 from faceline import Predictor
 from pipeline.config import load_settings
 from pipeline.console import Show
+from pipeline.detection import source_ids
 from pipeline.distilling import ask_teachers
 from pipeline.job import Job
 from pipeline.voting import read_shared
@@ -176,6 +177,24 @@ def test_the_teachers_mean_stands_beside_its_photo(finished, tmp_path):
     samples = [Sample(photo.name, "", "", (0,), (np.nan,), 0) for photo in reversed(photos)]
     assert taught.of(samples, settings.task_list())[:, 0] == pytest.approx([0.4] * 8)
     assert taught.of(samples, settings.task_list())[:, 1] == pytest.approx([0.01 * row for row in range(7, -1, -1)])
+
+
+def test_teachers_are_asked_once_unless_they_have_changed(finished, tmp_path, monkeypatch):
+    settings = load_settings(None, ["tasks.gender=null", "tasks.age=null"])
+    photos, job = drawn_data(finished.data)[:4], Job(settings, finished.cache, "cpu", show=Show(quiet=True))
+    bundle = shutil.copytree(finished.run / "bundle", tmp_path / "bundle")
+    sources = source_ids([photo.path for photo in photos], job)
+    first = ask_teachers([bundle], photos, tmp_path, job, sources)
+    assert first.probabilities["mask"].sum(axis=1) == pytest.approx(1)
+    monkeypatch.setattr("pipeline.distilling.predict_photos", lambda *_, **__: pytest.fail("it was asked again"))
+    again = ask_teachers([bundle], photos, tmp_path, job, sources)
+    assert again.rows == first.rows
+    assert again.probabilities["mask"].tobytes() == first.probabilities["mask"].tobytes()
+    for changed in (photos[:3], photos):
+        if changed is photos:
+            (bundle / "bundle.json").write_text((bundle / "bundle.json").read_text() + " ")
+        with pytest.raises(pytest.fail.Exception, match="asked again"):
+            ask_teachers([bundle], changed, tmp_path, job, sources)
 
 
 def test_a_teacher_of_other_classes_is_refused(finished, tmp_path):
