@@ -31,6 +31,7 @@ from classify.augment import Augmenter
 from classify.batches import EpochOfBatches, steps_in_order
 from classify.config import AugmentConfig
 from classify.inputs import decode_crop, to_input
+from classify.lessons import Lessons
 from pipeline.config import load_settings
 from pipeline.console import Show
 from pipeline.datasets import load_data
@@ -127,10 +128,11 @@ def items(dataset: Dataset, order: list[int], workers: int) -> Callable[[], Data
 def packed(pixels: np.ndarray, size: tuple[int, int], workers: int) -> Callable:
     task = load_settings().task_list()[1]
     rows = np.arange(len(pixels), dtype=np.intp)
-    augmenter = Augmenter(task, AugmentConfig(every=()), size)
+    lessons = Lessons(pixels, rows, rows[:, None] % 2, np.eye(2, dtype=np.float32)[rows % 2])
+    augmenter = Augmenter([task], [AugmentConfig(every=())], size)
 
     def batches():
-        epoch = EpochOfBatches(pixels, rows, rows % 2, 2, augmenter, batch=BATCH, cutmix=0, seed=1, epoch=0)
+        epoch = EpochOfBatches(lessons, augmenter, batch=BATCH, seed=1, epoch=0)
         return (images for images, _ in steps_in_order(epoch, workers, pin=False))
 
     return batches

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from classify.config import ModelConfig, TrainConfig
 from classify.inputs import Image, to_input
-from classify.losses import class_shares, cross_entropy
+from classify.losses import cross_entropy
 from classify.mask_synthesis import WEARINGS, synthesise
 from classify.metrics import Score, class_table, score
 from classify.networks import build_network, normalise_of
@@ -119,7 +119,7 @@ def told(
         rng = np.random.default_rng([seed, epoch])
         for step, (images, codes) in enumerate(batches(standin, times, share, train.batch, rng)):
             schedule.step_update(epoch * steps + step)
-            loss = cross_entropy(network(normalise(images)), class_shares(codes, len(CLASSES)))
+            loss = cross_entropy(network(normalise(images)), torch.eye(len(CLASSES))[codes])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

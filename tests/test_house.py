@@ -1,6 +1,7 @@
 """What holds the house together: who may import whom, and what must stay light."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -78,3 +79,11 @@ def test_every_module_says_what_it_is_and_is_one_idea_long():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree), path
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 320, path
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_takes_from_the_rooms_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ROOMS:
+            room = importlib.import_module(node.module)
+            assert [alias.name for alias in node.names if not hasattr(room, alias.name)] == [], node.module
