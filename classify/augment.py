@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -21,6 +21,9 @@ from cache.errors import UsageError
 from classify.config import AugmentConfig, Transform
 from classify.inputs import Image
 from classify.tasks import Task
+
+if TYPE_CHECKING:
+    from classify.plan import Plan
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for a newer release on import
 
@@ -103,6 +106,11 @@ class Augmenter:
             if kind >= 0 and (copies := own.copies[kind]):
                 return copies[(copy - 1) % len(copies)]
         return self._first
+
+
+def augmenter_of(plan: "Plan") -> Augmenter:
+    """The augmentation of what a planned network learns from."""
+    return Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
 
 
 class _Kinds:

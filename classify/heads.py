@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from classify.config import TaskConfig
 from classify.losses import Loss, cross_entropy, loss_of
@@ -191,9 +192,9 @@ class OrdinalHead:
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Binary cross-entropy at each border over the rows that reached it."""
-        reached = targets.flip(1).cumsum(1).flip(1)[:, :-1]
-        above = targets.flip(1).cumsum(1).flip(1)[:, 1:]
-        wrong = -(above * _log_sigmoid(outputs) + (reached - above) * _log_sigmoid(-outputs))
+        at_least = targets.flip(1).cumsum(1).flip(1)
+        reached, above = at_least[:, :-1], at_least[:, 1:]
+        wrong = -(above * logsigmoid(outputs) + (reached - above) * logsigmoid(-outputs))
         return wrong.sum() / targets.sum().clamp_min(TINY)
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
@@ -304,7 +305,3 @@ def _one_hot(codes: Codes, classes: int) -> Targets:
 def _normal_below(limits: Numbers, numbers: Numbers, spread: float) -> Numbers:
     """The mass below each limit (1, E) of normal distributions around numbers (N, 1): (N, E)."""
     return np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))((limits - numbers) / spread)
-
-
-def _log_sigmoid(outputs: Tensor) -> Tensor:
-    return torch.nn.functional.logsigmoid(outputs)

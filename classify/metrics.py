@@ -3,13 +3,15 @@
 true and told class indices (N,) and the person of each -> Score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+
+from classify.tasks import UNLABELLED, Task, joint_class, joint_names
 
 Codes = NDArray[np.intp]
 ABSENT: Any = 0  # the F1 of a class without any hit; scikit-learn's types know only its other spelling, a string
@@ -71,6 +73,34 @@ def score(truth: Codes, told: Codes, people: Sequence[str], classes: int, *, dra
     confusion = confusion_matrix(truth, np.where(told < 0, classes, told), labels=np.arange(classes + 1))[:classes]
     low, high = _interval(truth, told, people, classes, draws, seed)
     return Score(macro_f1(truth, told), low, high, float(accuracy_score(truth, told)), confusion)
+
+
+def score_tasks(
+    tasks: Sequence[Task], truths: Mapping[str, Codes], answers: Mapping[str, Codes], people: Sequence[str]
+) -> dict[str, Score]:
+    """The scores of the joint class, "joint", and of every task; those without any labelled photo are left out.
+
+    Args:
+        tasks: in config order.
+        truths, answers: per task, (N,) class indices; a truth is -1 where unlabelled.
+        people: the person of each photo.
+    """
+    order = [task.name for task in tasks]
+    joint = [
+        np.array(
+            [joint_class(tasks, codes) for codes in zip(*(own[name].tolist() for name in order), strict=True)], np.intp
+        )
+        for own in (truths, answers)
+    ]
+    pairs = {"joint": (*joint, len(joint_names(tasks)))}
+    pairs |= {task.name: (truths[task.name], answers[task.name], len(task.classes)) for task in tasks}
+    scores: dict[str, Score] = {}
+    for name, (truth, told, classes) in pairs.items():
+        labelled = truth != UNLABELLED
+        if labelled.any():
+            whose = [person for person, there in zip(people, labelled.tolist(), strict=True) if there]
+            scores[name] = score(truth[labelled], told[labelled], whose, classes)
+    return scores
 
 
 def class_table(truth: Codes, told: Codes, names: Sequence[str]) -> list[ClassScore]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from cache.config import fingerprint
 from cache.errors import BundleError, UsageError
-from classify.augment import Augmenter
+from classify.augment import augmenter_of
 from classify.batches import EpochOfBatches, steps_in_order
 from classify.checkpoint import (
     load_checkpoint,
@@ -147,7 +147,7 @@ class _Learner:
                 "targets": hashlib.sha256(self._lessons.targets.tobytes()).hexdigest(),
             }
         )
-        self._augmenter = Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
+        self._augmenter = augmenter_of(plan)
         self._steps_per_epoch = max(len(self._epoch(0)), 1)
         network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(machine.device)
         self._network = self._ranks.synchronised(network, machine.device)

@@ -5,7 +5,7 @@ Nothing heavy is imported before a command needs it, so that --help answers at o
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,6 @@ from pipeline.vote_commands import distill, vote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from classify.metrics import Score
-    from pipeline.console import Show
     from pipeline.job import Job
 
 app = typer.Typer(
@@ -64,7 +62,7 @@ def demo(
 
     job = _job(config, [*DEMO_SETTINGS, *(settings or [])], cache, device, workers, json, quiet)
     finished, scores = run_demo(out, people, seed, job)
-    _show_scores(job.show, scores, "Scores on the demo's eval photos")
+    job.show.scores(scores, "Scores on the demo's eval photos")
     job.show.done(
         {"data": str(out), **finished.as_json(), "report": str(finished.run / "report.html"),
          "scores": {name: score.as_json() for name, score in scores.items()}},
@@ -158,7 +156,7 @@ def train(
     job = among_ranks(_job(config, settings, cache, device, workers, json, quiet))
     run = out or _run_folder(data, job)
     finished = train_data(data, run, job)
-    _show_scores(job.show, finished.scores, "Scores on the held-out fold")
+    job.show.scores(finished.scores, "Scores on the held-out fold")
     next_step = f"faceline predict PHOTOS --bundle {run / 'bundle'}"
     job.show.done(finished.as_json(), text=f"Run: {run}", next_step=next_step)
 
@@ -204,7 +202,7 @@ def run(
     job = among_ranks(_job(config, settings, cache, device, workers, json, quiet))
     folder = out or _run_folder(data, job)
     finished = run_chain(data, folder, job)
-    _show_scores(job.show, finished.scores, "Scores on the held-out fold")
+    job.show.scores(finished.scores, "Scores on the held-out fold")
     told = ", ".join(f"{count} {status}" for status, count in finished.counts.items())
     spent = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in finished.seconds.items())
     text = f"Predictions: {told}\nTime: {spent}\nReport: {folder / 'report.html'}"
@@ -281,12 +279,3 @@ def _run_folder(data: Path, job: "Job") -> Path:
     from cache.config import fingerprint
 
     return Path("runs") / f"{data.resolve().stem}-{fingerprint(job.settings.model_dump(mode='json'))[:8]}"
-
-
-def _show_scores(show: "Show", scores: "Any", title: str) -> None:
-    rows: list[list[object]] = []
-    for name, one in scores.items():
-        score: Score = one
-        rows.append([name, score.macro_f1, f"{score.low:.3f} to {score.high:.3f}", score.accuracy])
-    if rows:
-        show.table(title, ["", "macro-F1", "95% interval", "accuracy"], rows)

@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from classify.metrics import Score
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -59,6 +62,12 @@ class Show:
         for row in rows:
             table.add_row(*(printable(cell(value)) for value in row))
         (self._err if self.as_json or remark else self._out).print(table, markup=False)
+
+    def scores(self, scores: "Mapping[str, Score]", title: str) -> None:
+        """The table of some scores, when there are any."""
+        rows = [[name, one.macro_f1, f"{one.low:.3f} to {one.high:.3f}", one.accuracy] for name, one in scores.items()]
+        if rows:
+            self.table(title, ["", "macro-F1", "95% interval", "accuracy"], rows)
 
     def done(self, result: Mapping[str, Any], *, text: str, next_step: str = "") -> None:
         """The last word: the result for people or machines, and the command to go on with."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from cache import atomic
 from cache.errors import DataError
-from classify.augment import Augmenter
+from classify.augment import augmenter_of
 from classify.bundle import Bundle, TrainedNetwork, save_bundle, trained_network
 from classify.lessons import NetworkData
 from classify.metrics import Score
@@ -139,7 +139,7 @@ def _refuse_unlearnt(member: Member, data: NetworkData) -> None:
 
 def show_counts(plan: Plan, data: NetworkData, job: Job) -> None:
     """The table of what each class is trained on, before a network is trained."""
-    augmenter = Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
+    augmenter = augmenter_of(plan)
     lessons = data.lessons(plan.heads)
     shown = augmenter.multipliers(lessons.kinds).astype(np.float64)
     if lessons.chances is not None:

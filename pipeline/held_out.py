@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from classify.bundle import TrainedNetwork
 from classify.calibration import Codes, calibration_error, fit_in_turn, fit_verdict
-from classify.metrics import Score, score
+from classify.metrics import Score, score_tasks
 from classify.prediction import Probabilities
 from classify.samples import Sample
-from classify.tasks import UNLABELLED, Task, joint_class, joint_names
+from classify.tasks import UNLABELLED, Task
 from classify.votes import Verdict
 from pipeline.config import PredictConfig
 from pipeline.predicting import prediction_columns
@@ -55,6 +55,7 @@ class HeldOut:
         votes = {t.name: self._votes[t.name][rows] / self._voters[t.name][rows][:, None] for t in tasks}
         samples = [self._samples[row] for row in rows.tolist()]
         people = [sample.person for sample in samples]
+        truths = {t.name: np.array([s.codes[i] for s in samples], np.intp) for i, t in enumerate(tasks)}
         told: dict[str, Probabilities] = {}
         answers: dict[str, Codes] = {}
         verdicts: dict[str, Verdict] = {}
@@ -63,8 +64,8 @@ class HeldOut:
             fit_verdict,
             calibrate=predict.calibrate, factors=predict.decide == "f1", unsure_below=predict.unsure,
         )  # fmt: skip
-        for index, task in enumerate(tasks):
-            own, truth = votes[task.name], np.array([sample.codes[index] for sample in samples], np.intp)
+        for task in tasks:
+            own, truth = votes[task.name], truths[task.name]
             labelled = truth != UNLABELLED
             if not labelled.any():
                 told[task.name], answers[task.name] = own, own.argmax(axis=1)
@@ -77,30 +78,15 @@ class HeldOut:
                 "error_before": _error(own, truth, own.argmax(axis=1), labelled),
                 "error": _error(told[task.name], truth, answers[task.name], labelled),
             }
-        truths = {f"true_{task.name}": [s.codes[i] for s in samples] for i, task in enumerate(tasks)}
         names = {"path": [s.name for s in samples], "person": people,
                  "source": [s.source for s in samples], "fold": [s.fold for s in samples]}  # fmt: skip
         columns = prediction_columns(tasks, told, answers, verdicts)
-        pl.DataFrame({**names, **truths, **columns}).write_csv(run / "validation.csv")
+        pl.DataFrame({**names, **{f"true_{name}": one for name, one in truths.items()}, **columns}).write_csv(
+            run / "validation.csv"
+        )
         write_json(run / "calibration.json", calibration)
-        return _scores(tasks, samples, answers), verdicts
+        return score_tasks(tasks, truths, answers, people), verdicts
 
 
 def _error(told: Probabilities, truth: Codes, answers: Codes, labelled: NDArray[np.bool_]) -> float:
     return round(calibration_error(told[labelled], truth[labelled], answers[labelled]), 4)
-
-
-def _scores(tasks: Sequence[Task], samples: Sequence[Sample], answers: dict[str, Codes]) -> dict[str, Score]:
-    scores: dict[str, Score] = {}
-    joint_told = np.array([joint_class(tasks, code) for code in zip(*answers.values(), strict=True)], dtype=np.intp)
-    joint_truth = np.array([joint_class(tasks, sample.codes) for sample in samples], dtype=np.intp)
-    pairs = {"joint": (joint_truth, joint_told, len(joint_names(tasks)))}
-    for index, task in enumerate(tasks):
-        codes = np.array([sample.codes[index] for sample in samples], dtype=np.intp)
-        pairs[task.name] = (codes, answers[task.name], len(task.classes))
-    for name, (truth_codes, told_codes, classes) in pairs.items():
-        labelled = truth_codes != UNLABELLED
-        if labelled.any():
-            people = [s.person for s, there in zip(samples, labelled, strict=True) if there]
-            scores[name] = score(truth_codes[labelled], told_codes[labelled], people, classes)
-    return scores

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from classify.augment import Augmenter
+from classify.augment import augmenter_of
 from classify.batches import EpochOfBatches
 from classify.plan import plan_networks
 from pipeline.detection import Detection
@@ -35,7 +35,7 @@ def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, job
         data = network_data(plan, samples, settings.split.held_out_folds[0], detection, job)
         show_counts(plan, data, job)
         lessons = data.lessons(plan.heads)
-        augmenter = Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
+        augmenter = augmenter_of(plan)
         turns = augmenter.epoch(lessons.kinds, settings.seed, 0, lessons.chances)
         epoch = EpochOfBatches(lessons, augmenter, batch=max(len(turns), 1), seed=settings.seed, epoch=0)
         pictures: list[Image] = []

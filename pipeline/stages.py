@@ -172,10 +172,7 @@ def evaluate_stage(pred: Path, truth: Path, job: Job) -> None:
     from pipeline.evaluation import evaluate
 
     result = evaluate(pred, truth, job.settings.task_list())
-    rows = [
-        [name, one.macro_f1, f"{one.low:.3f} to {one.high:.3f}", one.accuracy] for name, one in result.scores.items()
-    ]
-    job.show.table("Scores", ["", "macro-F1", "95% interval", "accuracy"], rows)
+    job.show.scores(result.scores, "Scores")
     for name, classes in result.classes.items():
         if name == "joint":
             continue  # 18 x 18 does not fit a terminal; the report has it

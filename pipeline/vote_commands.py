@@ -49,9 +49,7 @@ def distill(
 
     job = among_ranks(make_job(config, settings, cache, device, workers, as_json=json, quiet=quiet))
     finished = train_data(data, out, job, teacher)
-    rows = [[name, s.macro_f1, f"{s.low:.3f} to {s.high:.3f}", s.accuracy] for name, s in finished.scores.items()]
-    if rows:
-        job.show.table("Scores on the held-out fold", ["", "macro-F1", "95% interval", "accuracy"], rows)
+    job.show.scores(finished.scores, "Scores on the held-out fold")
     next_step = f"faceline predict PHOTOS --bundle {out / 'bundle'}"
     job.show.done(finished.as_json(), text=f"Run: {out}", next_step=next_step)
 

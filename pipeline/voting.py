@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from cache.errors import BundleError, DataError, UsageError
 from classify.bundle import load_bundle
 from classify.calibration import Codes, fit_verdict
-from classify.metrics import Score, score
+from classify.metrics import Score, score_tasks
 from classify.mixing import Weigh, Weights, equal_weights, fit_weights, log_loss, mix_in_turn
-from classify.tasks import UNLABELLED, Task, joint_class, joint_names
+from classify.tasks import UNLABELLED, Task
 from classify.voters import FORMAT, VOTES, digest_of, refuse_other_tasks
 from classify.votes import Probabilities, Verdict, vote
 from pipeline.config import PredictConfig
@@ -207,22 +207,12 @@ def _mixture(name: str, tasks: Sequence[Task], shared: Shared, weigh: Weigh, fit
     told: dict[str, Probabilities] = {}
     answers: dict[str, Codes] = {}
     losses: dict[str, float] = {}
-    scores: dict[str, Score] = {}
     for task in tasks:
         truth = shared.truths[task.name]
         told[task.name], answers[task.name] = mix_in_turn(shared.parts[task.name], truth, people, weigh, fit)
-    truths = np.stack([shared.truths[task.name] for task in tasks], axis=1).tolist()
-    joint = np.array([joint_class(tasks, row) for row in truths], np.intp)
-    joint_told = np.array([joint_class(tasks, row) for row in zip(*answers.values(), strict=True)], np.intp)
-    pairs = {"joint": (joint, joint_told, len(joint_names(tasks)))}
-    pairs |= {task.name: (shared.truths[task.name], answers[task.name], len(task.classes)) for task in tasks}
-    for which, (truth, answer, classes) in pairs.items():
-        labelled = truth != UNLABELLED
-        if labelled.any():
-            whose = [person for person, there in zip(people, labelled.tolist(), strict=True) if there]
-            scores[which] = score(truth[labelled], answer[labelled], whose, classes)
-            if which in told:
-                losses[which] = log_loss(told[which][labelled], truth[labelled])
+        if (labelled := truth != UNLABELLED).any():
+            losses[task.name] = log_loss(told[task.name][labelled], truth[labelled])
+    scores = score_tasks(tasks, shared.truths, answers, people)
     return Mixture(name, told, answers, scores, losses)
 
 
