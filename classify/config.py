@@ -139,6 +139,10 @@ class HeadConfig(Config):
         description="For a numeric label: the standard deviation, in its unit, by which it is spread over the years, "
         "or over the bins next to a border. 0 takes it as it is; years need more than 0.",
     )
+    top: int | None = Field(
+        default=None,
+        description="With years: numbers from here on are one output, as in a table that says 60 for 60 and over.",
+    )
     bins_loss: float = Field(
         default=0.0, ge=0, le=100, description="With years: weight of `train.loss` over the summed bins."
     )
@@ -254,8 +258,10 @@ class TaskConfig(Config):
                 raise ValueError("head.kind years needs whole numbers in range and edges, and at most 1,000 of them")
             if not (self.range[0] < self.edges[0] and self.edges[-1] <= self.range[1]):
                 raise ValueError("head.kind years needs edges within range, so that every class has a year")
-        elif head.bins_loss or head.number_loss:
-            raise ValueError("head.bins_loss and head.number_loss belong to head.kind years")
+            if head.top is not None and not self.edges[-1] <= head.top <= self.range[1]:
+                raise ValueError(f"head.top must be between the last edge, {self.edges[-1]:g}, and {self.range[1]:g}")
+        elif head.bins_loss or head.number_loss or head.top is not None:
+            raise ValueError("head.bins_loss, head.number_loss and head.top belong to head.kind years")
 
     def task(self, name: str) -> Task:
         """The task that these settings describe."""

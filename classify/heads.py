@@ -125,18 +125,23 @@ class YearsHead:
         return (self.task,)
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
-        """Normal distributions around the numbers, cut off at the range's ends; without a number, over its bin."""
-        years = self.task.low + np.arange(self.outputs)
+        """Normal distributions around the numbers, cut off at the range's ends; without a number, over its bin.
+
+        With `top`, what is beyond is the last output's, and it alone is what a number from there on becomes.
+        """
+        years, top, last = np.arange(self.task.low, self.task.high + 1), self.config.head.top, self.outputs - 1
         rows = np.zeros((len(codes), self.outputs), np.float32)
         for row, (code, number) in enumerate(zip(codes[:, 0], numbers[:, 0], strict=True)):
             if code == UNLABELLED:
                 continue
-            if np.isfinite(number):
+            if not np.isfinite(number):
+                mass = (np.searchsorted(self.task.edges, years, side="right") == code).astype(np.float64)
+            elif top is not None and number >= top:
+                mass = (years == top).astype(np.float64)
+            else:
                 # Until 30, one is 29 years old: rounded, 29.7 would be in the next bin.
                 mass = np.exp(-0.5 * ((years - np.floor(number)) / self.config.head.spread) ** 2)
-            else:
-                mass = (np.searchsorted(self.task.edges, years, side="right") == code).astype(np.float64)
-            rows[row] = mass / mass.sum() * self.class_weights[code]
+            rows[row] = np.append(mass[:last], mass[last:].sum()) / mass.sum() * self.class_weights[code]
         return rows
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -289,7 +294,8 @@ def _head(task: Task, config: TaskConfig, class_weights: Targets) -> Head:
     if config.head.kind == "ordinal":
         return OrdinalHead(task, classes - 1, classes, weight, class_weights)
     if config.head.kind == "years":
-        years = round(task.high - task.low) + 1
+        top = task.high if config.head.top is None else config.head.top
+        years = round(top - task.low) + 1
         return YearsHead(task, config, years, years, weight, class_weights, loss)
     return ClassHead(task, config, classes, classes, weight, class_weights, loss)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classify.heads import Heads
+from classify.memory import keep_freed_memory
 from classify.networks import Normalise
 
 BATCH = 64
@@ -38,6 +39,8 @@ def probabilities(
         flip: average over the image and its mirror image.
     """
     network.eval()
+    if device == "cpu":
+        keep_freed_memory()
 
     def told(batch: Tensor) -> list[Tensor]:
         return heads.probabilities(network(batch).float())

@@ -37,6 +37,7 @@ from classify.checkpoint import (
 )
 from classify.features import Features, compute_features
 from classify.lessons import NetworkData
+from classify.memory import keep_freed_memory
 from classify.metrics import macro_f1
 from classify.networks import build_network, head_of, normalise_of
 from classify.optimisation import build_optimiser, build_schedule, precision_of
@@ -81,6 +82,8 @@ def train_network(
         UsageError: the loss explodes, or the processes see different folders.
     """
     torch.manual_seed(seed)
+    if machine.device == "cpu":
+        keep_freed_memory()
     ranks = machine.ranks
     learner = _Learner(plan, data, seed, machine)
     history = learner.resume(folder / "last.safetensors")

@@ -23,6 +23,7 @@ KINDS = [
     {"kind": "ordinal"},
     {"kind": "years", "spread": 2.5},
     {"kind": "years", "spread": 2.5, "bins_loss": 1.0, "number_loss": 1.0},
+    {"kind": "years", "spread": 2.5, "top": 60},
 ]
 
 
@@ -115,6 +116,24 @@ def test_the_bins_of_the_years_add_up_at_the_edges():
         outputs[row, year] = 50.0
     [told] = heads.probabilities(outputs)
     assert told.argmax(1).tolist() == [0, 1, 2]
+
+
+def test_numbers_from_the_top_on_are_one_output():
+    heads = age_heads(kind="years", spread=2.0, top=60)
+    open_ended = age_heads(kind="years", spread=2.0)
+    codes, numbers = np.array([[2], [2], [1], [2]]), np.array([[60.0], [75.0], [59.0], [math.nan]])
+    rows = heads.encode(codes, numbers)
+    assert rows.shape == (4, 61)
+    assert rows[[0, 1, 3], 60].tolist() == [1, 1, 1]
+    beyond = open_ended.encode(codes, numbers)[2, 60:].sum()
+    assert rows[2, 60] == pytest.approx(beyond), "the share of a 59-year-old that is beyond"
+    assert rows[2].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("head", [{"kind": "years", "spread": 2.0, "top": 59}, {"top": 60}])
+def test_a_top_below_the_last_bin_or_without_years_is_refused(head):
+    with pytest.raises(ValidationError, match="top"):
+        age_config(**head)
 
 
 def test_class_weights_multiply_what_a_sample_counts():
