@@ -30,6 +30,7 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         augmenter: of the tasks.
         batch: samples per step, of all processes; a smaller last batch is left out unless it is the only one.
         cutmix: share of batches whose halves are swapped.
+        in_pairs: two photos of one person come one after the other.
         halves_of: (R,) the rows that other halves are taken from where a step has some; None for any.
         seed, epoch: decide order, augmentation and mixing.
         ranks: whose part of every step is made.
@@ -48,11 +49,13 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         epoch: int,
         cutmix: float = 0.0,
         halves_of: NDArray[np.bool_] | None = None,
+        in_pairs: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:
         self._lessons, self._augmenter, self._cutmix, self._halves_of = lessons, augmenter, cutmix, halves_of
         self._seed, self._epoch, self._ranks = seed, epoch, ranks
-        self._steps = _cut(augmenter.epoch(lessons.kinds, seed, epoch, lessons.chances), batch)
+        turns = augmenter.epoch(lessons.kinds, seed, epoch, lessons.chances)
+        self._steps = _cut(self._paired(turns) if in_pairs else turns, batch)
         smallest = min(map(len, self._steps), default=ranks.world)
         if smallest < ranks.world:
             raise UsageError(
@@ -87,6 +90,26 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         for turns in self._steps:
             rows = np.array([turn.row for turn in turns])[self._ranks.own]
             yield torch.from_numpy(self._lessons.rows[rows]), torch.from_numpy(self._lessons.targets[rows])
+
+    def same_person(self, step: int) -> Tensor:
+        """Which of a step's pairs, rows 2i and 2i + 1 of all processes, are of one person: (N // 2,) bool."""
+        people = self._people_of(self._steps[step])
+        return torch.from_numpy(people[: len(people) // 2 * 2 : 2] == people[1::2])
+
+    def _people_of(self, turns: list[Turn]) -> NDArray[np.intp]:
+        assert self._lessons.people is not None
+        return self._lessons.people[[turn.row for turn in turns]]
+
+    def _paired(self, turns: list[Turn]) -> list[Turn]:
+        """The turns in an order in which a person's come in twos, and those left over at the end."""
+        waiting: dict[int, Turn] = {}
+        paired: list[Turn] = []
+        for turn, person in zip(turns, self._people_of(turns).tolist(), strict=True):
+            if person in waiting:
+                paired += [waiting.pop(person), turn]
+            else:
+                waiting[person] = turn
+        return [*paired, *waiting.values()]
 
     def _wanted(self, turns: list[Turn]) -> NDArray[np.intp] | None:
         if self._halves_of is None:

@@ -102,6 +102,13 @@ class TrainConfig(Config):
         description="The kept weights are the mean of those after so many last epochs (of their average with ema); "
         "needs `keep: last`. 0 averages none.",
     )
+    consistency: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="Weight of what two photos of one person are told differently where their labels are the same; "
+        "they are then shown side by side.",
+    )
     distill: float = Field(
         default=0.5,
         ge=0,
@@ -121,16 +128,19 @@ class TrainConfig(Config):
             raise ValueError("soup averages the last epochs, so it needs keep: last (--set train.keep=last)")
         if self.soup > self.epochs:
             raise ValueError(f"soup is {self.soup}, and there are {self.epochs} epochs only")
+        if self.consistency and self.batch % 2:
+            raise ValueError(f"consistency shows photos in pairs, so batch must be even (it is {self.batch})")
         return self
 
 
 class HeadConfig(Config):
     """What the network's outputs for a task mean, and how labels become what it learns."""
 
-    kind: Literal["classes", "years", "ordinal"] = Field(
+    kind: Literal["classes", "years", "ordinal", "coral"] = Field(
         default="classes",
         description="One output per class; or, for a numeric label, one per whole number in `range`, whose bins are "
-        "summed; or one per border between the classes (CORN).",
+        "summed; or one per border between the classes, each asked of those that reached it (ordinal: CORN) or of "
+        "all (coral).",
     )
     spread: float = Field(
         default=0.0,
@@ -248,7 +258,7 @@ class TaskConfig(Config):
     def _head_fits(self) -> None:
         head = self.head
         if not self.edges and (head.kind != "classes" or head.spread):
-            raise ValueError("head: years, ordinal and spread need a numeric label, and this task has no edges")
+            raise ValueError("head: years, ordinal, coral and spread need a numeric label, and this task has no edges")
         if any(not 0 <= weight < 1e6 for weight in head.weights.values()):
             raise ValueError("head.weights must not be negative")
         if head.kind == "years":

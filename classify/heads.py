@@ -9,7 +9,7 @@ to zero where the task is not labelled. Rows can be averaged, so that samples ca
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -204,10 +204,26 @@ class OrdinalHead:
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
         """Differences of the chances to get above each border."""
-        above = outputs.sigmoid().cumprod(dim=1)
-        ends = above.new_ones((len(above), 1)), above.new_zeros((len(above), 1))
-        reached = torch.cat([ends[0], above, ends[1]], dim=1)
-        return [reached[:, :-1] - reached[:, 1:]]
+        return [_between(outputs.sigmoid().cumprod(dim=1))]
+
+
+@dataclass(frozen=True)
+class CoralHead(OrdinalHead):
+    """One output per border between classes: is the class above it? All have the same weights, but for their biases.
+
+    Source: Cao, Mirjalili and Raschka, "Rank Consistent Ordinal Regression for Neural Networks with Application to Age
+    Estimation" (CORAL), 2020.
+    """
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross-entropy at each border over all rows."""
+        above, whole = targets.flip(1).cumsum(1).flip(1)[:, 1:], targets.sum(dim=1, keepdim=True)
+        wrong = -(above * logsigmoid(outputs) + (whole - above) * logsigmoid(-outputs))
+        return wrong.sum() / whole.sum().clamp_min(TINY)
+
+    def probabilities(self, outputs: Tensor) -> list[Tensor]:
+        """Differences of the chances to be above each border."""
+        return [_between(outputs.sigmoid().cummin(dim=1).values)]  # once trained, they fall by themselves
 
 
 @dataclass(frozen=True)
@@ -274,6 +290,39 @@ class Heads:
         losses = [h.weight * h.loss(o, t) for h, o, t in zip(self.parts, told, wanted, strict=True)]
         return torch.stack(losses).sum()
 
+    def disagreement(self, outputs: Tensor, targets: Tensor, same: Tensor) -> Tensor:
+        """How differently two photos of one person are told where their labels are the same.
+
+        Half of the symmetric Kullback-Leibler divergence, in the mean over pairs, added up over tasks.
+
+        Source: Wu et al., "R-Drop: Regularized Dropout for Neural Networks", 2021, with another photo in place of
+        another pass.
+
+        Args:
+            outputs, targets: as in `loss`; rows 2i and 2i + 1 are a pair.
+            same: (N // 2,) bool, which pairs are of one person.
+        """
+        told = outputs.split([head.outputs for head in self.parts], dim=1)
+        wanted = targets.split([head.columns for head in self.parts], dim=1)
+        apart = outputs.new_zeros(())
+        for head, own, labels in zip(self.parts, told, wanted, strict=True):
+            first, second = (labels[start : 2 * len(same) : 2] for start in (0, 1))
+            alike = same & (first == second).all(dim=1) & (first.sum(dim=1) > 0)
+            for one in head.probabilities(own):
+                a, b = (one[start : 2 * len(same) : 2][alike].clamp_min(TINY) for start in (0, 1))
+                apart = apart + head.weight * ((a - b) * (a.log() - b.log())).sum() / 2 / alike.sum().clamp_min(1)
+        return apart
+
+    @property
+    def tied(self) -> list[slice]:
+        """Outputs whose weights in the last layer are one."""
+        ends = list(accumulate(head.outputs for head in self.parts))
+        return [
+            slice(end - head.outputs, end)
+            for head, end in zip(self.parts, ends, strict=True)
+            if isinstance(head, CoralHead)
+        ]
+
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
         """(N, outputs) -> (N, C) for each of `tasks`; rows add up to 1."""
         told = outputs.split([head.outputs for head in self.parts], dim=1)
@@ -293,6 +342,8 @@ def _head(task: Task, config: TaskConfig, class_weights: Targets) -> Head:
     classes, loss, weight = len(task.classes), loss_of(config.train), config.head.weight
     if config.head.kind == "ordinal":
         return OrdinalHead(task, classes - 1, classes, weight, class_weights)
+    if config.head.kind == "coral":
+        return CoralHead(task, classes - 1, classes, weight, class_weights)
     if config.head.kind == "years":
         top = task.high if config.head.top is None else config.head.top
         years = round(top - task.low) + 1
@@ -302,6 +353,13 @@ def _head(task: Task, config: TaskConfig, class_weights: Targets) -> Head:
 
 def _class_weights(task: Task, config: TaskConfig) -> Targets:
     return np.array([config.head.weights.get(name, 1.0) for name in task.classes], np.float32)
+
+
+def _between(above: Tensor) -> Tensor:
+    """The chances (N, B) to be above each border, never rising -> the chances (N, B + 1) of the classes between."""
+    ends = above.new_ones((len(above), 1)), above.new_zeros((len(above), 1))
+    reached = torch.cat([ends[0], above, ends[1]], dim=1)
+    return reached[:, :-1] - reached[:, 1:]
 
 
 def _one_hot(codes: Codes, classes: int) -> Targets:

@@ -59,6 +59,7 @@ class NetworkData:
         masks: to be drawn.
         taught: (M, classes of all tasks side by side) a teacher's probabilities, NaN where it told nothing; or None.
         share: of the teacher in what is learnt.
+        people: (M,) a number for each person.
     """
 
     pixels: Pixels
@@ -72,6 +73,7 @@ class NetworkData:
     masks: Masks | None = None
     taught: Targets | None = None
     share: float = 0.0
+    people: NDArray[np.intp] | None = None
 
     def lessons(self, heads: Heads) -> "Lessons":
         """What is trained on."""
@@ -88,7 +90,7 @@ class NetworkData:
         chances = None if self.chances is None else self.chances[rows] / self.chances[rows].sum()
         return Lessons(
             self.pixels, rows, np.where(codes == UNLABELLED, UNLABELLED, self.kinds[rows]),
-            self._targets(heads, codes), chances, self.masks, worn,
+            self._targets(heads, codes), chances, self.masks, worn, None if self.people is None else self.people[rows],
         )  # fmt: skip
 
     def _targets(self, heads: Heads, codes: NDArray[np.intp], *, worn: bool = False) -> Targets:
@@ -116,6 +118,7 @@ class Lessons:
         targets: (R, columns).
         chances: (R,) adding up to 1, or None.
         masks, worn: masks to be drawn, and the targets of each way of wearing one.
+        people: (R,) a number for each person, or None.
     """
 
     pixels: Pixels
@@ -125,3 +128,4 @@ class Lessons:
     chances: NDArray[np.float64] | None = None
     masks: Masks | None = None
     worn: Mapping[str, Targets] = field(default_factory=dict[str, Targets])
+    people: NDArray[np.intp] | None = None

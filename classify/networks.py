@@ -5,6 +5,7 @@ ModelConfig + number of classes -> network with ImageNet weights -> logits.
 
 import importlib.util
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,30 @@ def head_of(network: Any) -> nn.Module:
     """The last layer."""
     head = network.get_classifier()
     return head[0] if isinstance(head, tuple) else head
+
+
+def tie_rows(network: nn.Module, parts: Sequence[slice]) -> None:
+    """Make some outputs' weights one while the network learns: they begin alike and share their gradients' sum.
+
+    Raises:
+        UsageError: the last layer has no row for each output.
+    """
+    if not parts:
+        return
+    head = head_of(network)
+    if not isinstance(head, nn.Linear):
+        raise UsageError(f"head.kind coral needs a linear last layer, and this backbone's is a {type(head).__name__}")
+
+    def shared(gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        for part in parts:
+            gradient[part] = gradient[part].sum(dim=0, keepdim=True)
+        return gradient
+
+    with torch.no_grad():
+        for part in parts:
+            head.weight[part] = head.weight[part][:1].clone()
+    head.weight.register_hook(shared)
 
 
 def features_of(network: Any, images: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ from classify.features import Features, compute_features
 from classify.lessons import NetworkData
 from classify.memory import keep_freed_memory
 from classify.metrics import macro_f1
-from classify.networks import build_network, head_of, normalise_of
+from classify.networks import build_network, head_of, normalise_of, tie_rows
 from classify.optimisation import build_optimiser, build_schedule, precision_of
 from classify.plan import Plan
 from classify.prediction import probabilities
@@ -153,6 +153,7 @@ class _Learner:
         self._augmenter = augmenter_of(plan)
         self._steps_per_epoch = max(len(self._epoch(0)), 1)
         network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(machine.device)
+        tie_rows(network, plan.heads.tied)
         self._network = self._ranks.synchronised(network, machine.device)
         self._normalise = normalise_of(self._network)
         self._features: Features | None = None
@@ -191,7 +192,11 @@ class _Learner:
             with torch.autocast(self._device_type, self._precision, enabled=self._precision is not torch.float32):
                 own = self._forward(inputs).float()
             # Soft F1 is no mean over samples: everyone has the loss of the whole batch.
-            loss = self._heads.loss(*(self._ranks.join(part, batches.step_size) for part in (own, targets)))
+            told, wanted = (self._ranks.join(part, batches.step_size) for part in (own, targets))
+            loss = self._heads.loss(told, wanted)
+            if self._train.consistency:
+                same = batches.same_person(step).to(told.device)
+                loss = loss + self._train.consistency * self._heads.disagreement(told, wanted, same)
             # The parts' gradients add up to the batch's, and what comes back is their mean over the processes.
             self._scaler.scale(loss * self._ranks.world).backward()
             if self._train.clip_norm:
@@ -279,6 +284,7 @@ class _Learner:
             batch=self._train.batch,
             cutmix=self._train.cutmix,
             halves_of=self._halves_of,
+            in_pairs=self._train.consistency > 0,
             seed=self._seed,
             epoch=epoch,
             ranks=self._ranks,

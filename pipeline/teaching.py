@@ -68,6 +68,7 @@ def network_data(
         _masks(plan, samples, codes, detection, job.settings),
         taught.of(samples, plan.tasks) if taught else None,
         plan.train.distill if taught else 0.0,
+        np.unique([sample.person for sample in samples], return_inverse=True)[1].astype(np.intp),
     )
 
 
@@ -166,7 +167,7 @@ def _masks(
     return Masks(landmarks, share, {**labels.fabrics}, own, {key: classes.index(name) for key, name in told.items()})
 
 
-ROWS = ("codes", "numbers", "learnt", "kinds", "train", "validate", "chances", "taught")
+ROWS = ("codes", "numbers", "learnt", "kinds", "train", "validate", "chances", "taught", "people")
 
 
 def shared(data: NetworkData | None, run: Path, ranks: Ranks) -> NetworkData:

@@ -37,6 +37,21 @@ def test_a_multiplier_shows_a_class_that_often():
     assert sorted(turn.copy for turn in turns if turn.row == 35) == [0, 1, 2, 3, 4, 5]
 
 
+def test_pairs_are_of_one_person_and_nobody_is_lost():
+    people = np.repeat(np.arange(8), 5)
+    lessons = Lessons(NOISE, np.arange(40), KINDS, np.eye(2, dtype=np.float32)[CODES], people=people)
+    order = [*range(3)]
+    for epoch in order:
+        batches = EpochOfBatches(lessons, augmenter(every=()), batch=8, seed=0, epoch=epoch, in_pairs=True)
+        same = torch.cat([batches.same_person(step) for step in range(len(batches))])
+        assert same.tolist() == [True] * 16 + [False] * 4, "of five photos, two pairs and one left over"
+        rows = torch.cat([rows for rows, _ in batches.rows_and_targets()])
+        assert sorted(rows.tolist()) == list(range(40))
+        assert (people[rows[:32:2]] == people[rows[1:32:2]]).all()
+        order[epoch] = rows.tolist()
+    assert order[0] != order[1] != order[2]
+
+
 def test_a_multiplier_of_zero_leaves_a_class_out():
     turns = augmenter(classes={"young": {"multiplier": 0}}).epoch(KINDS, seed=0, epoch=0)
     assert {turn.row for turn in turns} == set(range(30, 40))

@@ -21,6 +21,7 @@ KINDS = [
     {},
     {"spread": 3.0},
     {"kind": "ordinal"},
+    {"kind": "coral"},
     {"kind": "years", "spread": 2.5},
     {"kind": "years", "spread": 2.5, "bins_loss": 1.0, "number_loss": 1.0},
     {"kind": "years", "spread": 2.5, "top": 60},
@@ -153,6 +154,40 @@ def test_ordinal_outputs_are_the_published_conditional_losses():
     by_hand = -(log(-outputs[0, 0]) + log(outputs[1, 0]) + log(-outputs[1, 1])) / 2  # classes 0 and 1
     targets = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
     assert heads.loss(outputs, targets).item() == pytest.approx(by_hand.item())
+
+
+def test_coral_outputs_are_the_published_losses_and_share_their_weights():
+    heads = heads_of([GENDER, AGE], [TaskConfig(classes=GENDER.classes), age_config(kind="coral")])
+    assert heads.tied == [slice(2, 4)]
+    [own] = age_heads(kind="coral").parts
+    outputs = torch.tensor([[0.3, -0.2], [1.5, 0.4]])
+    log = torch.nn.functional.logsigmoid
+    below = log(-outputs[0, 0]) + log(-outputs[0, 1])  # class 0 is above neither border
+    between = log(outputs[1, 0]) + log(-outputs[1, 1])
+    targets = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    assert own.loss(outputs, targets).item() == pytest.approx(-(below + between).item() / 2)
+    [told] = own.probabilities(torch.tensor([[-1.0, 1.0]]))  # a contradiction, as before training
+    assert told.min() >= 0
+    assert told.sum().item() == pytest.approx(1)
+
+
+def test_disagreement_is_of_one_persons_photos_with_the_same_label():
+    heads = heads_of([GENDER, AGE], [TaskConfig(classes=GENDER.classes), age_config()])
+    nan = np.full((6, 2), math.nan)
+    targets = torch.from_numpy(heads.encode(np.array([[0, 0], [0, 1], [1, 2], [1, 2], [1, -1], [1, -1]]), nan))
+    outputs = torch.randn((6, 5), generator=torch.manual_seed(3))
+    gender, age = heads.probabilities(outputs)
+
+    def apart(told, first, second):
+        a, b = told[first], told[second]
+        return 0.5 * ((a * (a / b).log()).sum() + (b * (b / a).log()).sum())
+
+    everyone = heads.disagreement(outputs, targets, torch.tensor([True, True, True]))
+    by_hand = (apart(gender, 0, 1) + apart(gender, 2, 3) + apart(gender, 4, 5)) / 3 + apart(age, 2, 3)
+    assert everyone.item() == pytest.approx(by_hand.item(), rel=1e-4), "the first ages differ, the last are not known"
+    only_first = heads.disagreement(outputs, targets, torch.tensor([True, False, False]))
+    assert only_first.item() == pytest.approx(apart(gender, 0, 1).item(), rel=1e-4)
+    assert heads.disagreement(outputs, targets, torch.tensor([False] * 3)).item() == 0
 
 
 def test_a_joint_heads_marginals_are_those_of_its_classes():

@@ -6,7 +6,15 @@ import torch
 
 from cache.errors import BundleError, UsageError
 from classify.config import ModelConfig
-from classify.networks import OFFLINE_BACKBONE, OFFLINE_PACKAGE, build_network, features_of, head_of, normalise_of
+from classify.networks import (
+    OFFLINE_BACKBONE,
+    OFFLINE_PACKAGE,
+    build_network,
+    features_of,
+    head_of,
+    normalise_of,
+    tie_rows,
+)
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
@@ -51,3 +59,25 @@ def test_pixels_are_normalised_to_what_the_weights_expect():
     images = normalise(torch.tensor([[[[0, 127.5, 255]]]]))
     assert images.shape == (1, 3, 1, 1)
     assert images.flatten().tolist() == pytest.approx([-1, 0, 1], abs=1e-6)
+
+
+def test_tied_outputs_begin_and_stay_one():
+    network = build_network(ModelConfig(backbone="test_resnet.r160_in1k", input=(32, 24)), 5, pretrained=False)
+    tie_rows(network, [slice(2, 5)])
+    step = torch.optim.AdamW(network.parameters(), lr=0.01)
+    images = torch.randn((4, 3, 32, 24), generator=torch.manual_seed(0))
+    for _ in range(3):
+        step.zero_grad()
+        (network(images) * torch.tensor([1.0, -1, 1, 1, -1])).sum().backward()
+        step.step()
+    head = head_of(network)
+    assert torch.equal(head.weight[2], head.weight[4])
+    assert not torch.equal(head.weight[1], head.weight[2])
+    assert head.bias[2] != head.bias[4]
+
+
+def test_tied_outputs_need_a_linear_last_layer():
+    network = build_network(ModelConfig(backbone="test_resnet.r160_in1k", input=(32, 24)), 5, pretrained=False)
+    network.fc = torch.nn.Identity()
+    with pytest.raises(UsageError, match="Identity"):
+        tie_rows(network, [slice(2, 5)])

@@ -51,7 +51,12 @@ def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_pa
 
 @pytest.mark.parametrize(
     "extra",
-    [{"ema": 0.9, "soup": 2, "keep": "last"}, {"ema": 0.9}, {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0}],
+    [
+        {"ema": 0.9, "soup": 2, "keep": "last"},
+        {"ema": 0.9},
+        {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0},
+        {"consistency": 1.0},
+    ],
 )
 def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted_one(halves, tmp_path, extra):
     config = task_config(**extra)
@@ -134,6 +139,21 @@ def test_a_student_learns_what_the_teacher_tells_by_its_share(halves, tmp_path):
         assert ((told.argmax(1) == halves.codes[halves.validate, 0]).mean() > 0.5) == right
     with pytest.raises(BundleError, match="other settings"):
         train(task_config(epochs=6, keep="last"), halves, tmp_path / "0.9")
+
+
+def test_pairs_of_one_person_are_drawn_together(halves, tmp_path):
+    def apart(weight):
+        told = train(task_config(consistency=weight, epochs=4), halves, tmp_path / str(weight))[0]
+        [of] = probabilities(told, HEADS, halves.pixels[:48], normalise_of(told), "cpu")
+        same = (halves.people[:48, None] == halves.people[None, :48]) & (halves.codes[:48] == halves.codes[:48].T)
+        return np.abs(of[:, None, 0] - of[None, :, 0])[same].mean()
+
+    assert apart(100.0) < apart(0.01) / 2
+
+
+def test_pairs_need_an_even_batch():
+    with pytest.raises(ValidationError, match="even"):
+        task_config(consistency=1.0, batch=7)
 
 
 def test_the_seed_decides_the_weights(halves, tmp_path):

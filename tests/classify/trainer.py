@@ -22,7 +22,7 @@ from tests.classify.conftest import TASK, make_halves, plan, task_config
 # Plain SGD: Adam's steps are the same for gradients that are too large by a factor. Seven rows are no even number.
 KINDS = {
     "f1": {"loss": "f1", "cutmix": 0.5, "batch": 7, "optimiser": "sgd", "lr": 0.01},
-    "averaged": {"ema": 0.9, "clip_norm": 0.5},
+    "averaged": {"ema": 0.9, "clip_norm": 0.5, "consistency": 1.0},
     "frozen": {"freeze": True, "lr": 0.05},
     "norms": {"optimiser": "sgd", "lr": 0.05},
     "killed": {"loss": "focal"},
