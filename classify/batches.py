@@ -8,6 +8,7 @@ sees what the uninterrupted one would have seen. Of every step, a process makes 
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from classify.inputs import Image
 from classify.lessons import Lessons
 from classify.ranks import ALONE, Ranks
 
+BLENDS = 0.4  # of the Beta distribution that a blend's shares are drawn from; 1 would make all equally likely
+
 
 class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
     """One epoch, a batch an item, so that mixing within a batch happens in the workers too.
@@ -29,7 +32,7 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         lessons: what is trained on.
         augmenter: of the tasks.
         batch: samples per step, of all processes; a smaller last batch is left out unless it is the only one.
-        cutmix: share of batches whose halves are swapped.
+        cutmix, mixup: shares of batches whose halves are swapped, and whose images are blended.
         in_pairs: two photos of one person come one after the other.
         halves_of: (R,) the rows that other halves are taken from where a step has some; None for any.
         seed, epoch: decide order, augmentation and mixing.
@@ -48,11 +51,13 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         epoch: int,
         cutmix: float = 0.0,
+        mixup: float = 0.0,
         halves_of: NDArray[np.bool_] | None = None,
         in_pairs: bool = False,
         ranks: Ranks = ALONE,
     ) -> None:
-        self._lessons, self._augmenter, self._cutmix, self._halves_of = lessons, augmenter, cutmix, halves_of
+        self._lessons, self._augmenter, self._halves_of = lessons, augmenter, halves_of
+        self._cutmix, self._mixup = cutmix, mixup
         self._seed, self._epoch, self._ranks = seed, epoch, ranks
         turns = augmenter.epoch(lessons.kinds, seed, epoch, lessons.chances)
         self._steps = _cut(self._paired(turns) if in_pairs else turns, batch)
@@ -75,12 +80,19 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         """The own images (N, H, W, 3) uint8 and targets (N, T) float32 of one step."""
         turns = self._steps[step]
         own = np.arange(len(turns))[self._ranks.own].tolist()
-        if np.random.default_rng([self._seed, self._epoch, step, 1]).random() >= self._cutmix:
+        rng = np.random.default_rng([self._seed, self._epoch, step, 1])
+        draw, kept = rng.random(), rng.beta(BLENDS, BLENDS, len(turns)).tolist()
+        if draw >= self._cutmix + self._mixup:
             shown = [self.shown(turns[i]) for i in own]
         else:
-            other = partners(len(turns), self._seed, self._epoch, step, self._wanted(turns)).tolist()
+            halves = draw < self._cutmix
+            wanted = self._wanted(turns) if halves else None
+            other = partners(len(turns), self._seed, self._epoch, step, wanted).tolist()
             made = {i: self.shown(turns[i]) for i in {*own, *(other[i] for i in own)}}
-            shown = [_mixed(*made[i], *made[other[i]]) for i in own]
+            shown = [
+                _halved(*made[i], *made[other[i]]) if halves else _blended(*made[i], *made[other[i]], kept[i])
+                for i in own
+            ]
         return torch.from_numpy(np.stack([image for image, _ in shown])), torch.from_numpy(
             np.stack([t for _, t in shown])
         )
@@ -133,8 +145,14 @@ def steps_in_order(epoch: EpochOfBatches, workers: int, *, pin: bool) -> Iterato
     return iter(DataLoader(epoch, batch_size=None, num_workers=workers, pin_memory=pin))
 
 
-def _mixed(image: Image, targets: Targets, other: Image, others: Targets) -> tuple[Image, Targets]:
+def _halved(image: Image, targets: Targets, other: Image, others: Targets) -> tuple[Image, Targets]:
     return with_right_half(image, other), ((targets + others) / 2).astype(np.float32)
+
+
+def _blended(image: Image, targets: Targets, other: Image, others: Targets, kept: float) -> tuple[Image, Targets]:
+    """Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018."""
+    mixed = cv2.addWeighted(image, kept, other, 1 - kept, 0)
+    return mixed, (kept * targets + (1 - kept) * others).astype(np.float32)  # pyright: ignore[reportReturnType]
 
 
 def _cut(turns: list[Turn], batch: int) -> list[list[Turn]]:

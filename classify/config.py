@@ -85,6 +85,9 @@ class TrainConfig(Config):
         default="",
         description="A class that the other halves are taken from where the batch has samples of it; any by default.",
     )
+    mixup: float = Field(
+        default=0.0, ge=0, le=1, description="Share of batches in which each face is blended with another sample's."
+    )
     sampling: Literal["all", "class", "joint"] = Field(
         default="all",
         description="all shows every sample as often as its multiplier says; class and joint draw as many, each class, "
@@ -123,11 +126,13 @@ class TrainConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _soup_fits(self) -> Self:
+    def _parts_agree(self) -> Self:
         if self.soup and self.keep != "last":
             raise ValueError("soup averages the last epochs, so it needs keep: last (--set train.keep=last)")
         if self.soup > self.epochs:
             raise ValueError(f"soup is {self.soup}, and there are {self.epochs} epochs only")
+        if self.cutmix + self.mixup > 1:
+            raise ValueError("cutmix and mixup are shares of the batches, and add up to more than 1")
         if self.consistency and self.batch % 2:
             raise ValueError(f"consistency shows photos in pairs, so batch must be even (it is {self.batch})")
         return self

@@ -283,6 +283,7 @@ class _Learner:
             self._augmenter,
             batch=self._train.batch,
             cutmix=self._train.cutmix,
+            mixup=self._train.mixup,
             halves_of=self._halves_of,
             in_pairs=self._train.consistency > 0,
             seed=self._seed,

@@ -117,12 +117,21 @@ def test_swapping_halves_mixes_the_labels_as_the_pixels():
         assert told[own] == told[partner] == (1.0 if partner == own else 0.5)
 
 
-def mixed_step(ranks=ALONE):
-    """Eight images, each of one brightness that is its class, all mixed."""
-    images = np.stack([np.full((8, 8, 3), value, np.uint8) for value in range(8)])
+def mixed_step(ranks=ALONE, *, scale=1, **mixing):
+    """Eight images, each of one brightness that is its class (times `scale`), all mixed."""
+    images = np.stack([np.full((8, 8, 3), value * scale, np.uint8) for value in range(8)])
     task = Task("brightness", tuple("abcdefgh"))
     plain = Augmenter([task], [AugmentConfig(every=())], (8, 8))
-    return epoch_of(images, np.arange(8), plain, batch=8, cutmix=1, seed=3, epoch=0, ranks=ranks)[0]
+    return epoch_of(images, np.arange(8), plain, batch=8, seed=3, epoch=0, ranks=ranks, **mixing or {"cutmix": 1})[0]
+
+
+def test_blends_have_the_same_shares_of_pixels_and_labels():
+    images, shares = mixed_step(scale=30, mixup=1)
+    assert any(row.max() < 0.999 for row in shares), "somebody is blended with another"
+    for image, told in zip(images, shares, strict=True):
+        assert told.sum().item() == pytest.approx(1)
+        blend = 30 * (told * torch.arange(8)).sum().item()
+        assert image.float().numpy() == pytest.approx(np.full((8, 8, 3), blend), abs=0.51)
 
 
 def test_three_processes_make_the_parts_of_the_step_that_one_makes():

@@ -55,7 +55,7 @@ def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_pa
         {"ema": 0.9, "soup": 2, "keep": "last"},
         {"ema": 0.9},
         {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0},
-        {"consistency": 1.0},
+        {"consistency": 1.0, "mixup": 0.5},
     ],
 )
 def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted_one(halves, tmp_path, extra):
@@ -151,9 +151,12 @@ def test_pairs_of_one_person_are_drawn_together(halves, tmp_path):
     assert apart(100.0) < apart(0.01) / 2
 
 
-def test_pairs_need_an_even_batch():
-    with pytest.raises(ValidationError, match="even"):
-        task_config(consistency=1.0, batch=7)
+@pytest.mark.parametrize(
+    ("keys", "said"), [({"consistency": 1.0, "batch": 7}, "even"), ({"cutmix": 0.6, "mixup": 0.5}, "more than 1")]
+)
+def test_pairs_and_shares_that_do_not_fit_are_refused(keys, said):
+    with pytest.raises(ValidationError, match=said):
+        task_config(**keys)
 
 
 def test_the_seed_decides_the_weights(halves, tmp_path):
