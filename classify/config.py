@@ -121,6 +121,11 @@ class TrainConfig(Config):
     freeze: bool = Field(
         default=False, description="Head only: features computed once, a linear head trained on them. For laptops."
     )
+    compile: bool = Field(
+        default=False,
+        description="Train through torch.compile. It takes a minute before the first step and a C++ compiler; on a CPU "
+        "it was slower in all.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto is bf16 on a GPU that has it, fp16 on one that has not, and fp32 on a CPU."
     )

@@ -160,7 +160,8 @@ class _Learner:
         if self._train.freeze:
             own = compute_features(self._network, self._normalise, data.pixels[self._ranks.own], machine.device)
             self._features = Features(self._ranks.join(own, len(data.pixels)))
-        self._forward = self._ranks.side_by_side(head_of(self._network) if self._features else self._network)
+        forward = self._ranks.side_by_side(head_of(self._network) if self._features else self._network)
+        self._forward = torch.compile(forward) if self._train.compile else forward
         self._ema = ModelEmaV3(self._network, decay=self._train.ema, use_warmup=True) if self._train.ema else None
         self._soup = Soup(network, self._train.soup, self._train.epochs) if self._train.soup else None
         self._optimiser = build_optimiser(self._network, self._train)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -186,6 +187,17 @@ def test_other_optimisers_schedules_and_precisions_train_too(halves, tmp_path, t
     assert len(history) == 2
     if train_keys.get("schedule") == "step":
         assert history[1]["lr"] == pytest.approx(history[0]["lr"] / 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_a_compiled_training_learns_the_same(halves, tmp_path):
+    _, history = train(task_config(dropout=0), halves, tmp_path / "plain")
+    _, compiled = train(task_config(dropout=0, compile=True), halves, tmp_path / "compiled")
+    assert [line["train_loss"] for line in compiled] == pytest.approx(
+        [line["train_loss"] for line in history], rel=0.02
+    )
 
 
 def test_without_held_out_photos_the_last_weights_are_kept_and_no_score_is_claimed(halves, tmp_path):

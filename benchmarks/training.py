@@ -1,0 +1,91 @@
+"""What the training loop costs beside the model alone, on the same batch.
+
+    python benchmarks/training.py CONFIG [--photos 1024] [--rounds 3] [--device cpu] [--workers 0] [--set KEY=VALUE ...]
+
+Trains the first network that CONFIG plans on noise of its input size, with its augmentation, loss, average and
+optimiser, as `faceline train` does; and repeats one batch through a network alone: forward, backward and step. Both take
+turns; the first epoch of each turn warms up, the second counts, and the figure is the best turn's. Prints images a
+second.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import torch
+
+from classify.lessons import NetworkData
+from classify.networks import build_network, normalise_of
+from classify.optimisation import build_optimiser, precision_of
+from classify.plan import Plan, plan_networks
+from classify.training import Machine, train_network
+from pipeline.config import load_settings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--photos", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    asked = parser.parse_args()
+    settings = load_settings(asked.config, ["train.epochs=2", "train.soup=0", "train.keep=last", *asked.set])
+    plan = plan_networks(settings.tasks)[0]
+    data = noise(plan, asked.photos)
+    machine = Machine(asked.device, asked.workers)
+    turns = [(loop(plan, data, machine), alone(plan, data, asked.device)) for _ in range(asked.rounds)]
+    through, model = (max(rates) for rates in zip(*turns, strict=True))
+    print(f"{plan.model.backbone} {plan.model.input[0]}x{plan.model.input[1]}, batches of {plan.train.batch}")
+    print(f"loop {through:.1f} images/s, model alone {model:.1f}: the loop takes {1 - through / model:.1%} of the time")
+
+
+def noise(plan: Plan, photos: int) -> NetworkData:
+    """Photos of noise with random labels; nobody is held out."""
+    rng = np.random.default_rng(0)
+    codes = np.stack([rng.integers(0, len(task.classes), photos) for task in plan.tasks], axis=1)
+    pixels = rng.integers(0, 256, (photos, *plan.model.input, 3), dtype=np.uint8)
+    everyone, nobody = np.arange(photos), np.arange(0)
+    unknown = np.full(codes.shape, np.nan)
+    return NetworkData(pixels, codes, unknown, codes >= 0, codes, everyone, nobody, people=everyone // 7)
+
+
+def loop(plan: Plan, data: NetworkData, machine: Machine) -> float:
+    """Images a second of the second epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        history: list[dict] = []
+        train_network(plan, data, Path(folder), seed=0, machine=machine, report=lambda lines: history.append(lines[-1]))
+    steps = len(data.train) // plan.train.batch
+    return steps * plan.train.batch / (history[-1]["seconds"] * len(plan.tasks))
+
+
+def alone(plan: Plan, data: NetworkData, device: str) -> float:
+    """Images a second of the same network on one batch."""
+    network = build_network(plan.model, plan.heads.outputs, pretrained=False).to(device).train()
+    images = normalise_of(network)(torch.from_numpy(data.pixels[: plan.train.batch]).to(device))
+    targets = torch.from_numpy(data.lessons(plan.heads).targets[: plan.train.batch]).to(device)
+    optimiser = build_optimiser(network, plan.train)
+    precision = precision_of(plan.train, device)
+    steps = len(data.train) // plan.train.batch
+    for _ in range(2):
+        started = time.perf_counter()
+        for _ in range(steps):
+            with torch.autocast(torch.device(device).type, precision, enabled=precision is not torch.float32):
+                outputs = network(images)
+            plan.heads.loss(outputs.float(), targets).backward()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        lasted = time.perf_counter() - started
+    return steps * plan.train.batch / lasted
+
+
+if __name__ == "__main__":
+    main()
