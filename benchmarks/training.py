@@ -3,9 +3,8 @@
     python benchmarks/training.py CONFIG [--photos 1024] [--rounds 3] [--device cpu] [--workers 0] [--set KEY=VALUE ...]
 
 Trains the first network that CONFIG plans on noise of its input size, with its augmentation, loss, average and
-optimiser, as `faceline train` does; and repeats one batch through a network alone: forward, backward and step. Both take
-turns; the first epoch of each turn warms up, the second counts, and the figure is the best turn's. Prints images a
-second.
+optimiser, as `faceline train` does; and repeats one batch through a network alone: forward, backward and step. Both
+take turns; the first epoch of each turn warms up, the second counts, and the figure is the best turn's.
 """
 
 import argparse

@@ -11,6 +11,7 @@ from cache.config import Config
 from classify.tasks import Task
 
 Fabric = Literal["kf94", "surgical", "thin", "cloth", "patterned", "scarf"]
+Wearing = Literal["right", "nose_out", "under_chin"]
 Transform = dict[str, dict[str, Any]]  # one albumentations transform: {name: {argument: value}}
 
 

@@ -25,7 +25,7 @@ class Masks:
     Attributes:
         landmarks: (M, 5, 2) float32 in pixels of the inputs; NaN for samples that stay as they are.
         share: of their showings.
-        fabrics: weight of each; those of `synthesise` when it is empty.
+        fabrics, wearings: weight of each; those of `synthesise` when they are empty.
         task: the column of the codes that a mask changes; -1 where the network does not tell of masks.
         codes: way of wearing it -> class index.
     """
@@ -33,6 +33,7 @@ class Masks:
     landmarks: NDArray[np.float32]
     share: float
     fabrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    wearings: Mapping[str, float] = field(default_factory=dict[str, float])
     task: int = -1
     codes: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -41,7 +42,7 @@ class Masks:
         landmarks = self.landmarks[sample]
         if np.isnan(landmarks[0, 0]) or rng.random() >= self.share:
             return image, None
-        return synthesise(image, landmarks, rng, fabrics=self.fabrics or None)
+        return synthesise(image, landmarks, rng, fabrics=self.fabrics or None, wearings=self.wearings or None)
 
 
 @dataclass(frozen=True)

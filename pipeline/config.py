@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cache.config import Config
 from cache.errors import UsageError
-from classify.config import Fabric, ModelConfig, TaskConfig, TrainConfig
+from classify.config import Fabric, ModelConfig, TaskConfig, TrainConfig, Wearing
 from classify.tasks import Task
 from detect.config import CropConfig, DetectConfig
 
@@ -104,12 +104,18 @@ class MaskConfig(Config):
         "drawn; without any, all are, masks more often than scarves.",
     )
 
-    @field_validator("fabrics")
+    wearings: dict[Wearing, float] = Field(
+        default={},
+        description="Weight of each way to wear it: right, nose_out, under_chin. Those left out are not drawn; without "
+        "any, half are worn right.",
+    )
+
+    @field_validator("fabrics", "wearings")
     @classmethod
-    def _weights_make_sense(cls, fabrics: dict[Fabric, float]) -> dict[Fabric, float]:
-        if fabrics and (min(fabrics.values()) < 0 or not max(fabrics.values())):
+    def _weights_make_sense(cls, weights: dict[str, float]) -> dict[str, float]:
+        if weights and (min(weights.values()) < 0 or not max(weights.values())):
             raise ValueError("weights must not be negative, and one above 0")
-        return fabrics
+        return weights
 
 
 class Settings(Config):

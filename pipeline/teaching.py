@@ -164,7 +164,8 @@ def _masks(
     landmarks = training_landmarks([sample.source for sample in samples], plan.model, detection)
     landmarks[codes[:, column] != classes.index(labels.bare)] = np.nan
     own = next((i for i, task in enumerate(plan.tasks) if task.name == labels.task), -1)
-    return Masks(landmarks, share, {**labels.fabrics}, own, {key: classes.index(name) for key, name in told.items()})
+    codes_of = {key: classes.index(name) for key, name in told.items()}
+    return Masks(landmarks, share, {**labels.fabrics}, {**labels.wearings}, own, codes_of)
 
 
 ROWS = ("codes", "numbers", "learnt", "kinds", "train", "validate", "chances", "taught", "people")

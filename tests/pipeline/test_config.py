@@ -58,6 +58,7 @@ def test_a_task_is_dropped_with_null_and_another_defined(tmp_path):
         ("seed=: :", "not a YAML value"),
         ("masks.fabrics={silk: 1}", r"masks\.fabrics\.silk.*'kf94'"),
         ("masks.fabrics={cloth: 0}", r"masks\.fabrics: weights must not be negative, and one above 0"),
+        ("masks.wearings={upside_down: 1}", r"masks\.wearings\.upside_down.*'nose_out'"),
         (
             "tasks={mask: {classes: [a, b], augment: {masks: 0.1}, train: {freeze: true}}}",
             r"tasks\.mask: augment\.masks",

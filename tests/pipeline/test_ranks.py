@@ -94,7 +94,7 @@ class Told:
 def data(tmp_path):
     """What rank 0 has of two samples and two tasks, a drawn mask's landmarks among it."""
     np.save(tmp_path / "pixels.npy", np.ones((2, 4, 3, 3), np.uint8))
-    masks = Masks(np.full((2, 5, 2), np.nan, np.float32), 0.5, {"cloth": 1.0}, 0, {"right": 1})
+    masks = Masks(np.full((2, 5, 2), np.nan, np.float32), 0.5, {"cloth": 1.0}, {"right": 1.0}, 0, {"right": 1})
     return NetworkData(
         np.load(tmp_path / "pixels.npy", mmap_mode="r"),
         np.array([[0, 1], [1, -1]]),

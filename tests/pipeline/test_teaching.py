@@ -144,6 +144,15 @@ def test_masks_are_drawn_on_maskless_faces_only_and_change_the_label(data_of):
     assert worn["nose_out"].argmax(1).tolist() == [1] * len(data.train)
 
 
+def test_masks_are_worn_as_the_weights_say(data_of):
+    settings = settings_of("tasks.mask.augment.masks=1.0", "masks.wearings={nose_out: 1}", "masks.fabrics={cloth: 1}")
+    data, _ = data_of(settings, "mask")
+    known = np.flatnonzero(~np.isnan(data.masks.landmarks[:, 0, 0]))
+    worn = {data.masks.draw(data.pixels[row], row, np.random.default_rng(int(row)))[1] for row in known}
+    assert "nose_out" in worn
+    assert not worn & {"right", "under_chin"}
+
+
 def test_masks_follow_the_faces_of_aligned_crops(data_of):
     data, _ = data_of(settings_of("tasks.mask.augment.masks=1.0", "crop.align=true", "model.input=[256,192]"), "mask")
     landmarks = data.masks.landmarks[~np.isnan(data.masks.landmarks[:, 0, 0])]
