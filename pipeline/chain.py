@@ -144,9 +144,11 @@ def _lead(data: Path, run: Path, job: Job, teachers: Sequence[Path], *, predict:
 def _carry_out(
     intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool, teachers: Sequence[Path] = ()
 ) -> Finished:
+    from classify.augment import augmenter_of
     from classify.plan import plan_networks
 
-    plan_networks(job.settings.tasks)  # settings that contradict each other leave no run behind
+    for plan in plan_networks(job.settings.tasks):  # settings that contradict each other leave no run behind
+        augmenter_of(plan)
     record = start_run(run, job.settings, device=job.torch_device(), processes=job.ranks.world)
     status = "failed"
     try:

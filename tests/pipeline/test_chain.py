@@ -96,6 +96,14 @@ def test_the_same_command_again_changes_nothing_and_other_settings_are_refused(f
         faceline(*words, *tiny_options(), "--set", "seed=1")
 
 
+def test_a_transform_that_does_not_exist_is_told_before_any_photo_is_looked_at(finished, tmp_path):
+    words = ["--set", "tasks.age.augment.every=[{Sharpenn: {p: 1.0}}]", "--cache", tmp_path / "cache"]
+    with pytest.raises(UsageError, match="albumentations has no transform 'Sharpenn'"):
+        faceline("train", finished.data, "--out", tmp_path / "run", *words, *tiny_options())
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "cache" / "crops").exists()
+
+
 def test_metrics_have_a_line_per_epoch_and_task(finished):
     lines = [json.loads(line) for line in (finished.run / "metrics.jsonl").read_text().splitlines()]
     assert [(line["task"], line["epoch"]) for line in lines] == [("mask", 1), ("gender", 1), ("age", 1)]
