@@ -33,7 +33,7 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         augmenter: of the tasks.
         batch: samples per step, of all processes; a smaller last batch is left out unless it is the only one.
         cutmix, mixup: shares of batches whose halves are swapped, and whose images are blended.
-        in_pairs: two photos of one person come one after the other.
+        in_pairs: two showings of one person come one after the other.
         halves_of: (R,) the rows that other halves are taken from where a step has some; None for any.
         seed, epoch: decide order, augmentation and mixing.
         ranks: whose part of every step is made.
@@ -80,12 +80,11 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         """The own images (N, H, W, 3) uint8 and targets (N, T) float32 of one step."""
         turns = self._steps[step]
         own = np.arange(len(turns))[self._ranks.own].tolist()
-        rng = np.random.default_rng([self._seed, self._epoch, step, 1])
-        draw, kept = rng.random(), rng.beta(BLENDS, BLENDS, len(turns)).tolist()
-        if draw >= self._cutmix + self._mixup:
+        mixing, kept = self._mixing(step)
+        if not mixing:
             shown = [self.shown(turns[i]) for i in own]
         else:
-            halves = draw < self._cutmix
+            halves = mixing == "halves"
             wanted = self._wanted(turns) if halves else None
             other = partners(len(turns), self._seed, self._epoch, step, wanted).tolist()
             made = {i: self.shown(turns[i]) for i in {*own, *(other[i] for i in own)}}
@@ -103,25 +102,42 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
             rows = np.array([turn.row for turn in turns])[self._ranks.own]
             yield torch.from_numpy(self._lessons.rows[rows]), torch.from_numpy(self._lessons.targets[rows])
 
-    def same_person(self, step: int) -> Tensor:
-        """Which of a step's pairs, rows 2i and 2i + 1 of all processes, are of one person: (N // 2,) bool."""
-        people = self._people_of(self._steps[step])
-        return torch.from_numpy(people[: len(people) // 2 * 2 : 2] == people[1::2])
+    def alike(self, step: int) -> Tensor:
+        """Which of a step's pairs, rows 2i and 2i + 1 of all processes, show one person with one label.
 
-    def _people_of(self, turns: list[Turn]) -> NDArray[np.intp]:
-        assert self._lessons.people is not None
-        return self._lessons.people[[turn.row for turn in turns]]
+        Nobody where images are mixed, and not for the task whose label a drawn mask changes.
+
+        Returns:
+            (N // 2, T) bool.
+        """
+        rows = np.array([turn.row for turn in self._steps[step]])
+        first, second = rows[: len(rows) // 2 * 2 : 2], rows[1::2]
+        people, codes = self._lessons.people, self._lessons.codes
+        same = (people[first] == people[second])[:, None] & (codes[first] == codes[second]) & (codes[first] >= 0)
+        if self._lessons.masks and self._lessons.masks.task >= 0:
+            same[:, self._lessons.masks.task] = False
+        return torch.from_numpy(same & (not self._mixing(step)[0]))
+
+    def _mixing(self, step: int) -> tuple[str, list[float]]:
+        """How a step's images are mixed, if they are, and the share that each keeps of itself in a blend."""
+        rng = np.random.default_rng([self._seed, self._epoch, step, 1])
+        draw, kept = rng.random(), rng.beta(BLENDS, BLENDS, len(self._steps[step])).tolist()
+        return "halves" if draw < self._cutmix else "blends" if draw < self._cutmix + self._mixup else "", kept
 
     def _paired(self, turns: list[Turn]) -> list[Turn]:
-        """The turns in an order in which a person's come in twos, and those left over at the end."""
+        """The turns in an order in which a person's come in twos, as far as they go."""
         waiting: dict[int, Turn] = {}
-        paired: list[Turn] = []
-        for turn, person in zip(turns, self._people_of(turns).tolist(), strict=True):
+        twos: list[list[Turn]] = []
+        for turn in turns:
+            person = int(self._lessons.people[turn.row])
             if person in waiting:
-                paired += [waiting.pop(person), turn]
+                twos.append([waiting.pop(person), turn])
             else:
                 waiting[person] = turn
-        return [*paired, *waiting.values()]
+        alone = list(waiting.values())
+        twos += [alone[start : start + 2] for start in range(0, len(alone) // 2 * 2, 2)]
+        order = np.random.default_rng([self._seed, self._epoch, 2]).permutation(len(twos))
+        return [turn for i in order for turn in twos[i]] + alone[len(alone) // 2 * 2 :]
 
     def _wanted(self, turns: list[Turn]) -> NDArray[np.intp] | None:
         if self._halves_of is None:

@@ -290,8 +290,8 @@ class Heads:
         losses = [h.weight * h.loss(o, t) for h, o, t in zip(self.parts, told, wanted, strict=True)]
         return torch.stack(losses).sum()
 
-    def disagreement(self, outputs: Tensor, targets: Tensor, same: Tensor) -> Tensor:
-        """How differently two photos of one person are told where their labels are the same.
+    def disagreement(self, outputs: Tensor, alike: Tensor) -> Tensor:
+        """How differently two photos are told that should be told alike.
 
         Half of the symmetric Kullback-Leibler divergence, in the mean over pairs, added up over tasks.
 
@@ -299,18 +299,14 @@ class Heads:
         another pass.
 
         Args:
-            outputs, targets: as in `loss`; rows 2i and 2i + 1 are a pair.
-            same: (N // 2,) bool, which pairs are of one person.
+            outputs: (N, O); rows 2i and 2i + 1 are a pair.
+            alike: (N // 2, T) bool, which pairs show one person with one label.
         """
-        told = outputs.split([head.outputs for head in self.parts], dim=1)
-        wanted = targets.split([head.columns for head in self.parts], dim=1)
         apart = outputs.new_zeros(())
-        for head, own, labels in zip(self.parts, told, wanted, strict=True):
-            first, second = (labels[start : 2 * len(same) : 2] for start in (0, 1))
-            alike = same & (first == second).all(dim=1) & (first.sum(dim=1) > 0)
-            for one in head.probabilities(own):
-                a, b = (one[start : 2 * len(same) : 2][alike].clamp_min(TINY) for start in (0, 1))
-                apart = apart + head.weight * ((a - b) * (a.log() - b.log())).sum() / 2 / alike.sum().clamp_min(1)
+        weights = [head.weight for head in self.parts for _ in head.tasks]
+        for weight, told, pairs in zip(weights, self.probabilities(outputs), alike.unbind(dim=1), strict=True):
+            a, b = (told[start : 2 * len(pairs) : 2][pairs].clamp_min(TINY) for start in (0, 1))
+            apart = apart + weight * ((a - b) * (a.log() - b.log())).sum() / 2 / pairs.sum().clamp_min(1)
         return apart
 
     @property

@@ -60,7 +60,7 @@ class NetworkData:
         masks: to be drawn.
         taught: (M, classes of all tasks side by side) a teacher's probabilities, NaN where it told nothing; or None.
         share: of the teacher in what is learnt.
-        people: (M,) a number for each person.
+        people: (M,) a number for each person; None takes every sample as another one's.
     """
 
     pixels: Pixels
@@ -88,10 +88,11 @@ class NetworkData:
                     known = changed[:, self.masks.task] != UNLABELLED
                     changed[known, self.masks.task] = code
                 worn[wearing] = self._targets(heads, changed, worn=True)
+        people = np.arange(len(self.codes)) if self.people is None else self.people
         chances = None if self.chances is None else self.chances[rows] / self.chances[rows].sum()
         return Lessons(
             self.pixels, rows, np.where(codes == UNLABELLED, UNLABELLED, self.kinds[rows]),
-            self._targets(heads, codes), chances, self.masks, worn, None if self.people is None else self.people[rows],
+            self._targets(heads, codes), chances, self.masks, worn, codes, people[rows],
         )  # fmt: skip
 
     def _targets(self, heads: Heads, codes: NDArray[np.intp], *, worn: bool = False) -> Targets:
@@ -119,7 +120,8 @@ class Lessons:
         targets: (R, columns).
         chances: (R,) adding up to 1, or None.
         masks, worn: masks to be drawn, and the targets of each way of wearing one.
-        people: (R,) a number for each person, or None.
+        codes: (R, T) the labels that are learnt.
+        people: (R,) a number for each person.
     """
 
     pixels: Pixels
@@ -129,4 +131,5 @@ class Lessons:
     chances: NDArray[np.float64] | None = None
     masks: Masks | None = None
     worn: Mapping[str, Targets] = field(default_factory=dict[str, Targets])
-    people: NDArray[np.intp] | None = None
+    codes: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 0), np.intp))
+    people: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))

@@ -196,8 +196,8 @@ class _Learner:
             told, wanted = (self._ranks.join(part, batches.step_size) for part in (own, targets))
             loss = self._heads.loss(told, wanted)
             if self._train.consistency:
-                same = batches.same_person(step).to(told.device)
-                loss = loss + self._train.consistency * self._heads.disagreement(told, wanted, same)
+                alike = batches.alike(step).to(told.device)
+                loss = loss + self._train.consistency * self._heads.disagreement(told, alike)
             # The parts' gradients add up to the batch's, and what comes back is their mean over the processes.
             self._scaler.scale(loss * self._ranks.world).backward()
             if self._train.clip_norm:
@@ -266,7 +266,8 @@ class _Learner:
             raise BundleError(f"{path} belongs to other settings or other photos; train into another folder with --out")
         self._network.load_state_dict(without_prefix("network", tensors))
         restore_optimiser(self._optimiser, without_prefix("optimiser", tensors), values["optimiser"])
-        self._scaler.load_state_dict(values["scaler"])
+        if values["scaler"]:  # a device without fp16 saved none
+            self._scaler.load_state_dict(values["scaler"])
         if self._ema:
             self._ema.module.load_state_dict(without_prefix("ema", tensors))
         if self._soup:

@@ -37,19 +37,46 @@ def test_a_multiplier_shows_a_class_that_often():
     assert sorted(turn.copy for turn in turns if turn.row == 35) == [0, 1, 2, 3, 4, 5]
 
 
+PEOPLE = np.repeat(np.arange(8), 5)
+
+
+def paired_epoch(lessons=None, **keys):
+    lessons = lessons or Lessons(
+        NOISE, np.arange(40), KINDS, np.eye(2, dtype=np.float32)[CODES], codes=KINDS, people=PEOPLE
+    )
+    keys = {"batch": 8, "seed": 0, "epoch": 0, "in_pairs": True, **keys}
+    return EpochOfBatches(lessons, augmenter(every=()), **keys)
+
+
+def alike_of(batches):
+    return torch.cat([batches.alike(step) for step in range(len(batches))])
+
+
 def test_pairs_are_of_one_person_and_nobody_is_lost():
-    people = np.repeat(np.arange(8), 5)
-    lessons = Lessons(NOISE, np.arange(40), KINDS, np.eye(2, dtype=np.float32)[CODES], people=people)
     order = [*range(3)]
     for epoch in order:
-        batches = EpochOfBatches(lessons, augmenter(every=()), batch=8, seed=0, epoch=epoch, in_pairs=True)
-        same = torch.cat([batches.same_person(step) for step in range(len(batches))])
-        assert same.tolist() == [True] * 16 + [False] * 4, "of five photos, two pairs and one left over"
+        batches = paired_epoch(epoch=epoch)
         rows = torch.cat([rows for rows, _ in batches.rows_and_targets()])
         assert sorted(rows.tolist()) == list(range(40))
-        assert (people[rows[:32:2]] == people[rows[1:32:2]]).all()
+        same = PEOPLE[rows[::2]] == PEOPLE[rows[1::2]]
+        assert same.sum() == 16, "of five photos, two pairs and one left over"
+        assert not same[:16].all(), "those left over are not the last"
+        assert alike_of(batches)[:, 0].tolist() == same.tolist()
         order[epoch] = rows.tolist()
     assert order[0] != order[1] != order[2]
+
+
+def test_pairs_are_alike_only_with_one_known_label_and_when_nothing_is_mixed():
+    codes = np.where(np.arange(40) % 5 == 0, -1, np.arange(40) % 2)[:, None]
+    lessons = Lessons(NOISE, np.arange(40), KINDS, np.eye(2, dtype=np.float32)[CODES], codes=codes, people=PEOPLE)
+    batches = paired_epoch(lessons)
+    rows = torch.cat([rows for rows, _ in batches.rows_and_targets()])
+    own = codes[rows, 0].reshape(-1, 2)
+    expected = (PEOPLE[rows[::2]] == PEOPLE[rows[1::2]]) & (own[:, 0] == own[:, 1]) & (own[:, 0] >= 0)
+    assert 0 < expected.sum() < 16
+    assert alike_of(batches)[:, 0].tolist() == expected.tolist()
+    assert not alike_of(paired_epoch(lessons, mixup=1.0)).any()
+    assert not alike_of(paired_epoch(lessons, cutmix=1.0)).any()
 
 
 def test_a_multiplier_of_zero_leaves_a_class_out():

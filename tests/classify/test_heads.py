@@ -131,9 +131,16 @@ def test_numbers_from_the_top_on_are_one_output():
     assert rows[2].sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("head", [{"kind": "years", "spread": 2.0, "top": 59}, {"top": 60}])
-def test_a_top_below_the_last_bin_or_without_years_is_refused(head):
-    with pytest.raises(ValidationError, match="top"):
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ({"kind": "years", "spread": 2.0, "top": 59}, "top must be between"),
+        ({"top": 60}, "belong to head.kind years"),
+        ({"kind": "coral", "spread": 2.0}, "spread has no part in head.kind coral"),
+    ],
+)
+def test_parts_of_a_head_that_do_not_fit_are_refused(head, said):
+    with pytest.raises(ValidationError, match=said):
         age_config(**head)
 
 
@@ -171,10 +178,8 @@ def test_coral_outputs_are_the_published_losses_and_share_their_weights():
     assert told.sum().item() == pytest.approx(1)
 
 
-def test_disagreement_is_of_one_persons_photos_with_the_same_label():
+def test_disagreement_is_the_symmetric_divergence_of_those_alike():
     heads = heads_of([GENDER, AGE], [TaskConfig(classes=GENDER.classes), age_config()])
-    nan = np.full((6, 2), math.nan)
-    targets = torch.from_numpy(heads.encode(np.array([[0, 0], [0, 1], [1, 2], [1, 2], [1, -1], [1, -1]]), nan))
     outputs = torch.randn((6, 5), generator=torch.manual_seed(3))
     gender, age = heads.probabilities(outputs)
 
@@ -182,12 +187,12 @@ def test_disagreement_is_of_one_persons_photos_with_the_same_label():
         a, b = told[first], told[second]
         return 0.5 * ((a * (a / b).log()).sum() + (b * (b / a).log()).sum())
 
-    everyone = heads.disagreement(outputs, targets, torch.tensor([True, True, True]))
+    everyone = heads.disagreement(outputs, torch.tensor([[True, False], [True, True], [True, False]]))
     by_hand = (apart(gender, 0, 1) + apart(gender, 2, 3) + apart(gender, 4, 5)) / 3 + apart(age, 2, 3)
-    assert everyone.item() == pytest.approx(by_hand.item(), rel=1e-4), "the first ages differ, the last are not known"
-    only_first = heads.disagreement(outputs, targets, torch.tensor([True, False, False]))
+    assert everyone.item() == pytest.approx(by_hand.item(), rel=1e-4)
+    only_first = heads.disagreement(outputs, torch.tensor([[True, False], [False, False], [False, False]]))
     assert only_first.item() == pytest.approx(apart(gender, 0, 1).item(), rel=1e-4)
-    assert heads.disagreement(outputs, targets, torch.tensor([False] * 3)).item() == 0
+    assert heads.disagreement(outputs, torch.zeros((3, 2), dtype=torch.bool)).item() == 0
 
 
 def test_a_joint_heads_marginals_are_those_of_its_classes():

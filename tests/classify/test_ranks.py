@@ -53,7 +53,7 @@ def test_two_processes_have_the_gradients_of_one(two):
         assert_close(load_file(two / f"gradients-{rank}.safetensors"), whole)
 
 
-@pytest.mark.parametrize("name", ["f1", "averaged", "frozen"])
+@pytest.mark.parametrize("name", ["f1", "averaged", "pairs", "frozen"])
 def test_two_processes_end_with_the_metrics_and_weights_of_one(two, tmp_path, name):
     weights, _ = alone(name, tmp_path)
     assert_close(history_of(two / name), history_of(tmp_path / name))

@@ -22,7 +22,8 @@ from tests.classify.conftest import TASK, make_halves, plan, task_config
 # Plain SGD: Adam's steps are the same for gradients that are too large by a factor. Seven rows are no even number.
 KINDS = {
     "f1": {"loss": "f1", "cutmix": 0.5, "batch": 7, "optimiser": "sgd", "lr": 0.01},
-    "averaged": {"ema": 0.9, "clip_norm": 0.5, "consistency": 1.0},
+    "averaged": {"ema": 0.9, "clip_norm": 0.5},
+    "pairs": {"consistency": 1.0, "optimiser": "sgd", "lr": 0.01},
     "frozen": {"freeze": True, "lr": 0.05},
     "norms": {"optimiser": "sgd", "lr": 0.05},
     "killed": {"loss": "focal"},
