@@ -24,7 +24,7 @@ from cache.config import fingerprint
 from cache.errors import BundleError, DataError
 from classify.samples import Sample
 from classify.tasks import Task
-from classify.voters import VOTES, load_voters
+from classify.voters import VOTES, Voters, load_voters
 from pipeline.job import Job
 from pipeline.out_of_fold import read_out_of_fold
 from pipeline.photos import Photo
@@ -68,7 +68,7 @@ def ask_teachers(
     told: list[Mapping[str, NDArray[np.float64]]] = []
     record: list[dict[str, object]] = []
     for teacher in teachers:
-        own = _out_of_fold(teacher, photos, tasks)
+        own = _out_of_fold(teacher, photos, tasks, sources)
         record.append({"path": str(teacher), "out_of_fold": own is not None, "digest": _digest(teacher)})
         how = "what it told of them out of fold" if own else "its predictions, which are surer than on new photos"
         job.show.line(f"{teacher} teaches {len(photos)} photos: {how}")
@@ -117,20 +117,29 @@ def _digest(teacher: Path) -> str:
 
 
 def _out_of_fold(
-    teacher: Path, photos: Sequence[Photo], tasks: Sequence[Task]
+    teacher: Path, photos: Sequence[Photo], tasks: Sequence[Task], sources: Mapping[Path, str]
 ) -> Mapping[str, NDArray[np.float64]] | None:
     if not (teacher / "validation.csv").is_file():
         return None
+    if (teacher / VOTES).is_file() or (teacher / "bundle").is_dir():
+        _refuse_other_classes(teacher, tasks)  # its columns' names alone do not tell the edges
     try:
         pooled = read_out_of_fold([teacher], photos, tasks)
     except DataError:  # it held out other photos, so that it has not seen these
         return None
-    return None if pooled.unknown else pooled.probabilities
+    same = [sources.get(photo.path) for photo in pooled.photos] == list(pooled.sources)  # not only of the same names
+    return pooled.probabilities if same and not pooled.unknown else None
 
 
 def _predicted(
     teacher: Path, photos: Sequence[Photo], tasks: Sequence[Task], job: Job, sources: Mapping[Path, str]
 ) -> Mapping[str, NDArray[np.float64]]:
+    table = predict_photos(photos, _refuse_other_classes(teacher, tasks), job, sources=sources).table
+    return {task.name: table.select(_columns(task)).to_numpy().astype(np.float64) for task in tasks}
+
+
+def _refuse_other_classes(teacher: Path, tasks: Sequence[Task]) -> Voters:
+    """The teacher's networks, which tell what the student is to tell."""
     is_run = not any((teacher / name).is_file() for name in ("bundle.json", VOTES))
     voters = load_voters([teacher / "bundle" if is_run else teacher])
     told = {task.name: task for task in voters.tasks}
@@ -140,5 +149,4 @@ def _predicted(
                 f"the teacher {teacher} does not tell {task.name} with the classes {', '.join(task.classes)} and the "
                 f"same edges; leave it out with --set tasks.{task.name}=null, or name another teacher"
             )
-    table = predict_photos(photos, voters, job, sources=sources).table
-    return {task.name: table.select(_columns(task)).to_numpy().astype(np.float64) for task in tasks}
+    return voters

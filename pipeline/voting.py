@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cache import atomic
 from cache.errors import BundleError, DataError, UsageError
 from classify.bundle import load_bundle
 from classify.calibration import Codes, fit_verdict
@@ -95,6 +96,8 @@ def weigh_runs(runs: Sequence[Path], out: Path, predict: PredictConfig) -> Weigh
     """
     if len({run.resolve() for run in runs}) < max(len(runs), 2):
         raise UsageError("a vote takes two runs or more, each once: faceline vote RUN_A RUN_B --out DIR")
+    if (out / "run.json").is_file():
+        raise UsageError(f"{out} is a run, whose validation.csv the vote would replace; name another --out")
     bundles = [load_bundle(run / "bundle") for run in runs]
     refuse_other_tasks(bundles, runs)
     tasks = bundles[0].tasks
@@ -116,9 +119,8 @@ def weigh_runs(runs: Sequence[Path], out: Path, predict: PredictConfig) -> Weigh
     best = mixtures[-1]
     columns = prediction_columns(tasks, best.told, best.answers, verdicts)
     out.mkdir(parents=True, exist_ok=True)
-    shared.table.with_columns(**{name: pl.Series(values) for name, values in columns.items()}).write_csv(
-        out / "validation.csv"
-    )
+    told = shared.table.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+    atomic.write_text(out / "validation.csv", told.write_csv())
     people = shared.table["person"].n_unique()
     write_json(
         out / VOTES,

@@ -98,6 +98,11 @@ def test_one_run_is_no_vote(finished, tmp_path):
         faceline("vote", finished.run, finished.run, "--out", tmp_path)
 
 
+def test_a_vote_does_not_replace_what_a_run_told(finished, whole_photo):
+    with pytest.raises(UsageError, match="is a run"):
+        faceline("vote", finished.run, whole_photo, "--out", finished.run)
+
+
 SMILE = Task("smile", ("no", "yes"))
 
 
@@ -147,7 +152,12 @@ def distil(finished, out, *words):
 def test_a_student_is_taught_by_a_bundle_and_by_what_was_told_out_of_fold(finished, tmp_path):
     folds = pl.read_csv(finished.run / "folds.csv")
     rng = np.random.default_rng(0)
-    columns = {"path": folds["path"], "source": ["s"] * len(folds)}
+    photos = drawn_data(finished.data)
+    ids = source_ids(
+        [photo.path for photo in photos], Job(load_settings(), finished.cache, "cpu", show=Show(quiet=True))
+    )
+    source_of = {photo.name: ids[photo.path] for photo in photos}
+    columns = {"path": folds["path"], "source": [source_of[name] for name in folds["path"]]}
     for names in (("p_mask_wear", "p_mask_incorrect", "p_mask_normal"), ("p_age_<30", "p_age_30-59", "p_age_>=60")):
         columns |= dict(zip(names, rng.dirichlet([1, 1, 1], len(folds)).T, strict=True))
     (tmp_path / "told").mkdir()
@@ -163,6 +173,20 @@ def test_a_student_is_taught_by_a_bundle_and_by_what_was_told_out_of_fold(finish
         distil(finished, out, "--teacher", finished.run)
 
 
+def test_what_was_told_of_other_photos_of_the_same_names_is_not_taught(finished, tmp_path):
+    settings = load_settings(None, ["tasks.gender=null", "tasks.age=null"])
+    photos, job = drawn_data(finished.data)[:8], Job(settings, finished.cache, "cpu", show=Show(quiet=True))
+    sources = source_ids([photo.path for photo in photos], job)
+    columns = {"p_mask_wear": [1.0] * 8, "p_mask_incorrect": [0.0] * 8, "p_mask_normal": [0.0] * 8}
+    shutil.copytree(finished.run / "bundle", tmp_path / "bundle")
+    for told, out_of_fold in ((list(sources.values()), True), (["another's"] * 8, False)):
+        table = pl.DataFrame({"path": [photo.name for photo in photos], "source": told} | columns)
+        table.write_csv(tmp_path / "validation.csv")
+        ask_teachers([tmp_path], photos, tmp_path, job, sources)
+        [record] = json.loads((tmp_path / "teachers.json").read_text())["teachers"]
+        assert record["out_of_fold"] == out_of_fold
+
+
 def test_the_teachers_mean_stands_beside_its_photo(finished, tmp_path):
     settings = load_settings(None, ["tasks.gender=null", "tasks.age=null"])
     photos = drawn_data(finished.data)[:8]
@@ -173,7 +197,8 @@ def test_the_teachers_mean_stands_beside_its_photo(finished, tmp_path):
         table = pl.DataFrame(rows[:: -1 if number else 1], schema=["path", "source", *names], orient="row")
         table.write_csv(tmp_path / str(number) / "validation.csv")
     job = Job(settings, finished.cache, "cpu", show=Show(quiet=True))
-    taught = ask_teachers([tmp_path / "0", tmp_path / "1"], photos, tmp_path, job, {})
+    sources = dict.fromkeys([photo.path for photo in photos], "s")
+    taught = ask_teachers([tmp_path / "0", tmp_path / "1"], photos, tmp_path, job, sources)
     samples = [Sample(photo.name, "", "", (0,), (np.nan,), 0) for photo in reversed(photos)]
     assert taught.of(samples, settings.task_list())[:, 0] == pytest.approx([0.4] * 8)
     assert taught.of(samples, settings.task_list())[:, 1] == pytest.approx([0.01 * row for row in range(7, -1, -1)])
