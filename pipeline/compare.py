@@ -21,7 +21,7 @@ from pipeline.detection import detect_photos
 from pipeline.job import Job
 from pipeline.record import refuse_other_settings, write_json
 
-FIXED_KEYS = ("seed", "split")  # a run of a comparison has these from the plan
+FIXED_KEYS = ("seed", "split.folds", "split.held_out", "split.seed")  # a run of a comparison has these from the plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def make_plan(
     if data.suffix.lower() in {".yaml", ".yml"}:
         raise UsageError(f"{data} is no data set; name that first: faceline compare DATA {data} ...")
     for override in overrides:
-        if (key := override.partition("=")[0].partition(".")[0].strip()) in FIXED_KEYS:
+        if (key := override.partition("=")[0].strip()) in (*FIXED_KEYS, "split"):
             raise UsageError(f"--set {override}: every run gets its {key} from --folds, --seeds and --split-seed")
     configurations = tuple(_configuration(file, overrides) for file in files)
     for number, one in enumerate(configurations):

@@ -248,7 +248,7 @@ def _run_record(plan: Plan, name: str, seed: int, fold: int) -> RunRecord:
 def _settings(configuration: Configuration) -> dict[str, Any]:
     """The settings by dotted keys, without those that a run has from the plan."""
     flat = dotted(configuration.settings.model_dump(mode="json"))
-    return {key: value for key, value in flat.items() if key.split(".")[0] not in FIXED_KEYS}
+    return {key: value for key, value in flat.items() if key not in FIXED_KEYS}
 
 
 def _is_common(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:

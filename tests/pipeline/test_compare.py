@@ -212,7 +212,7 @@ def test_what_cannot_be_compared_is_told_before_anything_is_trained(drawn, share
         ([plain, "--first", "3"], "there are 2 folds only"),
         ([plain, "--first", "1", "--held-out", "0"], "use one of them"),
         ([plain, "--set", "seed=3"], "every run gets its seed"),
-        ([plain, "--set", "split.folds=3"], "every run gets its split"),
+        ([plain, "--set", "split.folds=3"], r"every run gets its split\.folds"),
         ([plain, "--folds", "50"], "people only"),
     ]:
         words = ["compare", drawn, *wanted, "--out", out, "--cache", shared_cache]
