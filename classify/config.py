@@ -53,8 +53,8 @@ class TrainConfig(Config):
     batch: int = Field(default=64, ge=1, le=65_536, description="Samples per step.")
     loss: Literal["ce", "focal", "f1", "f1_ce", "label_smoothing"] = Field(
         default="ce",
-        description="Cross-entropy, focal (gamma), soft macro-F1, that and cross-entropy together, or cross-entropy "
-        "with smoothed labels.",
+        description="Of heads with one output per class (and, by `head.bins_loss`, of years): cross-entropy, focal "
+        "(gamma), soft macro-F1, that and cross-entropy together, or cross-entropy with smoothed labels.",
     )
     gamma: float = Field(default=2.0, ge=0, le=10, description="Focus of the focal loss; 0 is cross-entropy.")
     smoothing: float = Field(default=0.1, ge=0, lt=1, description="Share taken from the true class by label_smoothing.")
@@ -111,7 +111,7 @@ class TrainConfig(Config):
         ge=0,
         le=100,
         description="Weight of what two photos of one person are told differently where their labels are the same; "
-        "they are then shown side by side.",
+        "they are then shown side by side. Not for mixed images, nor for the label that a drawn mask changes.",
     )
     distill: float = Field(
         default=0.5,
@@ -260,6 +260,8 @@ class TaskConfig(Config):
                 if name not in self.classes:
                     raise ValueError(f"{where} names {name!r}, which is none of {', '.join(self.classes)}")
         self._head_fits()
+        if self.train.freeze and (self.train.cutmix or self.train.mixup):
+            raise ValueError("cutmix and mixup change pixels, and train.freeze reads them only once; set them to 0")
         if self.augment.masks and self.train.freeze:
             raise ValueError(
                 "augment.masks changes pixels, and train.freeze reads them only once; set one of them to 0"
@@ -270,6 +272,8 @@ class TaskConfig(Config):
         head = self.head
         if not self.edges and (head.kind != "classes" or head.spread):
             raise ValueError("head: years, ordinal, coral and spread need a numeric label, and this task has no edges")
+        if head.spread and head.kind in {"ordinal", "coral"}:
+            raise ValueError(f"head.spread has no part in head.kind {head.kind}; it belongs to years and classes")
         if any(not 0 <= weight < 1e6 for weight in head.weights.values()):
             raise ValueError("head.weights must not be negative")
         if head.kind == "years":

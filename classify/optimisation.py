@@ -3,6 +3,7 @@
 TrainConfig -> timm's optimiser and schedule.
 """
 
+import shutil
 from typing import Any
 
 import torch
@@ -55,10 +56,21 @@ def build_schedule(optimiser: torch.optim.Optimizer, train: TrainConfig, steps: 
     return scheduler
 
 
+def refuse_without_compiler(train: TrainConfig) -> None:
+    """torch.compile would fail in the first step, hours after the command.
+
+    Raises:
+        UsageError: it is asked for, and there is no C++ compiler.
+    """
+    if train.compile and not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
+        raise UsageError("train.compile needs a C++ compiler (g++ or clang++), and there is none; leave it out")
+
+
 def precision_of(train: TrainConfig, device: str) -> torch.dtype:
     """The number format of the forward pass."""
     if train.precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[train.precision]
     if torch.device(device).type != "cuda":
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    # Emulated, it is slower than float32.
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

@@ -145,10 +145,12 @@ def _carry_out(
     intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool, teachers: Sequence[Path] = ()
 ) -> Finished:
     from classify.augment import augmenter_of
+    from classify.optimisation import refuse_without_compiler
     from classify.plan import plan_networks
 
     for plan in plan_networks(job.settings.tasks):  # settings that contradict each other leave no run behind
         augmenter_of(plan)
+        refuse_without_compiler(plan.train)
     record = start_run(run, job.settings, device=job.torch_device(), processes=job.ranks.world)
     status = "failed"
     try:

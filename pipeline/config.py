@@ -106,8 +106,8 @@ class MaskConfig(Config):
 
     wearings: dict[Wearing, float] = Field(
         default={},
-        description="Weight of each way to wear it: right, nose_out, under_chin. Those left out are not drawn; without "
-        "any, half are worn right.",
+        description="Weight of each way to wear it: right, nose_out, under_chin. Those left out are not drawn, "
+        "but that a scarf under the chin is worn right; without any, half are worn right.",
     )
 
     @field_validator("fabrics", "wearings")

@@ -62,9 +62,7 @@ def network_data(
         kinds,
         np.flatnonzero(trained),
         np.flatnonzero(labelled & ~inside),
-        _chances(
-            plan, np.where(learnt, kinds, UNLABELLED), [joint_class(tasks, row) for row in codes.tolist()], trained
-        ),
+        _chances(plan, kinds, [joint_class(tasks, row) for row in codes.tolist()], trained),
         _masks(plan, samples, codes, detection, job.settings),
         taught.of(samples, plan.tasks) if taught else None,
         plan.train.distill if taught else 0.0,
@@ -132,15 +130,22 @@ def _learnt(
 def _chances(
     plan: Plan, kinds: NDArray[np.intp], joint: Sequence[int], trained: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """(M,) the inverse of how many photos of its group are trained on."""
+    """(M,) the inverse of how many photos of its group are trained on; the mean of it where a label is missing.
+
+    What is left out of a task's training counts with its class: it would be a group of its own otherwise, of few photos
+    that teach the task nothing.
+    """
     if plan.train.sampling == "all":
         return None
     if plan.train.sampling == "joint":
         groups = np.array(joint, np.intp)
     else:
         groups = np.unique(kinds, axis=0, return_inverse=True)[1].reshape(-1)
-    photos = np.bincount(groups[trained] + 1, minlength=int(groups.max(initial=0)) + 2)
-    return 1.0 / np.maximum(photos, 1)[groups + 1]
+        groups[(kinds == UNLABELLED).any(axis=1)] = UNLABELLED
+    whole = trained & (groups != UNLABELLED)
+    photos = np.bincount(groups[whole], minlength=int(groups.max(initial=0)) + 1)
+    usual = np.count_nonzero(photos) / max(whole.sum(), 1) or 1.0
+    return np.where(groups == UNLABELLED, usual, 1.0 / np.maximum(photos, 1)[groups])
 
 
 def _masks(

@@ -153,9 +153,14 @@ def test_pairs_of_one_person_are_drawn_together(halves, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"), [({"consistency": 1.0, "batch": 7}, "even"), ({"cutmix": 0.6, "mixup": 0.5}, "more than 1")]
+    ("keys", "said"),
+    [
+        ({"consistency": 1.0, "batch": 7}, "even"),
+        ({"cutmix": 0.6, "mixup": 0.5}, "more than 1"),
+        ({"freeze": True, "mixup": 0.5}, "only once"),
+    ],
 )
-def test_pairs_and_shares_that_do_not_fit_are_refused(keys, said):
+def test_settings_that_do_not_fit_are_refused(keys, said):
     with pytest.raises(ValidationError, match=said):
         task_config(**keys)
 

@@ -103,6 +103,9 @@ def test_a_shared_network_learns_the_other_tasks_of_photos_that_one_leaves_out(d
 def test_drawing_evens_out_what_it_says_among_the_photos_trained_on(data_of, sampling):
     settings = settings_of(f"train.sampling={sampling}", "tasks.age.drop=[[0, 24]]")
     data, made = data_of(settings, "age")
+    everyone, _ = data_of(settings_of("train.sampling=class", "model.sharing=shared"), "shared")
+    some, _ = data_of(settings_of("train.sampling=class", "model.sharing=shared", "tasks.age.drop=[[0, 24]]"), "shared")
+    assert some.chances[some.train].tolist() == everyone.chances[everyone.train].tolist(), "no group of those left out"
     groups = {}
     for row in data.train.tolist():
         key = made[row].codes if sampling == "joint" else made[row].codes[2]
