@@ -14,18 +14,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from classify.config import TaskConfig
 from classify.losses import Loss, cross_entropy, loss_of
+from classify.ordinal import CoralHead, OrdinalHead
+from classify.targets import TINY, Codes, Numbers, Targets, one_hot
 from classify.tasks import UNLABELLED, Task, joint_class
-
-Codes = NDArray[np.intp]
-Numbers = NDArray[np.float64]
-Targets = NDArray[np.float32]
-TINY = 1e-7
 
 
 class Head(Protocol):
@@ -83,7 +78,7 @@ class ClassHead:
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
         """One-hot rows; with `spread`, the mass that a normal distribution around the number has in every bin."""
-        rows = _one_hot(codes[:, 0], len(self.task.classes))
+        rows = one_hot(codes[:, 0], len(self.task.classes))
         spread, known = self.config.head.spread, np.isfinite(numbers[:, 0]) & (codes[:, 0] != UNLABELLED)
         if spread and known.any():
             edges, at = np.array(self.task.edges), numbers[known]
@@ -173,60 +168,6 @@ class YearsHead:
 
 
 @dataclass(frozen=True)
-class OrdinalHead:
-    """One output per border between classes: is the class above it, given that it reached it?
-
-    Source: Shi et al., "Deep Neural Networks for Rank-Consistent Ordinal Regression Based On Conditional
-    Probabilities" (CORN), 2021.
-    """
-
-    task: Task
-    outputs: int
-    columns: int
-    weight: float
-    class_weights: Targets
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """What it tells."""
-        return (self.task,)
-
-    def encode(self, codes: Codes, numbers: Numbers) -> Targets:
-        """One-hot rows."""
-        return _one_hot(codes[:, 0], len(self.task.classes)) * self.class_weights[codes[:, 0]][:, None]
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy at each border over the rows that reached it."""
-        at_least = targets.flip(1).cumsum(1).flip(1)
-        reached, above = at_least[:, :-1], at_least[:, 1:]
-        wrong = -(above * logsigmoid(outputs) + (reached - above) * logsigmoid(-outputs))
-        return wrong.sum() / targets.sum().clamp_min(TINY)
-
-    def probabilities(self, outputs: Tensor) -> list[Tensor]:
-        """Differences of the chances to get above each border."""
-        return [_between(outputs.sigmoid().cumprod(dim=1))]
-
-
-@dataclass(frozen=True)
-class CoralHead(OrdinalHead):
-    """One output per border between classes: is the class above it? All have the same weights, but for their biases.
-
-    Source: Cao, Mirjalili and Raschka, "Rank Consistent Ordinal Regression for Neural Networks with Application to Age
-    Estimation" (CORAL), 2020.
-    """
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy at each border over all rows."""
-        above, whole = targets.flip(1).cumsum(1).flip(1)[:, 1:], targets.sum(dim=1, keepdim=True)
-        wrong = -(above * logsigmoid(outputs) + (whole - above) * logsigmoid(-outputs))
-        return wrong.sum() / whole.sum().clamp_min(TINY)
-
-    def probabilities(self, outputs: Tensor) -> list[Tensor]:
-        """Differences of the chances to be above each border."""
-        return [_between(outputs.sigmoid().cummin(dim=1).values)]  # once trained, they fall by themselves
-
-
-@dataclass(frozen=True)
 class JointHead:
     """One output per joint class; a task's probabilities are sums over the others' classes."""
 
@@ -241,7 +182,7 @@ class JointHead:
         """One-hot rows, weighted by every task's weight of its class; zero where a task is not labelled."""
         joint = np.array([joint_class(self.tasks, row) for row in codes.tolist()], np.intp)
         weights = np.prod([own[codes[:, i]] for i, own in enumerate(self.class_weights)], axis=0)
-        return (_one_hot(joint, self.outputs) * weights[:, None]).astype(np.float32)
+        return (one_hot(joint, self.outputs) * weights[:, None]).astype(np.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss that the common settings name."""
@@ -349,17 +290,6 @@ def _head(task: Task, config: TaskConfig, class_weights: Targets) -> Head:
 
 def _class_weights(task: Task, config: TaskConfig) -> Targets:
     return np.array([config.head.weights.get(name, 1.0) for name in task.classes], np.float32)
-
-
-def _between(above: Tensor) -> Tensor:
-    """The chances (N, B) to be above each border, never rising -> the chances (N, B + 1) of the classes between."""
-    ends = above.new_ones((len(above), 1)), above.new_zeros((len(above), 1))
-    reached = torch.cat([ends[0], above, ends[1]], dim=1)
-    return reached[:, :-1] - reached[:, 1:]
-
-
-def _one_hot(codes: Codes, classes: int) -> Targets:
-    return np.where(codes[:, None] == np.arange(classes), 1.0, 0.0).astype(np.float32)
 
 
 def _normal_below(limits: Numbers, numbers: Numbers, spread: float) -> Numbers:
