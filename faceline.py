@@ -16,7 +16,7 @@ _ROOMS = ("cache", "detect", "classify", "pipeline")
 _PUBLIC = {
     "FaceDetector": "detect",
     "Faces": "detect",
-    "Predictor": "pipeline.predictor",
+    "Predictor": "pipeline.prediction.predictor",
     "FacelineError": "cache.errors",
     "UsageError": "cache.errors",
     "DataError": "cache.errors",

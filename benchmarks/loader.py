@@ -27,16 +27,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from cache.pack import pack
 from cache.store import CropStore
-from classify.augment import Augmenter
-from classify.batches import EpochOfBatches, steps_in_order
 from classify.config import AugmentConfig
-from classify.inputs import decode_crop, to_input
-from classify.lessons import Lessons
-from pipeline.config import load_settings
-from pipeline.console import Show
-from pipeline.datasets import load_data
-from pipeline.detection import detect_photos
-from pipeline.job import Job
+from classify.data.augmentation import Augmenter
+from classify.data.batches import EpochOfBatches, steps_in_order
+from classify.data.training_set import TrainingSet
+from classify.preprocessing import decode_crop, to_input
+from pipeline.console import Console
+from pipeline.context import RunContext
+from pipeline.detection.detect import detect_photos
+from pipeline.intake.load import load_data
+from pipeline.settings import load_settings
 
 BATCH = 64
 
@@ -92,9 +92,9 @@ def main() -> None:
     asked = parser.parse_args()
     size = tuple(asked.size)
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(load_settings(), Path(folder), "auto", os.cpu_count() or 1, Show(quiet=True))
-        photos = load_data(asked.data, job.settings.task_list(), {}).train[: asked.photos]
-        detection = detect_photos(photos, job)
+        context = RunContext(load_settings(), Path(folder), "auto", os.cpu_count() or 1, Console(quiet=True))
+        photos = load_data(asked.data, context.settings.task_list(), {}).train[: asked.photos]
+        detection = detect_photos(photos, context)
         photos = [photo for photo in photos if detection.entry(photo).outcome == "ok"]
         sources = [detection.sources[photo.path] for photo in photos]
         started = time.perf_counter()
@@ -128,11 +128,11 @@ def items(dataset: Dataset, order: list[int], workers: int) -> Callable[[], Data
 def packed(pixels: np.ndarray, size: tuple[int, int], workers: int) -> Callable:
     task = load_settings().task_list()[1]
     rows = np.arange(len(pixels), dtype=np.intp)
-    lessons = Lessons(pixels, rows, rows[:, None] % 2, np.eye(2, dtype=np.float32)[rows % 2])
+    training_set = TrainingSet(pixels, rows, rows[:, None] % 2, np.eye(2, dtype=np.float32)[rows % 2])
     augmenter = Augmenter([task], [AugmentConfig(every=())], size)
 
     def batches():
-        epoch = EpochOfBatches(lessons, augmenter, batch=BATCH, seed=1, epoch=0)
+        epoch = EpochOfBatches(training_set, augmenter, batch=BATCH, seed=1, epoch=0)
         return (images for images, _ in steps_in_order(epoch, workers, pin=False))
 
     return batches

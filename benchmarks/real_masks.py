@@ -28,14 +28,14 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from classify.allocator import keep_freed_memory
 from classify.config import ModelConfig, TrainConfig
-from classify.inputs import Image, to_input
-from classify.losses import cross_entropy
-from classify.mask_synthesis import WEARINGS, synthesise
-from classify.memory import keep_freed_memory
-from classify.metrics import Score, class_table, score
-from classify.networks import build_network, normalise_of
-from classify.optimisation import build_optimiser, build_schedule
+from classify.evaluation.metrics import Score, class_table, score
+from classify.masks.synthesis import WEARINGS, synthesise
+from classify.models.backbones import build_network, normalise_of
+from classify.models.losses import cross_entropy
+from classify.preprocessing import Image, to_input
+from classify.training.optimisation import build_optimiser, build_schedule
 from detect.config import CropConfig, DetectConfig
 from detect.decode import Failure, decode_file
 from detect.ladder import SubjectFinder

@@ -19,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 
-from classify.lessons import NetworkData
-from classify.memory import keep_freed_memory
-from classify.networks import build_network, normalise_of
-from classify.optimisation import build_optimiser, precision_of
-from classify.plan import Plan, plan_networks
-from classify.training import Machine, train_network
-from pipeline.config import load_settings
+from classify.allocator import keep_freed_memory
+from classify.data.training_set import NetworkData
+from classify.models.backbones import build_network, normalise_of
+from classify.models.plan import Plan, plan_networks
+from classify.training.loop import Machine, train_network
+from classify.training.optimisation import build_optimiser, precision_of
+from pipeline.settings import load_settings
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def alone(plan: Plan, data: NetworkData, device: str) -> float:
     """Images a second of the same network on one batch."""
     network = build_network(plan.model, plan.heads.outputs, pretrained=False).to(device).train()
     images = normalise_of(network)(torch.from_numpy(data.pixels[: plan.train.batch]).to(device))
-    targets = torch.from_numpy(data.lessons(plan.heads).targets[: plan.train.batch]).to(device)
+    targets = torch.from_numpy(data.training_set(plan.heads).targets[: plan.train.batch]).to(device)
     optimiser = build_optimiser(network, plan.train)
     precision = precision_of(plan.train, device)
     steps = len(data.train) // plan.train.batch

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from cache.remote import Remote
 from cache.tar import tar_name, tar_of
-from cache.unit import ALONE, Entry, UnitError, check_unit, manifest_of_entries, name_crops, read_crop, read_manifest
+from cache.unit import (
+    MANIFEST_SUFFIX,
+    Entry,
+    UnitError,
+    check_unit,
+    manifest_of_entries,
+    name_crops,
+    read_crop,
+    read_manifest,
+)
 
 Items = Sequence[tuple[Entry, bytes | None]]
 
@@ -26,7 +35,7 @@ def put_crops(remote: Remote, target: Path, items: Items, suffix: str, retry: in
     tar, offsets = tar_of(
         (entry.file, crop) for entry, (_, crop) in zip(entries, items, strict=True) if crop is not None
     )
-    place = target.with_name(tar_name(target.name.removesuffix(ALONE), tar))
+    place = target.with_name(tar_name(target.name.removesuffix(MANIFEST_SUFFIX), tar))
     begins = iter(offsets)
     placed = [replace(e, file=place.name, offset=next(begins)) if e.file else e for e in entries]
     if offsets:
@@ -55,7 +64,7 @@ def read_held(remote: Remote, unit: Path, entry: Entry) -> bytes:
 
 def check_held(remote: Remote | None, unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     """`check_unit`, of the object store's copy where there is one."""
-    if remote is None or unit.suffix != ALONE:
+    if remote is None or unit.suffix != MANIFEST_SUFFIX:
         return check_unit(unit)
     entries, damaged = _check_mirrored(remote, unit)
     if damaged:

@@ -28,7 +28,7 @@ from cache.layout import (
 from cache.objects import check_held, put_crops, put_unit, read_held
 from cache.remote import address, remote_of
 from cache.unit import (
-    ALONE,
+    MANIFEST_SUFFIX,
     OK,
     Entry,
     UnitError,
@@ -155,7 +155,7 @@ class Store:
 
     def _place(self, sources: Sequence[str], retry: int = 0) -> Path:
         name = unit_name(sources, retry)
-        return self.folder / "units" / name[:2] / f"{name}{ALONE if self._alone or self._remote else ''}"
+        return self.folder / "units" / name[:2] / f"{name}{MANIFEST_SUFFIX if self._alone or self._remote else ''}"
 
     @property
     def _index(self) -> Index:

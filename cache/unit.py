@@ -26,7 +26,7 @@ from cache.config import canonical_json
 from cache.tar import TAR
 
 MANIFEST = "manifest.jsonl"
-ALONE = ".jsonl"  # ends the name of a unit that is a manifest by itself
+MANIFEST_SUFFIX = ".jsonl"  # ends the name of a unit that is a manifest by itself
 UNIT_NAME_LENGTH = 32
 SOURCE = re.compile(r"[0-9a-f]{64}", re.ASCII)
 FILE_NAME = re.compile(r"[0-9a-f]{16}[\w.-]*", re.ASCII)
@@ -148,7 +148,7 @@ def _checked(unit: Path) -> tuple[bytes, int]:
 def _parsed(unit: Path) -> tuple[list[Entry], int]:
     body, retry = _checked(unit)
     try:
-        return [_from_json(json.loads(line), alone=unit.suffix == ALONE) for line in body.splitlines()], retry
+        return [_from_json(json.loads(line), alone=unit.suffix == MANIFEST_SUFFIX) for line in body.splitlines()], retry
     except (ValueError, TypeError) as error:
         raise UnitError(f"{_manifest_of(unit).name} has a line that is no entry: {error}") from error
 
@@ -180,7 +180,7 @@ def check_unit(unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     manifest = _manifest_of(unit).name
     try:
         entries, retry = _parsed(unit)
-        if unit_name([entry.source for entry in entries], retry) != unit.name.removesuffix(ALONE):
+        if unit_name([entry.source for entry in entries], retry) != unit.name.removesuffix(MANIFEST_SUFFIX):
             raise UnitError(f"{manifest} is that of another unit")
     except UnitError as error:
         return [], [(manifest, str(error))]
@@ -240,7 +240,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _manifest_of(unit: Path) -> Path:
-    return unit if unit.suffix == ALONE else unit / MANIFEST
+    return unit if unit.suffix == MANIFEST_SUFFIX else unit / MANIFEST
 
 
 def _staging_name(target: Path) -> str:

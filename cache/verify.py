@@ -25,7 +25,7 @@ from cache.objects import check_held
 from cache.pack import pack_damage
 from cache.remote import Remote, address, pull_all, remote_of
 from cache.tar import TAR
-from cache.unit import ALONE, MANIFEST, OK, Entry, UnitError, read_manifest, units_in
+from cache.unit import MANIFEST, MANIFEST_SUFFIX, OK, Entry, UnitError, read_manifest, units_in
 
 LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini"}
 STRANGER = "does not belong here"
@@ -162,7 +162,7 @@ def _check_kind(kind: Path, found: _Findings) -> None:
         for unit in _shown(prefix):
             if unit.suffix == TAR:
                 continue  # of a manifest, or nobody's: `cache gc` knows
-            if unit.name.startswith(prefix.name) and (unit.is_dir() or unit.suffix == ALONE):
+            if unit.name.startswith(prefix.name) and (unit.is_dir() or unit.suffix == MANIFEST_SUFFIX):
                 _check_unit(unit, found)
             else:
                 found.add(prefix, unit.name, STRANGER, unit)
@@ -173,7 +173,7 @@ def _check_unit(unit: Path, found: _Findings) -> None:
     found.units += 1
     found.crops += sum(bool(entry.file) for entry in entries)
     for file, what in damaged:
-        found.add(unit.parent if unit.suffix == ALONE else unit, file, what, unit)
+        found.add(unit.parent if unit.suffix == MANIFEST_SUFFIX else unit, file, what, unit)
         for tar in {entry.file for entry in entries if entry.offset}:
             found.places[unit.parent / tar] = None  # it would stand in the way of the next one with its name
     known = {MANIFEST, *(entry.file for entry in entries)}

@@ -1,5 +1,5 @@
-"""The way in: command line, settings, data intake, the chain, records and reports.
+"""From a folder of photos to predictions, scores and reports: everything that needs the other three packages.
 
-Open `chain.py` to see a whole run from photos to report, and `cli.py` for the commands. This room knows the other
-three; none of them knows it.
+Rooms in the order of a photo's way: intake, detection, prediction, evaluation, training, reports, labels, then
+`chain.py` (a whole run from photos to report), experiments, demo and commands. Each imports only those before it.
 """

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache.errors import DataError
-from pipeline.check import check_data
-from pipeline.correcting import load_labelled
-from pipeline.detection import detect_photos, source_ids
-from pipeline.job import Job
-from pipeline.photos import Dataset
-from pipeline.record import end_run, start_run
+from pipeline.context import RunContext
+from pipeline.detection.detect import detect_photos, source_ids
+from pipeline.intake.check import check_data
+from pipeline.intake.corrections import load_labelled
+from pipeline.intake.photo import Dataset
+from pipeline.run_record import end_run, start_run
 
 if TYPE_CHECKING:
-    from classify.metrics import Score
+    from classify.evaluation.metrics import Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class ValidatedDataset:
     """A data set that was looked through and found usable, to be run on any number of times.
 
     Attributes:
@@ -78,83 +78,75 @@ class Stopwatch:
             self.seconds[name] = round(time.perf_counter() - started, 2)
 
 
-def train_data(data: Path, run: Path, job: Job, teachers: Sequence[Path] = ()) -> Finished:
+def train_data(data: Path, run: Path, context: RunContext, teachers: Sequence[Path] = ()) -> Finished:
     """`faceline train`, and with teachers `faceline distill`: everything up to the bundle."""
-    return _run(data, run, job, predict=False, teachers=teachers)
+    return _run(data, run, context, predict=False, teachers=teachers)
 
 
-def take_in(data: Path, job: Job, *, predict: bool = False) -> Intake:
+def load_and_validate(data: Path, context: RunContext, *, predict: bool = False) -> ValidatedDataset:
     """Look through `data` and hash its files: the labelled photos, and with `predict` those of the eval part.
 
     Raises:
         DataError: something fatal is wrong with it, or there is nothing to train on.
     """
-    tasks = job.settings.task_list()
-    dataset = usable(load_labelled(data, job.settings))
+    tasks = context.settings.task_list()
+    dataset = load_labelled(data, context.settings).require_usable()
     if not dataset.train:
         raise DataError(f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds")
     photos = [*dataset.train, *(dataset.evaluation if predict else ())]
-    sources = source_ids([photo.path for photo in photos], job)
-    usable(check_data(dataset, tasks, decode=None, digests=sources).dataset)
-    return Intake(dataset, sources)
+    sources = source_ids([photo.path for photo in photos], context)
+    check_data(dataset, tasks, decode=None, digests=sources).dataset.require_usable()
+    return ValidatedDataset(dataset, sources)
 
 
-def train_intake(intake: Intake, run: Path, job: Job) -> Finished:
+def train_on(intake: ValidatedDataset, run: Path, context: RunContext) -> Finished:
     """Train on what was taken in already, with settings that read the same labels."""
-    return _carry_out(intake, run, job, Stopwatch(), predict=False)
+    return _carry_out(intake, run, context, Stopwatch(), predict=False)
 
 
-def run_chain(data: Path, run: Path, job: Job) -> Finished:
+def run_chain(data: Path, run: Path, context: RunContext) -> Finished:
     """`faceline run`: everything, with the predictions of the data set's eval part and the report."""
-    return _run(data, run, job, predict=True)
+    return _run(data, run, context, predict=True)
 
 
-def usable(dataset: Dataset) -> Dataset:
-    """The data set, when nothing fatal is wrong with it.
-
-    Raises:
-        DataError: something is; the message names the first few and the command that lists all.
-    """
-    fatal = [defect for defect in dataset.defects if defect.fatal]
-    if fatal:
-        told = "\n".join(f"{defect.where}: {defect.message}" for defect in fatal[:5])
-        more = f"\n... and {len(fatal) - 5} more" if len(fatal) > 5 else ""
-        raise DataError(f"{told}{more}\nfaceline check {dataset.root} lists everything.")
-    return dataset
-
-
-def _run(data: Path, run: Path, job: Job, *, predict: bool, teachers: Sequence[Path] = ()) -> Finished:
+def _run(data: Path, run: Path, context: RunContext, *, predict: bool, teachers: Sequence[Path] = ()) -> Finished:
     """Rank 0 does everything but the training alone; the other processes of a training only train along."""
-    with job.ranks.group(job.torch_device()):
-        if job.ranks.is_first:
-            return _lead(data, run, job, teachers, predict=predict)
-        from pipeline.fitting import train_along
+    with context.ranks.group(context.torch_device()):
+        if context.ranks.is_first:
+            return _lead(data, run, context, teachers, predict=predict)
+        from pipeline.training.train import train_as_worker
 
-        train_along(run, job)
+        train_as_worker(run, context)
         return Finished(run, {}, {}, {})
 
 
-def _lead(data: Path, run: Path, job: Job, teachers: Sequence[Path], *, predict: bool) -> Finished:
+def _lead(data: Path, run: Path, context: RunContext, teachers: Sequence[Path], *, predict: bool) -> Finished:
     watch = Stopwatch()
     with watch.stage("check"):
-        intake = take_in(data, job, predict=predict)
-    return _carry_out(intake, run, job, watch, predict=predict, teachers=teachers)
+        intake = load_and_validate(data, context, predict=predict)
+    return _carry_out(intake, run, context, watch, predict=predict, teachers=teachers)
 
 
 def _carry_out(
-    intake: Intake, run: Path, job: Job, watch: Stopwatch, *, predict: bool, teachers: Sequence[Path] = ()
+    intake: ValidatedDataset,
+    run: Path,
+    context: RunContext,
+    watch: Stopwatch,
+    *,
+    predict: bool,
+    teachers: Sequence[Path] = (),
 ) -> Finished:
-    from classify.augment import augmenter_of
-    from classify.optimisation import refuse_without_compiler
-    from classify.plan import plan_networks
+    from classify.data.augmentation import augmenter_of
+    from classify.models.plan import plan_networks
+    from classify.training.optimisation import refuse_without_compiler
 
-    for plan in plan_networks(job.settings.tasks):  # settings that contradict each other leave no run behind
+    for plan in plan_networks(context.settings.tasks):  # settings that contradict each other leave no run behind
         augmenter_of(plan)
         refuse_without_compiler(plan.train)
-    record = start_run(run, job.settings, device=job.torch_device(), processes=job.ranks.world)
+    record = start_run(run, context.settings, device=context.torch_device(), processes=context.ranks.world)
     status = "failed"
     try:
-        finished = _stages(intake, run, job, watch, teachers, predict=predict)
+        finished = _stages(intake, run, context, watch, teachers, predict=predict)
         status = "finished"
         return finished
     except (KeyboardInterrupt, SystemExit):
@@ -163,38 +155,44 @@ def _carry_out(
     finally:
         end_run(run, record, status=status, stages=watch.seconds)
         if status == "finished" and predict:
-            from pipeline.report import write_report
+            from pipeline.reports.run_report import write_report
 
-            write_report(run, job.cache)
+            write_report(run, context.cache)
 
 
 def _stages(
-    intake: Intake, run: Path, job: Job, watch: Stopwatch, teachers: Sequence[Path], *, predict: bool
+    intake: ValidatedDataset,
+    run: Path,
+    context: RunContext,
+    watch: Stopwatch,
+    teachers: Sequence[Path],
+    *,
+    predict: bool,
 ) -> Finished:
-    from classify.voters import load_voters
-    from pipeline.distilling import ask_teachers
-    from pipeline.fitting import train_run
-    from pipeline.packing import with_crops
-    from pipeline.predicting import predict_photos, write_predictions
+    from classify.inference.ensemble import load_ensemble
+    from pipeline.prediction.predict import predict_photos, write_predictions
+    from pipeline.training.packed_crops import with_crops
+    from pipeline.training.teacher_targets import predict_with_teachers
+    from pipeline.training.train import train_run
 
     dataset, sources = intake.dataset, intake.sources
     with watch.stage("detect"):
         everyone = [*dataset.train, *(dataset.evaluation if predict else ())]
-        detection = detect_photos(everyone, job, sources=sources)
+        detection = detect_photos(everyone, context, sources=sources)
         summary = detection.summary(everyone)
-        job.show.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
+        context.console.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
     taught = None
     if teachers:
         with watch.stage("ask"):
-            taught = ask_teachers(teachers, with_crops(dataset.train, detection), run, job, sources)
+            taught = predict_with_teachers(teachers, with_crops(dataset.train, detection), run, context, sources)
     with watch.stage("train"):
-        scores = train_run(dataset.train, detection, run, job, dataset.corrections, taught)
+        scores = train_run(dataset.train, detection, run, context, dataset.corrections, taught)
     counts: Mapping[str, int] = {}
     if predict:
         with watch.stage("predict"):
             # Without an eval part the labelled photos are predicted: then validation.csv is the honest half of them.
             wanted = dataset.evaluation or dataset.train
-            predictions = predict_photos(wanted, load_voters([run / "bundle"]), job, sources=sources)
-            write_predictions(predictions, run, dataset.asked)
+            predictions = predict_photos(wanted, load_ensemble([run / "bundle"]), context, sources=sources)
+            write_predictions(predictions, run, dataset.submission_ids)
             counts = predictions.counts
     return Finished(run, scores, counts, watch.seconds)

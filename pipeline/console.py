@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from classify.metrics import Score
+    from classify.evaluation.metrics import Score
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(frozen=True)
-class Show:
+class Console:
     """One command's output.
 
     Attributes:
@@ -33,13 +33,13 @@ class Show:
 
     as_json: bool = False
     quiet: bool = False
-    _err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
-    _out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    _err: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True))
+    _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True))
 
     @classmethod
     def nothing(cls) -> Self:
         """The output of a process beside which another one speaks."""
-        return cls(quiet=True, _err=Console(quiet=True), _out=Console(quiet=True))
+        return cls(quiet=True, _err=RichConsole(quiet=True), _out=RichConsole(quiet=True))
 
     def line(self, text: str) -> None:
         """A remark about what is going on."""
@@ -86,8 +86,8 @@ class Show:
         elif self._err.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=self._err, transient=True) as bar:
-                job = bar.add_task(label, total=total)
-                yield lambda more: bar.advance(job, more)
+                progress = bar.add_task(label, total=total)
+                yield lambda more: bar.advance(progress, more)
         else:
             yield _Lines(self, label, total).advance
 
@@ -95,15 +95,15 @@ class Show:
 class _Lines:
     """Progress where there is no terminal: a line when some seconds have passed."""
 
-    def __init__(self, show: Show, label: str, total: int) -> None:
-        self._show, self._label, self._total = show, label, total
+    def __init__(self, console: Console, label: str, total: int) -> None:
+        self._console, self._label, self._total = console, label, total
         self._done, self._said = 0, time.monotonic()
 
     def advance(self, more: int) -> None:
         self._done += more
         if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
-            self._show.line(f"{self._label}: {self._done:,} of {self._total:,}")
+            self._console.line(f"{self._label}: {self._done:,} of {self._total:,}")
 
 
 def cell(value: object) -> str:

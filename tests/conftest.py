@@ -9,9 +9,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from pipeline.drawn_face import draw_photo
-from pipeline.drawn_people import STEMS, draw_data_set
-from pipeline.drawn_person import draw_person
+from pipeline.demo.dataset import STEMS, draw_data_set
+from pipeline.demo.face import draw_photo
+from pipeline.demo.person import draw_person
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from pipeline.cli import app
-from pipeline.reference import settings_page
+from pipeline.commands.app import app
+from pipeline.settings_reference import settings_page
 
 HOUSE = Path(__file__).parents[1]
 PAGES = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").rglob("*.md"))]
@@ -15,7 +15,7 @@ PAGES = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs"
 
 def test_the_settings_page_is_what_the_classes_say():
     page = (HOUSE / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
-    assert page == settings_page(), "run: python -m pipeline.reference > docs/reference/settings.md"
+    assert page == settings_page(), "run: python -m pipeline.settings_reference > docs/reference/settings.md"
 
 
 def test_the_settings_page_has_every_section_that_it_says_is_below():

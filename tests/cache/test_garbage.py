@@ -66,8 +66,8 @@ def test_a_unit_whose_photos_are_all_read_from_others_is_superseded(filled):
     before = {unit.name for unit in store.folder.glob("units/??/*")}
     store.commit([photo(3)])  # failed before, in a unit with others
     assert told(filled, store.fingerprint) == set()
-    alone = photo(8, outcome="truncated")
-    store.commit([alone])
+    single = photo(8, outcome="truncated")
+    store.commit([single])
     store.commit([photo(8)])
     [(place, why)] = told(filled, store.fingerprint)
     assert why == "superseded"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from classify.config import TaskConfig
-from classify.lessons import NetworkData
-from classify.plan import Plan
+from classify.data.training_set import NetworkData
+from classify.models.plan import Plan
 from classify.tasks import Task
 
 TASK = Task("half", ("upper", "lower"))

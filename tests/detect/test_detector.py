@@ -82,11 +82,11 @@ def test_exact_mode_has_facenet_pytorchs_faces_in_street_photos():
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_faces_do_not_depend_on_the_batch_they_came_in(exact, photos, order, batch, cut):
     images = [*photos[:5], photos[5][cut:], photos[6][:, : 384 - cut], np.zeros((50, 60, 3), np.uint8)]
-    alone = [exact.detect([image])[0] for image in images]
+    single = [exact.detect([image])[0] for image in images]
     together = FaceDetector(40, device="cpu", batch=batch).detect([images[i] for i in order])
     for index, faces in zip(order, together, strict=True):
-        assert len(faces) == len(alone[index])
-        assert len(faces) == 0 or np.abs(faces.boxes - alone[index].boxes).max() < 0.01
+        assert len(faces) == len(single[index])
+        assert len(faces) == 0 or np.abs(faces.boxes - single[index].boxes).max() < 0.01
 
 
 @given(height=st.integers(1, 400), width=st.integers(1, 60), value=st.integers(0, 255))

@@ -44,8 +44,8 @@ def test_a_large_photo_has_the_same_subject_as_a_small_one(finder, photos):
 
 @pytest.mark.parametrize("first", ["mtcnn", "yunet"])
 def test_each_detector_works_alone_and_frames_the_face_as_the_other_does(finder, photos, first):
-    alone = SubjectFinder(DetectConfig(detector=first, second="none"), "cpu")
-    for one, two in zip(alone.find(photos[:7]), finder.find(photos[:7]), strict=True):
+    single = SubjectFinder(DetectConfig(detector=first, second="none"), "cpu")
+    for one, two in zip(single.find(photos[:7]), finder.find(photos[:7]), strict=True):
         assert one.found_by == first
         assert np.abs(np.array(one.box) - two.box).max() < 0.2 * (two.box[3] - two.box[1])
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.config import load_settings
-from pipeline.datasets import load_data
+from pipeline.commands.app import app
+from pipeline.intake.load import load_data
+from pipeline.settings import load_settings
 
 TINY = [
     "model.backbone=test_resnet",

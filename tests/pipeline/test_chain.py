@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cache.errors import DataError, UsageError
-from pipeline.config import load_settings
+from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline, tiny_options
 
 CHECKER = Path(__file__).parents[3] / "shared" / "check_contract.py"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.console import Show, cell, printable
+from pipeline.console import Console, cell, printable
 
 
 def test_a_name_cannot_write_escape_codes_or_break_on_bytes_that_are_no_text():
@@ -19,7 +19,7 @@ def test_cells_are_readable(value, text):
 
 
 def test_with_json_stdout_holds_nothing_but_one_object(capsys):
-    show = Show(as_json=True)
+    show = Console(as_json=True)
     show.line("a remark")
     show.table("a table", ["name", "n"], [["row", 3]])
     show.done({"answer": 1}, text="done", next_step="faceline x")
@@ -31,9 +31,9 @@ def test_with_json_stdout_holds_nothing_but_one_object(capsys):
 
 def test_progress_is_lines_now_and_then_where_there_is_no_terminal(capsys, monkeypatch):
     monkeypatch.setattr("pipeline.console.SECONDS_BETWEEN_LINES", 0)
-    with Show().progress("Finding faces", 2000) as advance:
+    with Console().progress("Finding faces", 2000) as advance:
         advance(1500)
     assert "Finding faces: 1,500 of 2,000" in capsys.readouterr().err
-    with Show(quiet=True).progress("Finding faces", 2000) as advance:
+    with Console(quiet=True).progress("Finding faces", 2000) as advance:
         advance(1500)
     assert capsys.readouterr().err == ""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from classify.plan import plan_networks
-from pipeline.config import load_settings
+from classify.models.plan import plan_networks
+from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))

@@ -16,7 +16,7 @@ HERE = Path(__file__).parents[2]
 FORBIDDEN = """
 import sys
 import albumentations, cv2, sklearn.metrics, timm, torch, facenet_pytorch
-from pipeline.cli import app
+from pipeline.commands.app import app
 import pickle, _pickle
 
 def refuse(*_, **__):

@@ -1,0 +1,57 @@
+"""Probabilities from a trained network.
+
+inputs (N, H, W, 3) uint8 -> for each task, probabilities (N, C) float32 whose rows add up to 1.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from classify.allocator import keep_freed_memory
+from classify.models.backbones import Normalise
+from classify.models.heads import Heads
+
+BATCH = 64
+Probabilities = NDArray[np.float32]
+
+
+@torch.inference_mode()
+def probabilities(
+    network: nn.Module,
+    heads: Heads,
+    inputs: NDArray[Any],
+    normalise: Normalise | None,
+    device: str,
+    *,
+    flip: bool = False,
+) -> list[Probabilities]:
+    """The class probabilities of each input, for each task of the heads.
+
+    Args:
+        network: put into evaluation mode.
+        heads: what its outputs mean.
+        inputs: (N, H, W, 3) uint8, or (N, D) float32 features when `network` is a head and `normalise` None.
+        normalise: from pixels to what the network expects.
+        device: where `network` is.
+        flip: average over the image and its mirror image.
+    """
+    network.eval()
+    if device == "cpu":
+        keep_freed_memory()
+
+    def told(batch: Tensor) -> list[Tensor]:
+        return heads.probabilities(network(batch).float())
+
+    parts: list[list[Probabilities]] = [[np.zeros((0, len(task.classes)), np.float32)] for task in heads.tasks]
+    for start in range(0, len(inputs), BATCH):
+        batch = torch.from_numpy(np.array(inputs[start : start + BATCH])).to(device)
+        batch = normalise(batch) if normalise else batch
+        ours = told(batch)
+        if flip:
+            ours = [(one + mirrored) / 2 for one, mirrored in zip(ours, told(batch.flip(3)), strict=True)]
+        for own, one in zip(parts, ours, strict=True):
+            own.append(one.cpu().numpy())
+    return [np.concatenate(own) for own in parts]

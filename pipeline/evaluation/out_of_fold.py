@@ -1,0 +1,75 @@
+"""What networks tell of photos that they were not trained on, from one run or several.
+
+RUN/validation.csv of each run + the photos of a data set -> probabilities per task, row by row beside the photos.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cache.errors import BundleError, DataError
+from classify.tasks import Task
+from pipeline.intake.photo import Photo
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Probabilities of photos by networks that were not trained on them.
+
+    Attributes:
+        photos: those that the runs held out, in the data set's order.
+        sources: the source id of each, which names its crop.
+        probabilities: task name -> (N, classes) float64.
+        unknown: photos of the data set that no run held out.
+    """
+
+    photos: tuple[Photo, ...]
+    sources: tuple[str, ...]
+    probabilities: dict[str, NDArray[np.float64]]
+    unknown: int
+
+
+def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Sequence[Task]) -> OutOfFold:
+    """Pool the held-out photos of runs; where two runs held out one photo, their probabilities are averaged.
+
+    Raises:
+        BundleError: a run held nobody out, or was of other tasks.
+        DataError: none of these photos was held out.
+    """
+    columns = {task.name: [f"p_{task.name}_{name}" for name in task.classes] for task in tasks}
+    wanted = [name for names in columns.values() for name in names]
+    table = pl.concat([_read(run, wanted) for run in runs])
+    pooled = table.group_by("path").agg(pl.col("source").first(), pl.col(wanted).mean())
+    names = pl.DataFrame({"path": pl.Series([photo.name for photo in photos], dtype=pl.String)}).with_row_index("row")
+    joined = names.join(pooled, on="path").sort("row")
+    if joined.is_empty():
+        told = ", ".join(map(str, runs))
+        raise DataError(
+            f"no labelled photo of this data set was held out in {told}; name the run that was trained on it"
+        )
+    return OutOfFold(
+        tuple(photos[row] for row in joined["row"]),
+        tuple(joined["source"]),
+        {task: joined.select(names).to_numpy().astype(np.float64) for task, names in columns.items()},
+        len(photos) - len(joined),
+    )
+
+
+def _read(run: Path, wanted: Sequence[str]) -> pl.DataFrame:
+    path = run / "validation.csv"
+    if not path.is_file():
+        raise BundleError(
+            f"{run} has no validation.csv: it is not finished, or held nobody out.\n"
+            f"Train with a fold held out, as in faceline train DATA --set split.held_out=0."
+        )
+    text = {"path": pl.String, "source": pl.String}
+    try:
+        table = pl.read_csv(path, columns=["path", "source", *wanted], schema_overrides=text)
+        return table.select(pl.col("path", "source"), pl.col(wanted).cast(pl.Float64))
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).split("\n")[0]
+        raise BundleError(f"{path} does not fit the settings of the first run ({reason})") from None

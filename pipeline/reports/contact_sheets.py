@@ -1,0 +1,116 @@
+"""Contact sheets: many small pictures on one, to look at before believing a figure.
+
+photos or crops + captions -> one RGB image, or a file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cache import atomic
+from cache.errors import UsageError
+from classify.preprocessing import decode_crop
+from detect.decode import Failure, decode_file
+from pipeline.detection.detect import Detection
+from pipeline.intake.photo import Photo
+
+Image = NDArray[np.uint8]
+
+CELL_WIDTH, CELL_HEIGHT, CAPTION_HEIGHT, GAP = 120, 160, 18, 4
+BACKGROUND, INK = 250, (60, 60, 60)
+MOST_CELLS = 240
+COLOURS = {
+    "mtcnn": (40, 160, 60),
+    "yunet": (40, 110, 200),
+    "retinaface": (120, 60, 180),
+    "mtcnn-retry": (220, 140, 20),
+    "fallback": (200, 40, 40),
+}
+
+
+def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: int = 8) -> Image:
+    """Pictures of any sizes in a grid, each fitted into its cell, with a caption below.
+
+    Args:
+        pictures: RGB uint8 (h, w, 3).
+        captions: a short text each; what does not fit is cut off.
+        columns: cells in a row.
+    """
+    rows = max(-(-len(pictures) // columns), 1)
+    wide, tall = CELL_WIDTH + GAP, CELL_HEIGHT + CAPTION_HEIGHT + GAP
+    sheet = np.full((rows * tall + GAP, columns * wide + GAP, 3), BACKGROUND, np.uint8)
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        top, left = (number // columns) * tall + GAP, (number % columns) * wide + GAP
+        small = fitted(picture)
+        height, width = small.shape[:2]
+        y, x = top + (CELL_HEIGHT - height) // 2, left + (CELL_WIDTH - width) // 2
+        sheet[y : y + height, x : x + width] = small
+        text = caption.encode("ascii", "replace").decode()[:20]  # OpenCV's font has no other letters
+        at = (left, top + CELL_HEIGHT + CAPTION_HEIGHT - 6)
+        cv2.putText(sheet, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.36, INK, 1, cv2.LINE_AA)
+    return sheet
+
+
+def write_sheet(sheet: Image, path: Path) -> None:
+    """Write a sheet as PNG or JPEG, as the name says.
+
+    Raises:
+        UsageError: the name ends in neither.
+    """
+    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise UsageError(f"--sheet {path}: the name must end in .png or .jpg")
+    atomic.write_bytes(path, encode_image(sheet, path.suffix.lower()))
+
+
+def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes:
+    """An RGB image as a PNG or JPEG file."""
+    options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return content.tobytes()
+
+
+def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> None:
+    """The photos in which the first look found no subject, with what was cut instead: `detect --sheet`."""
+    pictures: list[Image] = []
+    captions: list[str] = []
+    for photo in photos:
+        entry = detection.entry(photo)
+        if entry.outcome == "ok" and entry.facts["found_by"] == detection.steps[0]:
+            continue
+        image = decode_file(photo.path)
+        unreadable = isinstance(image, Failure)
+        pictures.append(
+            np.full((CELL_HEIGHT, CELL_WIDTH, 3), 225, np.uint8) if unreadable else _marked(image, entry.facts)
+        )
+        step = entry.outcome if unreadable else entry.facts["found_by"]
+        captions.append(f"{step} {photo.path.stem}")
+        if len(pictures) == MOST_CELLS:
+            break
+    write_sheet(contact_sheet(pictures, captions), path)
+
+
+def crop_sheet(photos: Sequence[Photo], detection: Detection, columns: int = 7) -> Image:
+    """The crops of some photos as the cache holds them, captioned by how the face was found."""
+    entries = [entry for entry in map(detection.entry, photos) if entry.outcome == "ok"]
+    crops = [decode_crop(detection.store.read(entry.source)) for entry in entries]
+    return contact_sheet(crops, [entry.facts["found_by"] for entry in entries], columns)
+
+
+def fitted(picture: Image) -> Image:
+    """A picture of any size, as large as fits into a cell."""
+    height, width = picture.shape[:2]
+    scale = min(CELL_HEIGHT / height, CELL_WIDTH / width)
+    size = (max(int(width * scale), 1), max(int(height * scale), 1))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _marked(image: Image, facts: Any) -> Image:
+    """The photo with the window that was cut, in the colour of the step that found it."""
+    marked = image.copy()
+    x1, y1, x2, y2 = (round(v) for v in facts["window"])
+    cv2.rectangle(marked, (x1, y1), (x2, y2), COLOURS[facts["found_by"]], max(image.shape[0] // 80, 2))
+    return marked

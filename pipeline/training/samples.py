@@ -1,0 +1,115 @@
+"""From photos to samples: labels, folds, and what RUN tells of them.
+
+labelled photos with crops -> Samples; RUN/folds.csv and RUN/data.json.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cache import atomic
+from cache.config import fingerprint
+from cache.errors import UsageError
+from classify.data.folds import join_people, make_folds
+from classify.data.sample import Sample
+from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_names
+from pipeline.context import RunContext
+from pipeline.detection.detect import Detection
+from pipeline.intake.photo import AppliedCorrections, Photo
+from pipeline.run_record import write_json
+from pipeline.settings import SplitConfig
+from pipeline.training.packed_crops import with_crops
+
+
+def make_samples(photos: Sequence[Photo], detection: Detection, run: Path | None, context: RunContext) -> list[Sample]:
+    """The samples of a run, dealt into folds; with a run, RUN/folds.csv is written, or must say the same.
+
+    Raises:
+        DataError: no photo can be read, or there are too few people.
+        UsageError: the run folder was made from other photos, or there is no such fold.
+    """
+    tasks = context.settings.task_list()
+    kept = with_crops(photos, detection)
+    sources = [detection.sources[photo.path] for photo in kept]
+    codes = [encode_labels(tasks, photo.labels) for photo in kept]
+    joint = np.array([joint_class(tasks, code) for code in codes], dtype=np.intp)
+    groups = join_people([photo.person for photo in kept], sources)
+    split = context.settings.split
+    folds = make_folds(
+        groups, joint, folds=split.folds, seed=context.settings.seed if split.seed is None else split.seed
+    )
+    _check_folds(split, int(folds.max()) + 1)
+    if run is not None:
+        _keep_folds(run / "folds.csv", kept, folds)
+    return [
+        Sample(photo.name, source, photo.person, code, _numbers(tasks, photo), int(fold))
+        for photo, source, code, fold in zip(kept, sources, codes, folds, strict=True)
+    ]
+
+
+def record_data(
+    samples: Sequence[Sample],
+    photos: Sequence[Photo],
+    detection: Detection,
+    run: Path,
+    context: RunContext,
+    corrections: Sequence[AppliedCorrections],
+) -> None:
+    """Write RUN/data.json."""
+    tasks = context.settings.task_list()
+    members = sorted([sample.source, list(sample.codes)] for sample in samples)
+    write_json(
+        run / "data.json",
+        {
+            "data_fingerprint": fingerprint({"members": members}),
+            "folds_fingerprint": fingerprint({"folds": [[s.name, s.person, s.fold] for s in samples]}),
+            "crop_fingerprint": detection.store.fingerprint,
+            "photos": len(photos),
+            "trained_on": len(samples),
+            "people": len({sample.person for sample in samples}),
+            "found_by": detection.summary(photos)["found_by"],
+            "classes": {
+                task.name: dict(zip(task.classes, _class_counts(samples, i, len(task.classes)), strict=True))
+                for i, task in enumerate(tasks)
+            },
+            "corrections": [one.as_json() for one in corrections],
+            "joint": dict(Counter(joint_names(tasks)[j] for s in samples if (j := joint_class(tasks, s.codes)) >= 0)),
+        },
+    )
+
+
+def _check_folds(split: SplitConfig, there: int) -> None:
+    if isinstance(split.held_out, int) and split.held_out >= there:
+        raise UsageError(f"split.held_out is {split.held_out}, and there are people for {there} folds only")
+    if split.held_out == "all" and split.folds > there:
+        raise UsageError(f"split.folds is {split.folds}, and there are people for {there} folds only")
+
+
+def _numbers(tasks: Sequence[Task], photo: Photo) -> tuple[float, ...]:
+    return tuple(
+        task.number(photo.labels[task.name]) if task.edges and task.name in photo.labels else float("nan")
+        for task in tasks
+    )
+
+
+def _keep_folds(path: Path, photos: Sequence[Photo], folds: NDArray[np.intp]) -> None:
+    """Write folds.csv, or make sure that the one that is there says the same."""
+    table = pl.DataFrame(
+        {"path": [p.name for p in photos], "person": [p.person for p in photos], "fold": folds.tolist()}
+    )
+    text = table.write_csv()
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise UsageError(
+            f"{path} does not fit these photos: some were added, removed or relabelled since the run began.\n"
+            "Train into another folder with --out."
+        )
+    atomic.write_text(path, text)
+
+
+def _class_counts(samples: Sequence[Sample], task_index: int, classes: int) -> list[int]:
+    codes = np.array([s.codes[task_index] for s in samples], dtype=np.intp)
+    return np.bincount(codes[codes != UNLABELLED], minlength=classes).tolist()

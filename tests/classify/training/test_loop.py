@@ -1,0 +1,237 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from cache.errors import BundleError, UsageError
+from classify.config import AugmentConfig
+from classify.data.training_set import Masks
+from classify.inference.probabilities import probabilities
+from classify.models.backbones import normalise_of
+from classify.training.loop import Machine, Trainer, load_best, train_network
+from tests.classify.conftest import network_data, plan, task_config
+
+CPU = Machine("cpu")
+HEADS = plan(task_config()).heads
+
+
+class Killed(BaseException):
+    pass
+
+
+def train(config, data, folder, report=lambda _: None, seed=0):
+    histories = []
+
+    def keep(history):
+        histories.append(history)
+        report(history)
+
+    network = train_network(plan(config), data, folder, seed=seed, machine=CPU, report=keep)
+    timeless = [{k: v for k, v in line.items() if k != "seconds"} for line in histories[-1]]
+    return network, timeless
+
+
+def same_weights(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_path):
+    network, history = train(task_config(epochs=6), halves, tmp_path)
+    best = max(line["macro_f1"] for line in history)
+    assert best > 0.9
+    [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+    [line] = json.loads((tmp_path / "best.json").read_text())["lines"]
+    assert line["macro_f1"] == best
+    assert (told.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(line["accuracy"])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"ema": 0.9, "soup": 2, "keep": "last"},
+        {"ema": 0.9},
+        {"loss": "f1", "cutmix": 0.5, "clip_norm": 1.0},
+        {"consistency": 1.0, "mixup": 0.5},
+    ],
+)
+def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted_one(halves, tmp_path, extra):
+    config = task_config(**extra)
+    goes_on_where_it_was_killed(config, halves, tmp_path)
+
+
+def test_drawn_masks_and_drawn_samples_are_the_same_after_a_kill(halves, tmp_path):
+    face = np.array([[6, 10], [18, 10], [12, 17], [8, 22], [16, 22]], np.float32)
+    masks = Masks(np.tile(face, (64, 1, 1)), 0.7, task=0, codes={"right": 0, "nose_out": 1, "under_chin": 1})
+    data = replace(halves, masks=masks, sampling_weights=np.linspace(0.5, 1.5, 64))
+    assert any(masks.draw(data.pixels[row], row, np.random.default_rng(row))[1] for row in range(9)), "a face fits"
+    config = task_config(cutmix=0.5, cutmix_with="lower", sampling="class")
+    goes_on_where_it_was_killed(config, data, tmp_path)
+
+
+def goes_on_where_it_was_killed(config, halves, tmp_path):
+    whole, whole_history = train(config, halves, tmp_path / "whole")
+
+    def kill(history):
+        if len(history) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, halves, tmp_path / "killed", report=kill)
+    resumed, resumed_history = train(config, halves, tmp_path / "killed")
+    assert resumed_history == whole_history
+    assert same_weights(whole.state_dict(), resumed.state_dict())
+    last = [load_file(tmp_path / name / "last.safetensors") for name in ("whole", "killed")]
+    assert same_weights(*last)
+
+
+def test_halves_come_from_the_class_that_is_named_whatever_rule_chose_its_photos(halves):
+    config = task_config(cutmix=1.0, cutmix_with="lower").model_copy(
+        update={"augment": AugmentConfig(every=(), groups=({"where": "true"},))}
+    )
+    pixels = np.zeros_like(halves.pixels)
+    pixels[halves.codes[:, 0] == 1] = 200
+    data = replace(halves, pixels=pixels, kinds=np.full_like(halves.kinds, 2))
+    epoch = Trainer(plan(config), data, 0, CPU)._epoch(0)
+    images = torch.cat([epoch[step][0] for step in range(len(epoch))])
+    assert (images[:, :, 12:] == 200).all()
+    assert not (images[:, :, :12] == 200).all()
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_soup_is_the_mean_of_the_weights_after_the_last_epochs(halves, tmp_path, ema):
+    states = []
+
+    def look(_):
+        tensors = load_file(tmp_path / "last.safetensors")
+        wanted = "ema." if ema else "network."
+        states.append({name.removeprefix(wanted): v for name, v in tensors.items() if name.startswith(wanted)})
+
+    config = task_config(epochs=4, soup=2, keep="last", ema=ema)
+    network, history = train(config, halves, tmp_path, report=look)
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            assert torch.allclose(value, (states[2][name] + states[3][name]) / 2, atol=1e-6), name
+        else:
+            assert torch.equal(value, states[3][name]), name
+    assert any(not torch.equal(states[2][name], states[3][name]) for name in states[3] if "running_mean" in name)
+    [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+    assert (told.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(history[-1]["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"), [({"soup": 2}, "keep: last"), ({"soup": 4, "keep": "last"}, "3 epochs only")]
+)
+def test_a_soup_that_cannot_be_cooked_is_refused(extra, said):
+    with pytest.raises(ValidationError, match=said):
+        task_config(**extra)
+
+
+def test_a_student_learns_what_the_teacher_tells_by_its_share(halves, tmp_path):
+    contrary = np.eye(2, dtype=np.float32)[1 - halves.codes[:, 0]]
+    for share, right in ((0.0, True), (0.9, False)):
+        taught = replace(halves, taught=contrary, share=share)
+        network, _ = train(task_config(epochs=6, keep="last"), taught, tmp_path / str(share))
+        [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+        assert ((told.argmax(1) == halves.codes[halves.validate, 0]).mean() > 0.5) == right
+    with pytest.raises(BundleError, match="other settings"):
+        train(task_config(epochs=6, keep="last"), halves, tmp_path / "0.9")
+
+
+def test_pairs_of_one_person_are_drawn_together(halves, tmp_path):
+    def apart(weight):
+        told = train(task_config(consistency=weight, epochs=4), halves, tmp_path / str(weight))[0]
+        [of] = probabilities(told, HEADS, halves.pixels[:48], normalise_of(told), "cpu")
+        same = (halves.people[:48, None] == halves.people[None, :48]) & (halves.codes[:48] == halves.codes[:48].T)
+        return np.abs(of[:, None, 0] - of[None, :, 0])[same].mean()
+
+    assert apart(100.0) < apart(0.01) / 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"consistency": 1.0, "batch": 7}, "even"),
+        ({"cutmix": 0.6, "mixup": 0.5}, "more than 1"),
+        ({"freeze": True, "mixup": 0.5}, "only once"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(keys, said):
+    with pytest.raises(ValidationError, match=said):
+        task_config(**keys)
+
+
+def test_the_seed_decides_the_weights(halves, tmp_path):
+    runs = [train(task_config(epochs=1), halves, tmp_path / str(i), seed=i // 2)[0].state_dict() for i in range(3)]
+    assert same_weights(runs[0], runs[1])
+    assert not same_weights(runs[0], runs[2])
+
+
+def test_only_the_head_learns_when_the_backbone_is_frozen(halves, tmp_path):
+    config = task_config(freeze=True, epochs=5, lr=0.05)
+    network, history = train(config, halves, tmp_path)
+    torch.manual_seed(0)
+    from classify.models.backbones import build_network, head_of
+
+    fresh = build_network(config.model, 2, pretrained=True)
+    head = {id(p) for p in head_of(network).parameters()}
+    for (name, ours), theirs in zip(network.named_parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, theirs) == (id(ours) not in head), name
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    "train_keys", [{"optimiser": "sgd"}, {"schedule": "step", "step_epochs": 1}, {"precision": "bf16"}]
+)
+def test_other_optimisers_schedules_and_precisions_train_too(halves, tmp_path, train_keys):
+    _, history = train(task_config(epochs=2, **train_keys), halves, tmp_path)
+    assert len(history) == 2
+    if train_keys.get("schedule") == "step":
+        assert history[1]["lr"] == pytest.approx(history[0]["lr"] / 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+def test_a_compiled_training_learns_the_same(halves, tmp_path):
+    _, history = train(task_config(dropout=0), halves, tmp_path / "plain")
+    _, compiled = train(task_config(dropout=0, compile=True), halves, tmp_path / "compiled")
+    assert [line["train_loss"] for line in compiled] == pytest.approx(
+        [line["train_loss"] for line in history], rel=0.02
+    )
+
+
+def test_without_held_out_photos_the_last_weights_are_kept_and_no_score_is_claimed(halves, tmp_path):
+    everything = network_data(halves.pixels, halves.codes, np.arange(64), np.arange(0))
+    _, history = train(task_config(epochs=2), everything, tmp_path)
+    assert "macro_f1" not in history[-1]
+    assert json.loads((tmp_path / "best.json").read_text())["lines"][0]["epoch"] == 2
+
+
+def test_going_on_with_other_settings_is_refused(halves, tmp_path):
+    train(task_config(epochs=1), halves, tmp_path)
+    with pytest.raises(BundleError, match="other settings or other photos"):
+        train(task_config(epochs=2), halves, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(halves, tmp_path):
+    train(task_config(epochs=1), halves, tmp_path)
+    path = tmp_path / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BundleError, match=r"last\.safetensors is damaged"):
+        train(task_config(epochs=1), halves, tmp_path)
+
+
+def test_a_loss_that_explodes_stops_with_the_setting_to_change(halves, tmp_path):
+    with pytest.raises(UsageError, match=r"train\.lr"):
+        train(task_config(optimiser="sgd", lr=10.0, head_lr_scale=1000, epochs=3), halves, tmp_path)
+
+
+def test_the_best_network_loads_without_anything_but_its_folder(halves, tmp_path):
+    config = task_config(epochs=1)
+    network, _ = train(config, halves, tmp_path)
+    assert same_weights(network.state_dict(), load_best(plan(config), tmp_path).state_dict())

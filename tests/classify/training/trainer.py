@@ -1,0 +1,83 @@
+"""What test_ranks.py starts with torchrun: trains every kind in FOLDER, and is killed in the last one.
+
+python -m torch.distributed.run ... -m tests.classify.training.trainer FOLDER
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from classify.distributed import ranks_of
+from classify.models.losses import soft_f1_loss
+from classify.training import loop as training
+from classify.training.loop import Machine, train_network
+from tests.classify.conftest import TASK, make_halves, plan, task_config
+
+# Plain SGD: Adam's steps are the same for gradients that are too large by a factor. Seven rows are no even number.
+KINDS = {
+    "f1": {"loss": "f1", "cutmix": 0.5, "batch": 7, "optimiser": "sgd", "lr": 0.01},
+    "averaged": {"ema": 0.9, "clip_norm": 0.5},
+    "pairs": {"consistency": 1.0, "optimiser": "sgd", "lr": 0.01},
+    "frozen": {"freeze": True, "lr": 0.05},
+    "norms": {"optimiser": "sgd", "lr": 0.05},
+    "killed": {"loss": "focal"},
+}
+KILLED_AFTER = 2
+
+
+def train_kind(name, folder, ranks, report):
+    """Without dropout, which each process draws for itself."""
+    backbone = "test_resnet" if name == "norms" else "test_convnext"
+    config = task_config(backbone, dropout=0, size=(64, 48), **KINDS[name])
+    machine = Machine("cpu", ranks=ranks)
+    data = make_halves()
+    data = replace(data, pixels=data.pixels.repeat(2, axis=1).repeat(2, axis=2))  # test_convnext's smallest
+    task = replace(TASK, name=name)
+    return train_network(plan(config, task), data, folder / name, seed=0, machine=machine, report=report)
+
+
+def gradients(ranks):
+    """Of the soft F1 of five rows, whoever has which; by parameter."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    rows, shares = torch.randn(5, 6), torch.randn(5, 3).softmax(1)
+    parallel = ranks.data_parallel(network)  # its hooks live as long as it does
+    logits = ranks.all_gather(parallel(rows[ranks.rank_slice]), len(rows))
+    (soft_f1_loss(logits, shares) * ranks.world).backward()
+    return {name: parameter.grad for name, parameter in network.named_parameters()}
+
+
+def main(folder):
+    ranks = ranks_of()
+    validate = training.Trainer.validate
+
+    def keep_and_validate(learner):
+        weights = {key: value.contiguous() for key, value in learner.kept.state_dict().items()}
+        save_file(weights, folder / f"{learner._plan.name}-{ranks.rank}.safetensors")
+        return validate(learner)
+
+    training.Trainer.validate = keep_and_validate
+    with ranks.group("cpu"):
+        save_file(gradients(ranks), folder / f"gradients-{ranks.rank}.safetensors")
+        for name in KINDS:
+            train_kind(name, folder, ranks, reporter(name, ranks))
+
+
+def reporter(name, ranks):
+    def report(history):
+        if not ranks.is_first:
+            raise AssertionError("only rank 0 reports")
+        if name == "killed" and len(history) == KILLED_AFTER:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return report
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

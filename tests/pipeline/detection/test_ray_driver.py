@@ -1,0 +1,319 @@
+"""A run on a local Ray cluster is the run on one machine, whatever dies.
+
+Order matters for time: the cluster is shared, and the last tests kill parts of it.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cache.config import fingerprint
+from cache.errors import UsageError
+from cache.verify import verify
+from detect.spec import crop_spec
+from pipeline.detection.ray_worker import Trouble, UnitActor, WorkOrder
+from pipeline.detection.work_queue import IN_FLIGHT, MOST_DEATHS, WorkQueue
+from pipeline.settings import load_settings
+from tests.pipeline.conftest import faceline
+
+HOUSE = Path(__file__).parents[3]
+PHOTOS = 1100  # five units, one of them short
+DRAWN = 7  # each seventh one is a photo
+PATIENCE_S = 240
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None or sys.platform != "linux", reason="needs the extra ray, on Linux"
+)
+
+
+def finish(handout, worker):
+    """What a worker has, done."""
+    done = []
+    while (piece := handout.next_for(worker)) is not None:
+        handout.done(worker, piece)
+        done.append(piece)
+    return done
+
+
+def test_a_worker_is_given_so_much_that_it_never_waits_and_no_more():
+    handout = WorkQueue(10)
+    assert [handout.next_for(1) for _ in range(IN_FLIGHT + 1)] == [0, 1, None]
+    assert handout.next_for(2) == 2
+    handout.done(1, 0)
+    assert handout.next_for(1) == 3
+
+
+def test_what_a_dead_worker_had_is_done_by_the_living():
+    handout = WorkQueue(5)
+    for _ in range(IN_FLIGHT):
+        handout.next_for(1)
+    handout.lost(1)
+    assert finish(handout, 2) == [1, 2, 3, 4, 0], "what it was at comes last, for it may be what killed it"
+    assert not handout.left
+
+
+def test_a_piece_that_kills_whoever_is_at_it_is_set_aside_and_takes_no_other_along():
+    handout, done = WorkQueue(6), []
+    for worker in range(100):
+        while (piece := handout.next_for(worker)) not in {None, 3}:
+            handout.done(worker, piece)
+            done.append(piece)
+        if piece is None:
+            break
+        handout.next_for(worker)  # waits behind it
+        handout.lost(worker)
+    assert worker == MOST_DEATHS
+    assert (sorted(done), handout.aside, handout.left) == ([0, 1, 2, 4, 5], [3], False)
+
+
+def test_a_piece_that_fails_is_tried_by_others_and_then_set_aside():
+    handout = WorkQueue(1)
+    for worker in range(MOST_DEATHS):
+        handout.failed(worker, handout.next_for(worker))
+    assert (handout.aside, handout.left) == ([0], False)
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("nodes", "device", "threads", "told"),
+    [
+        ([{}, {"CPU": 8.0}, {"CPU": 4.0}], "auto", None, (12, "cpu", 1)),
+        ([{"CPU": 8.0}, {"CPU": 7.0}], "cpu", 4, (3, "cpu", 4)),
+        ([{"CPU": 64.0}, {"CPU": 64.0, "GPU": 8.0}], "auto", None, (8, "cuda", 8)),
+        ([{"CPU": 16.0, "GPU": 8.0}, {"CPU": 96.0, "GPU": 4.0}], "cuda", None, (12, "cuda", 2)),
+        ([{"CPU": 4.0, "GPU": 8.0}], "cuda", None, (4, "cuda", 1)),
+        ([{"CPU": 4.0, "GPU": 8.0}], "cpu", None, (4, "cpu", 1)),
+    ],
+)
+def test_there_is_an_actor_for_each_gpu_or_else_for_each_cpu(nodes, device, threads, told):
+    from pipeline.detection.ray_pool import places
+
+    found = places(nodes, device, threads)
+    assert (found.count, found.device, found.threads) == told
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("nodes", "device", "threads", "told"),
+    [
+        ([{"CPU": 8.0}], "cuda", None, "no machine of the cluster has a GPU"),
+        ([{"CPU": 8.0}], "cpu", 16, "16 CPUs"),
+        ([{"CPU": 8.0, "GPU": 1.0}], "cuda:1", None, "--device cuda:1"),
+    ],
+)
+def test_a_cluster_into_which_no_actor_fits_is_named(nodes, device, threads, told):
+    from pipeline.detection.ray_pool import places
+
+    with pytest.raises(UsageError, match=told):
+        places(nodes, device, threads)
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    "address", [None, "", "local", "ray://somewhere:10001", "127.0.0.2:1", "127.0.0.1:1", "nonsense"]
+)
+def test_no_cluster_is_ever_started_and_a_wrong_address_is_told_at_once(address, drawn, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    told = faceline("detect", drawn, "--engine", "ray", ok=False).exception
+    assert isinstance(told, UsageError)
+    assert "RAY_ADDRESS" in str(told)
+
+
+def test_without_the_extra_the_command_to_install_it_is_told(drawn, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "localhost:6379")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = faceline("detect", drawn, "--engine", "ray", ok=False).exception
+    assert isinstance(told, UsageError)
+    assert "pip install 'faceline[ray]'" in str(told)
+
+
+@pytest.mark.parametrize("words", [["--engine", "dask"], ["--engine", "ray", "--shard", "1/2"]])
+def test_engines_that_make_no_sense_are_told(drawn, words):
+    told = faceline("detect", drawn, *words, ok=False).exception
+    assert isinstance(told, UsageError)
+    assert "--engine" in str(told)
+
+
+@pytest.fixture(scope="module")
+def photos(drawn, tmp_path_factory):
+    """Small photos: each seventh one is a drawn person, the others can't be read, which takes no time."""
+    folder = tmp_path_factory.mktemp("many") / "photos"
+    folder.mkdir()
+    small = []
+    for number, path in enumerate(sorted((drawn / "eval" / "images").glob("*.jpg"))[:8]):
+        Image.open(path).resize((96, 128)).save(folder.parent / f"{number}.jpg", quality=90)
+        small.append((folder.parent / f"{number}.jpg").read_bytes())
+    for number in range(PHOTOS):
+        content = small[number % len(small)] if number % DRAWN == 0 else b"no photo"
+        # What follows a JPEG's end changes its hash and nothing else.
+        (folder / f"{number:05}.jpg").write_bytes(content + number.to_bytes(4, "big"))
+    return folder
+
+
+def order(cache, **changes):
+    settings = load_settings(None, ())
+    spec = crop_spec(settings.detect, settings.crop)
+    made = WorkOrder(str(cache), settings.detect, settings.crop, fingerprint(spec), "cpu", 1, retry=False)
+    return replace(made, **changes)
+
+
+def test_an_actor_that_cannot_write_answers_with_the_sentence(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"no photo")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tmp").write_text("in the way")  # of every unit that is made
+    [source] = UnitActor(order(tmp_path / "cache")).hash_paths([str(tmp_path / "photo.jpg")])
+    told = UnitActor(order(tmp_path / "cache")).make_unit([(source, str(tmp_path / "photo.jpg"))])
+    assert isinstance(told, Trouble)
+    assert "cannot write to the cache" in told.sentence
+
+
+def test_an_actor_of_another_version_of_faceline_takes_no_part(tmp_path):
+    told = UnitActor(order(tmp_path / "cache", fingerprint="of other crops")).begin()
+    assert isinstance(told, Trouble)
+    assert "install the same one" in told.sentence
+
+
+def test_an_actor_hashes_what_it_can_read(tmp_path):
+    (tmp_path / "there").write_bytes(b"")
+    told = UnitActor(order(tmp_path / "cache")).hash_paths([str(tmp_path / "gone"), str(tmp_path / "there")])
+    assert told == [None, hashlib.sha256(b"").hexdigest()]
+
+
+@pytest.fixture(scope="module")
+def single(photos, tmp_path_factory):
+    """The cache of a run on one machine."""
+    cache = tmp_path_factory.mktemp("alone") / "cache"
+    faceline("detect", photos, "--cache", cache, "--device", "cpu", "--quiet")
+    return contents(cache)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A running cluster: `kill()` kills one of its two nodes, `environment` leads there."""
+    # Ray's sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="fl-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        environment = {
+            **os.environ, "PYTHONPATH": str(HOUSE), "RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2,
+        }  # fmt: skip
+        words = [sys.executable, Path(__file__).with_name("ray_cluster.py")]
+        with (
+            (Path(folder) / "log").open("wb") as log,
+            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment) as run,
+        ):
+            assert run.stdin
+            assert run.stdout
+            try:
+                yield Cluster(run, {**environment, "RAY_ADDRESS": json.loads(run.stdout.readline())["address"]})
+            finally:
+                run.stdin.close()
+
+
+class Cluster:
+    def __init__(self, run, environment):
+        self.run, self.environment = run, environment
+
+    def kill(self):
+        self.run.stdin.write(b"\n")
+        self.run.stdin.flush()
+        assert len(json.loads(self.run.stdout.readline())["killed"]) > 1
+
+    def detect(self, photos, cache):
+        """A driver that has just been started."""
+        words = [sys.executable, "-m", "pipeline", "detect", photos, "--cache", cache, "--engine", "ray", "--json"]
+        return subprocess.Popen(
+            words, cwd=HOUSE, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+
+def result_of(driver):
+    stdout, stderr = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == 0, stderr
+    return json.loads(stdout.splitlines()[-1])
+
+
+def contents(cache):
+    """Everything that is in a cache but its own id, with the bytes of every file."""
+    files = (path for part in ("crops", "detect") for path in (cache / part).rglob("*") if path.is_file())
+    return {path.relative_to(cache).as_posix(): path.read_bytes() for path in files}
+
+
+def units_in(cache):
+    return len(list(cache.glob("crops/*/units/*/*/manifest.jsonl")))
+
+
+def wait_for_units(cache, count, driver):
+    """Until so many units are committed."""
+    begun = time.monotonic()
+    while units_in(cache) < count:
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() - begun < PATIENCE_S
+        time.sleep(0.02)
+
+
+def assert_whole(cache, single):
+    """The cache is the one of a run on one machine, unit for unit and byte for byte; nothing is there twice."""
+    there = contents(cache)
+    assert there.keys() == single.keys()
+    assert [name for name in single if there[name] != single[name]] == []
+    assert verify(cache).damaged == ()
+    manifests = [content for name, content in there.items() if name.startswith("crops") and name.endswith(".jsonl")]
+    sources = Counter(line.rpartition(b'"source":')[2] for one in manifests for line in one.splitlines()[:-1])
+    assert len(sources) == PHOTOS
+    assert set(sources.values()) == {1}
+
+
+@needs_ray
+def test_two_nodes_leave_the_cache_that_one_machine_leaves(cluster, photos, single, tmp_path):
+    told = result_of(cluster.detect(photos, tmp_path / "cache"))
+    assert_whole(tmp_path / "cache", single)
+    assert (told["engine"], told["actors"], told["nodes"]) == ("ray", 2, 2)
+    assert (told["photos"], told["detected"], told["cut"]) == (PHOTOS, PHOTOS, PHOTOS)
+    assert told["unreadable"] == PHOTOS - len(range(0, PHOTOS, DRAWN))
+    again = json.loads(faceline("detect", photos, "--cache", tmp_path / "cache", "--json").stdout)
+    assert again["cut"] == 0
+    assert again["found_by"] == told["found_by"]
+
+
+@needs_ray
+def test_a_driver_that_is_stopped_or_killed_and_run_again_makes_what_is_left_and_nothing_twice(
+    cluster, photos, single, tmp_path
+):
+    cache = tmp_path / "cache"
+    driver = cluster.detect(photos, cache)
+    wait_for_units(cache, 1, driver)
+    driver.send_signal(signal.SIGINT)
+    _, stderr = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == 130
+    assert "what was done is kept" in stderr
+    driver = cluster.detect(photos, cache)
+    wait_for_units(cache, units_in(cache) + 1, driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    told = result_of(cluster.detect(photos, cache))
+    assert told["cut"] <= PHOTOS - 256 - PHOTOS % 256, "a whole unit and perhaps the short one were kept"
+    assert_whole(cache, single)
+
+
+@needs_ray
+def test_a_node_that_dies_in_the_middle_costs_time_and_nothing_else(cluster, photos, single, tmp_path):
+    driver = cluster.detect(photos, tmp_path / "cache")
+    wait_for_units(tmp_path / "cache", 1, driver)
+    cluster.kill()
+    told = result_of(driver)
+    assert_whole(tmp_path / "cache", single)
+    assert told["cut"] == PHOTOS

@@ -1,0 +1,200 @@
+import polars as pl
+import pytest
+
+from cache.errors import DataError, UsageError
+from pipeline.intake.load import load_data
+from pipeline.settings import load_settings
+
+TASKS = load_settings(None, ["tasks.mask=null"]).task_list()  # gender and age
+ROWS = [("a.jpg", "p1", "male", "25"), ("b b.PNG", "p1", "male", "25"), ("사진/c.jpg", "p2", "female", "61")]
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "사진").mkdir()
+    for name, *_ in ROWS:
+        (tmp_path / name).touch()
+
+    def write(rows=ROWS, columns=("path", "person", "gender", "age"), name="labels.csv", encoding="utf-8"):
+        lines = [",".join(columns), *(",".join(row) for row in rows)]
+        (tmp_path / name).write_text("\n".join(lines), encoding=encoding)
+        return tmp_path / name
+
+    return write
+
+
+def load(data, **columns):
+    return load_data(data, TASKS, columns)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_table_lists_photos_with_labels_and_people(table, encoding):
+    dataset = load(table(encoding=encoding))
+    assert dataset.kind == "table"
+    assert [photo.name for photo in dataset.train] == [row[0] for row in ROWS]
+    assert [photo.person for photo in dataset.train] == ["p1", "p1", "p2"]
+    assert dict(dataset.train[2].labels) == {"gender": "female", "age": "61"}
+    assert dataset.defects == ()
+
+
+def test_a_folder_with_one_table_is_that_table_and_with_two_it_must_be_named(table):
+    path = table()
+    assert load(path.parent).train == load(path).train
+    table(name="other.csv")
+    with pytest.raises(UsageError, match=r"labels\.csv, other\.csv"):
+        load(path.parent)
+
+
+def test_parquet_is_a_table_too(table):
+    path = table().with_suffix(".parquet")
+    pl.read_csv(path.with_suffix(".csv")).write_parquet(path)
+    assert [photo.labels["age"] for photo in load(path).train] == ["25", "25", "61"]
+
+
+def test_columns_have_the_names_that_the_config_gives_them(table):
+    path = table(columns=("file", "who", "sex", "years"))
+    dataset = load(path, path="file", person="who", gender="sex", age="years")
+    assert dataset.train[0].labels == {"gender": "male", "age": "25"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        (("file", "person", "gender", "age"), {}, r"no column 'path'.*data\.columns\.path=NAME"),
+        (("path", "person", "gender", "years"), {}, r"no column 'age'; it has path, person, gender, years"),
+        (("path", "person", "gender", "age"), {"person": "who"}, "no column 'who'"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_that_there_are_and_the_option(table, columns, options, said):
+    with pytest.raises(DataError, match=f"(?s){said}"):
+        load(table(columns=columns), **options)
+
+
+def test_without_a_person_column_the_risk_is_told(table):
+    dataset = load(table(rows=[(r[0], r[2], r[3]) for r in ROWS], columns=("path", "gender", "age")))
+    assert len({photo.person for photo in dataset.train}) == 3
+    assert [(defect.kind, defect.fatal) for defect in dataset.defects] == [("no person column", False)]
+
+
+def test_an_empty_cell_leaves_that_task_out_for_that_photo(table):
+    dataset = load(table(rows=[*ROWS[:2], ("사진/c.jpg", "p2", "", "61")]))
+    assert dict(dataset.train[2].labels) == {"age": "61"}
+    assert dataset.defects == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "said"),
+    [
+        (("a.jpg", "p", "men", "25"), "unknown label", "none of male, female"),
+        (("a.jpg", "p", "male", "old"), "unknown label", "not a number"),
+        (("a.jpg", "p", "male", "121"), "unknown label", "between 0 and 120"),
+        (("../a.jpg", "p", "male", "25"), "path outside the data folder", "leaves the data folder"),
+        (("/etc/passwd", "p", "male", "25"), "path outside the data folder", "leaves"),
+        (("C:\\a.jpg", "p", "male", "25"), "path outside the data folder", "leaves"),
+        (("file://a.jpg", "p", "male", "25"), "path outside the data folder", "leaves"),
+        (("", "p", "male", "25"), "path outside the data folder", "empty"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_fatal_and_named(table, row, kind, said):
+    path = table(rows=[row, *ROWS[1:]])
+    [defect] = [defect for defect in load(path).defects if defect.fatal]
+    assert defect.kind == kind
+    assert defect.where == f"{path}, row 2"
+    assert said in defect.message
+
+
+def test_a_link_out_of_the_folder_is_refused(table, tmp_path):
+    path = table(rows=[("link.jpg", "p", "male", "25"), *ROWS])
+    outside = tmp_path.parent / f"{tmp_path.name} outside.jpg"
+    outside.touch()
+    (tmp_path / "link.jpg").symlink_to(outside)
+    [defect] = [defect for defect in load(path).defects if defect.fatal]
+    assert "outside the data folder" in defect.message
+
+
+def test_duplicate_rows_are_fatal_only_when_they_disagree(table):
+    same = load(table(rows=[*ROWS, ROWS[0]]))
+    assert [(d.kind, d.fatal) for d in same.defects] == [("duplicate row", False)]
+    assert len(same.train) == 3
+    other = load(table(rows=[*ROWS, ("a.jpg", "p1", "female", "25")]))
+    assert [(d.kind, d.fatal) for d in other.defects] == [("duplicate row", True)]
+
+
+def test_a_photo_that_is_missing_stays_in_and_is_told(table, tmp_path):
+    path = table()
+    (tmp_path / "a.jpg").unlink()
+    dataset = load(path)
+    assert len(dataset.train) == 3
+    assert [(d.kind, d.where) for d in dataset.defects] == [("missing file", f"{path}, row 2")]
+
+
+def test_a_table_without_label_columns_is_to_be_predicted(table):
+    dataset = load(table(rows=[(r[0],) for r in ROWS], columns=("path",)))
+    assert dataset.train == ()
+    assert len(dataset.evaluation) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe broken", "path,gender,age\n\uac00.jpg".encode("cp949")])
+def test_a_table_that_cannot_be_read_is_named(tmp_path, content):
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"labels\.csv"):
+        load(tmp_path / "labels.csv")
+
+
+def test_a_photo_behind_a_linked_folder_that_leaves_is_refused(table, tmp_path, tmp_path_factory):
+    (tmp_path / "door").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    dataset = load(table(rows=[("door/a.jpg", "p", "male", "25"), *ROWS]))
+    assert [d.kind for d in dataset.defects if d.fatal] == ["path outside the data folder"]
+    assert len(dataset.train) == 3
+
+
+def test_a_person_column_that_has_its_default_name_may_be_missing(table):
+    path = table(rows=[(r[0], r[2], r[3]) for r in ROWS], columns=("path", "gender", "age"))
+    assert not any(defect.fatal for defect in load(path, path="path", person="person").defects)
+
+
+def test_a_row_without_a_person_is_told(table):
+    path = table(rows=[("a.jpg", "", "male", "25"), *ROWS[1:]])
+    dataset = load(path)
+    assert [(d.kind, d.where, d.fatal) for d in dataset.defects] == [("no person", f"{path}, row 2", False)]
+    assert dataset.train[0].person == "a.jpg"
+
+
+def test_blank_lines_are_passed_over_and_rows_keep_their_numbers(table):
+    path = table(rows=[("",), *ROWS, ("", "", "", ""), ("d.jpg", "p1", "male", "old"), ("",)])
+    [defect] = [defect for defect in load(path).defects if defect.fatal]
+    assert defect.where == f"{path}, row 7"
+
+
+def test_spaces_around_labels_mean_nothing_and_45_is_45_point_0(table):
+    path = table(rows=[*ROWS, ("./a.jpg", " p1", "male ", "25.0")])
+    assert [(d.kind, d.fatal) for d in load(path).defects] == [("duplicate row", False)]
+
+
+def test_photos_that_the_table_does_not_name_are_counted(table, tmp_path):
+    for name in ("more.jpg", "._a.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert load(table()).skipped == {"photos that the table does not name": 1}
+
+
+def test_parquet_rows_are_counted_from_1_and_columns_of_lists_are_left_alone(table, tmp_path):
+    table()
+    rows = {"path": ["a.jpg"], "person": ["p"], "gender": ["male"], "age": [400], "box": [[1, 2]]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "labels.parquet")
+    [defect] = load(tmp_path / "labels.parquet").defects
+    assert defect.where.endswith("labels.parquet, row 1")
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
+def test_another_encoding_in_the_column_names_is_told(table, encoding):
+    path = table(columns=("path", "person", "gender", "나이"), encoding=encoding)
+    with pytest.raises(DataError, match="UTF-8"):
+        load(path)
+
+
+def test_two_columns_of_one_name_and_other_separators_are_told(table, tmp_path):
+    with pytest.raises(DataError, match="two columns called 'age'"):
+        load(table(columns=("path", "age", "gender", " age")))
+    (tmp_path / "labels.csv").write_text("path;age;gender\na.jpg;3;male\n")
+    with pytest.raises(DataError, match="not separated by commas"):
+        load(tmp_path / "labels.csv")

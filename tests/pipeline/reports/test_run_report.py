@@ -1,0 +1,66 @@
+import re
+import shutil
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from cache.errors import BundleError
+from classify.tasks import Task
+from pipeline.reports.run_report import LINE_COLOURS, _curves, write_report
+from tests.pipeline.conftest import faceline
+
+
+def test_the_report_is_one_page_with_scores_curves_and_pictures(finished):
+    page = (finished.run / "report.html").read_text()
+    assert page.count("<svg") == 3 + 4  # a curve per task; a confusion matrix per task and for the joint class
+    assert "data:image/jpeg;base64," in page
+    for word in ("macro-F1", "Worst mistakes", "normal female &gt;=60", "Predictions", "test_resnet"):
+        assert word in page
+
+
+def test_the_report_loads_nothing_from_outside(finished):
+    page = (finished.run / "report.html").read_text()
+    assert not re.search(r"""(?:src|action)\s*=\s*["']?\s*(?:https?:)?//""", page)
+    assert not re.search(r"""<link|<script|@import|url\(""", re.sub(r"url\(#", "", page))
+    assert "default-src 'none'" in page
+
+
+def test_names_with_markup_are_shown_and_not_run(finished, tmp_path):
+    run = shutil.copytree(finished.run, tmp_path / "<script>alert(1)<")
+    page = write_report(run, finished.cache).read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_every_voting_network_has_a_curve_also_one_whose_fold_has_no_label():
+    line = {"task": "mask", "train_loss": 0.5}
+    score = {"macro_f1": 0.7, "loss": 0.6}
+    folds = {"mask-fold0": score, "mask-fold1": {}, "mask-fold2": score}
+    lines = [{**line, **more, "network": name, "epoch": epoch} for name, more in folds.items() for epoch in (1, 2)]
+    [drawing] = _curves(lines, [Task("mask", ("a", "b"))])
+    strokes = Counter(re.findall(r'<path d="M [^"]+"[^>]*stroke: (#[0-9a-f]{6}); stroke-width: 1.5', drawing))
+    assert [strokes[colour] for colour in LINE_COLOURS] == [3 + 1, 2 + 1, 2 + 1], "and one in the legend"
+
+
+def test_without_the_crops_the_report_says_so(finished, tmp_path):
+    run = shutil.copytree(finished.run, tmp_path / "run")
+    page = write_report(run, tmp_path / "another cache").read_text()
+    assert "No pictures" in page
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path):
+    with pytest.raises(BundleError, match="no finished run"):
+        write_report(tmp_path, tmp_path)
+
+
+def test_the_sheet_of_misses_shows_the_wall(tmp_path):
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "wall.png"), np.full((512, 384, 3), 150, np.uint8))
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"x")
+    faceline("detect", tmp_path / "photos", "--sheet", tmp_path / "sheet.png")
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape[2] == 3
+    red = (sheet[..., 2] > 150) & (sheet[..., 1] < 90) & (sheet[..., 0] < 90)
+    assert red.sum() > 100, "the fallback window is drawn in red"

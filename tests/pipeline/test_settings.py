@@ -1,0 +1,92 @@
+import pytest
+import yaml
+
+from cache.errors import UsageError
+from pipeline.settings import load_settings
+
+
+def write(tmp_path, tree):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
+    return tmp_path / "c.yaml"
+
+
+def test_a_task_takes_from_the_common_section_what_it_does_not_set(tmp_path):
+    file = write(tmp_path, {"train": {"epochs": 7, "lr": 0.01}, "tasks": {"age": {"train": {"epochs": 9}}}})
+    settings = load_settings(file)
+    assert settings.tasks["age"].train.epochs == 9
+    assert settings.tasks["age"].train.lr == 0.01
+    assert settings.tasks["mask"].train.epochs == 7
+
+
+def test_an_option_wins_over_the_file_also_where_the_file_sets_one_task(tmp_path):
+    file = write(tmp_path, {"tasks": {"age": {"model": {"pretrained": True, "input": [64, 48]}}}})
+    settings = load_settings(file, ["model.pretrained=false", "tasks.age.train.epochs=3", "seed=4"])
+    assert not any(task.model.pretrained for task in settings.tasks.values())
+    assert settings.tasks["age"].model.input == (64, 48)
+    assert settings.tasks["age"].train.epochs == 3
+    assert settings.seed == 4
+
+
+def test_the_resolved_settings_are_a_file_that_gives_the_same_settings(tmp_path):
+    settings = load_settings(None, ["tasks.age.edges=[30,58]", "train.loss=f1"])
+    (tmp_path / "again.yaml").write_text(settings.as_yaml())
+    assert load_settings(tmp_path / "again.yaml") == settings
+    changed = load_settings(tmp_path / "again.yaml", ["train.loss=ce"])
+    assert {task.train.loss for task in changed.tasks.values()} == {"ce"}
+
+
+def test_a_task_is_dropped_with_null_and_another_defined(tmp_path):
+    file = write(tmp_path, {"tasks": {"mask": None, "smile": {"classes": ["no", "yes"]}}})
+    assert list(load_settings(file).tasks) == ["gender", "age", "smile"]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.epoch=3", r"train\.epoch: there is no such setting; did you mean epochs\?"),
+        ("train.epochs=0", r"train\.epochs: .*greater than or equal to 1 \(it is 0\)"),
+        ("train.epochs", "write it as key=value"),
+        ("train.loss=hinge", r"train\.loss: .*'ce'"),
+        ("detect.thresholds=[0.6,0.7,1.7]", "thresholds must be three numbers between 0 and 1"),
+        ("detect.factor=2", r"detect\.factor: .*less than 0\.95"),
+        ("tasks.age.edges=[60,30]", "2 rising numbers for 3 classes"),
+        ("tasks.mask.drop=[[1,2]]", "no edges"),
+        ("tasks.mask.augment.classes.worn={}", "none of wear, incorrect, normal"),
+        ("tasks.mask.classes=[yes,no]", "put quotes around them"),
+        ("split.held_out=9", "folds 0 to 4"),
+        ("model.input=[8,8]", "between 16 and 1024"),
+        ("seed=: :", "not a YAML value"),
+        ("masks.fabrics={silk: 1}", r"masks\.fabrics\.silk.*'kf94'"),
+        ("masks.fabrics={cloth: 0}", r"masks\.fabrics: weights must not be negative, and one above 0"),
+        ("masks.wearings={upside_down: 1}", r"masks\.wearings\.upside_down.*'nose_out'"),
+        (
+            "tasks={mask: {classes: [a, b], augment: {masks: 0.1}, train: {freeze: true}}}",
+            r"tasks\.mask: augment\.masks",
+        ),
+        ("tasks.mask.classes=[a,a]", "two classes have one name"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_name_and_what_is_allowed(override, said):
+    with pytest.raises(UsageError, match=said):
+        load_settings(None, [override])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("a: [", "not readable YAML"), ("- 1", "must hold keys"), (None, "no file")]
+)
+def test_a_config_that_cannot_be_read_is_named(tmp_path, content, said):
+    file = tmp_path / "c.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UsageError, match=said):
+        load_settings(file)
+
+
+def test_answers_fitted_to_held_out_photos_need_some():
+    with pytest.raises(UsageError, match=r"predict\.decide=f1 is fitted to held-out photos"):
+        load_settings(None, ["split.held_out=null", "predict.decide=f1"])
+
+
+def test_an_empty_config_is_the_defaults(tmp_path):
+    (tmp_path / "c.yaml").write_text("")
+    assert load_settings(tmp_path / "c.yaml") == load_settings()

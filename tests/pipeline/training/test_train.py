@@ -1,0 +1,108 @@
+"""Several networks in one run: folds, repeats, one network for all tasks; and the preview of what they see."""
+
+import json
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+
+from cache.errors import DataError, UsageError
+from classify.inference.bundle import load_bundle
+from pipeline.evaluation.validation_table import read_validation
+from pipeline.settings import load_settings
+from pipeline.training.train import ensemble_members
+from tests.pipeline.conftest import faceline, tiny_options
+
+
+def options(*settings):
+    return [*tiny_options(), *(word for setting in settings for word in ("--set", setting))]
+
+
+def run(finished, folder, *settings):
+    words = ["--out", folder, "--cache", finished.cache, "--device", "cpu", "--quiet", *options(*settings)]
+    faceline("run", finished.data, *words)
+    return folder
+
+
+def test_every_photo_is_told_by_the_network_that_has_not_seen_its_person(finished, tmp_path):
+    folder = run(
+        finished, tmp_path / "run", "split.held_out=all", "split.folds=3", "tasks.gender=null", "predict.unsure=0.5"
+    )
+    folds = pl.read_csv(folder / "folds.csv")
+    told = pl.read_csv(folder / "validation.csv")
+    assert sorted(told["path"]) == sorted(folds["path"])
+    assert dict(zip(told["path"], told["fold"], strict=True)) == dict(zip(folds["path"], folds["fold"], strict=True))
+    bundle = load_bundle(folder / "bundle")
+    assert [one.name for one in bundle.networks] == [f"{t}-fold{k}" for t in ("mask", "age") for k in range(3)]
+    assert [task.name for task in bundle.tasks] == ["mask", "age"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["network"] for line in lines] == [one.name for one in bundle.networks]
+    assert (folder / "mask" / "fold2" / "last.safetensors").is_file()
+    predicted = pl.read_csv(folder / "predictions.csv")
+    assert predicted.columns[-2:] == ["class", "unsure"]
+    assert json.loads((folder / "calibration.json").read_text()).keys() == {"mask", "age"}
+    assert "Who is told worst" in (folder / "report.html").read_text()
+    assert pl.read_csv(folder / "groups.csv")["photos"].sum() == len(told)
+
+
+@pytest.mark.parametrize("sharing", ["shared", "joint"])
+def test_one_network_tells_all_tasks(finished, tmp_path, sharing):
+    years = ["tasks.age.head={kind: years, spread: 2.5}"] if sharing == "shared" else []
+    folder = run(finished, tmp_path / "run", f"model.sharing={sharing}", "train.keep=last", *years)
+    assert [one.name for one in load_bundle(folder / "bundle").networks] == [sharing]
+    predicted = pl.read_csv(folder / "predictions.csv")
+    for task in ("mask", "gender", "age"):
+        shares = predicted.select(pl.sum_horizontal(f"^p_{task}_.*$")).to_series().to_numpy()
+        assert np.abs(shares - 1).max() < 1e-4
+    assert predicted.columns[-1] == "class", "nobody asked what is unsure"
+    told = read_validation(folder / "validation.csv", load_settings().task_list())
+    assert len(told.people) > 0
+
+
+def test_a_fold_that_leaves_a_task_without_labels_is_told_before_anything_is_trained(finished, tmp_path):
+    ages = [person.split("_")[-1] for person in pl.read_csv(finished.run / "folds.csv")["person"].unique()]
+    only = next(int(age) for age in ages if ages.count(age) == 1)
+    one_person = f"tasks.age.drop=[[0, {only - 1}], [{only + 1}, 120]]"
+    with pytest.raises(DataError, match=r"age: no labelled photo is left to train on when fold \d is held out"):
+        run(finished, tmp_path / "run", "split.held_out=all", "split.folds=3", one_person)
+    assert not (tmp_path / "run" / "mask").exists()
+
+
+def test_what_is_unsure_is_told_also_when_nobody_is_held_out(finished, tmp_path):
+    folder = run(finished, tmp_path / "run", "split.held_out=null", "predict.unsure=1", "model.sharing=shared")
+    assert pl.read_csv(folder / "predictions.csv")["unsure"].to_list()[0] == "mask gender age"
+
+
+def test_repeats_differ_by_their_seed_and_vote():
+    members = list(ensemble_members(load_settings(None, ["split.repeats=2", "model.sharing=shared", "seed=5"])))
+    assert [(m.name, m.seed, str(m.folder)) for m in members] == [
+        ("shared-seed0", 5, "shared/seed0"),
+        ("shared-seed1", 1005, "shared/seed1"),
+    ]
+
+
+def test_the_preview_trains_nothing_and_shows_every_class(finished, tmp_path):
+    group = "tasks.mask.augment.groups=[{where: \"stem = 'mask5'\", multiplier: 3, copies: [[InvertImg: {p: 1.0}]]}]"
+    words = ["--out", tmp_path / "run", "--cache", finished.cache, "--preview", "--json", *options(group)]
+    printed = faceline("train", finished.data, *words)
+    previews = json.loads(printed.stdout.splitlines()[-1])["previews"]
+    assert [path.rsplit("preview-")[1] for path in previews] == ["mask.png", "gender.png", "age.png"]
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert not (tmp_path / "run" / "folds.csv").exists(), "the folds may be others when it is trained"
+    four_rows, two_rows = (cv2.imread(path).shape[0] for path in previews[:2])
+    assert four_rows > 1.9 * two_rows, "three classes and a group, against two classes"
+
+
+def test_settings_that_contradict_each_other_leave_no_run_behind(finished, tmp_path):
+    words = [
+        "--out",
+        tmp_path / "run",
+        "--cache",
+        finished.cache,
+        *options("model.sharing=shared", "tasks.age.train.lr=0.1"),
+    ]
+    told = faceline("train", finished.data, *words, ok=False).exception
+    assert isinstance(told, UsageError)
+    assert "tasks.age.train.lr" in str(told)
+    assert not (tmp_path / "run").exists()
