@@ -2,8 +2,8 @@
 
     from faceline import FaceDetector, Predictor
 
-The product lives in four packages with plain names, and a file of yours can stand before one of them on the import
-path; then the import fails here with the name of that file.
+faceline's four packages have plain names. A file of yours with one of these names can come first on the import path;
+then the import fails here, and the error names that file.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _HOME = Path(__file__).resolve().parent
-_ROOMS = ("cache", "detect", "classify", "pipeline")
+_PACKAGES = ("cache", "detect", "classify", "pipeline")
 _PUBLIC = {
     "FaceDetector": "detect",
     "Faces": "detect",
@@ -23,19 +23,11 @@ _PUBLIC = {
     "CacheError": "cache.errors",
     "BundleError": "cache.errors",
 }
-__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]: loaded on first use
-    "BundleError",
-    "CacheError",
-    "DataError",
-    "FaceDetector",
-    "FacelineError",
-    "Faces",
-    "Predictor",
-    "UsageError",
-]
+__all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]: loaded on first use
 
 
 def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'faceline' has no attribute {name!r}")
     _refuse_shadows()
@@ -43,18 +35,19 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """List the public names, also those not loaded yet."""
     return list(__all__)
 
 
 def _refuse_shadows() -> None:
-    """Raise when one of the four packages that would be imported is not ours."""
-    for room in _ROOMS:
-        loaded = sys.modules.get(room)
-        spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec(room)
-        where = None if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), None)
-        if where is None or Path(where).resolve().parent.parent != _HOME:
+    """Raise ImportError if Python would import another package in place of one of the four."""
+    for package in _PACKAGES:
+        loaded = sys.modules.get(package)
+        spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec(package)
+        path = None if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+        if path is None or Path(path).resolve().parent.parent != _HOME:
             raise ImportError(
-                f"faceline needs its own package {room!r}, but Python finds {where or 'none'}. "
+                f"faceline needs its own package {package!r}, but Python finds {path or 'none'}. "
                 f"Rename that, or start from another folder; the command `faceline` works everywhere."
             )
 

@@ -1,9 +1,9 @@
-"""Whether `exact` finds facenet-pytorch's faces, and `portrait` the subject that `exact` finds.
+"""Compare `exact` with facenet-pytorch's faces, and the subjects of `portrait` with those of `exact`.
 
     python benchmarks/agreement.py PORTRAITS [--others SCENES] [--count 600]
 
-Takes up to `--count` images of each folder, spread evenly, adds noise and flat, tiny, narrow and huge images, and hands
-them over in one call, shuffled. Only the portraits are asked for their subject. Prints the table of docs/benchmarks.md.
+Takes up to `--count` images of each folder, spread evenly, adds noise and flat, tiny, narrow and huge images, and
+detects all in one call, shuffled. Subjects are compared on the portraits only. Prints the table of docs/benchmarks.md.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from detect.faces import Image
 from detect.networks import OpenVinoNetworks, TorchNetworks
 from detect.subject import choose_subject
 
-SAME = 0.8  # overlap of two boxes of one subject
+SAME = 0.8  # minimum IoU of two boxes of the same subject
 
 
 def main() -> None:
@@ -34,26 +34,30 @@ def main() -> None:
     parser.add_argument("portraits", type=Path)
     parser.add_argument("--others", type=Path)
     parser.add_argument("--count", type=int, default=600)
-    asked = parser.parse_args()
-    portraits = read(asked.portraits, asked.count)
-    images = [*portraits, *(read(asked.others, asked.count) if asked.others else ()), *odd_images()]
+    args = parser.parse_args()
+    portraits = read(args.portraits, args.count)
+    images = [*portraits, *(read(args.others, args.count) if args.others else ()), *odd_images()]
     random.Random(0).shuffle(images)
-    peer = [facenets(MTCNN(keep_all=True, device="cpu"), image) for image in images]
-    print(f"{len(images)} images; facenet-pytorch raised on {sum(one is None for one in peer)}\n")
+    expected = [facenet_faces(MTCNN(keep_all=True, device="cpu"), image) for image in images]
+    print(f"{len(images)} images; facenet-pytorch raised on {sum(faces is None for faces in expected)}\n")
     print("| | images with other faces | pixels, boxes | pixels, landmarks | scores |\n|---|---|---|---|---|")
     for networks in (TorchNetworks(torch.device("cpu")), OpenVinoNetworks()):
         detect.mtcnn.networks_on = lambda *_, networks=networks, **__: networks
         exact = FaceDetector(device="cpu").detect(images)
-        told = [differences(one, faces) for one, faces in zip(peer, exact, strict=True) if one is not None]
-        worst = np.max([one for one in told if one is not None], axis=0)
+        pairs = zip(expected, exact, strict=True)
+        results = [differences(facenet, faces) for facenet, faces in pairs if facenet is not None]
+        worst = np.max([result for result in results if result is not None], axis=0)
         cells = " | ".join(f"{value:.1e}" for value in worst)
-        print(f"| `exact`, {type(networks).__name__} | {sum(one is None for one in told)} | {cells} |", flush=True)
+        print(
+            f"| `exact`, {type(networks).__name__} | {sum(result is None for result in results)} | {cells} |",
+            flush=True,
+        )
     exact = FaceDetector(device="cpu").detect(portraits)
     portrait = FaceDetector(device="cpu", mode="portrait").detect(portraits)
     same = [
-        agrees(image, wanted, found)
-        for image, wanted, found in zip(portraits, exact, portrait, strict=True)
-        if subject(image, wanted) is not None
+        has_same_subject(image, expected, found)
+        for image, expected, found in zip(portraits, exact, portrait, strict=True)
+        if subject(image, expected) is not None
     ]
     print(f"\n`portrait` has the same subject in {sum(same)} of {len(same)} portraits ({np.mean(same):.2%})")
 
@@ -71,24 +75,24 @@ def odd_images() -> list[Image]:
     return noise + [np.full((512, 384, 3), value, np.uint8) for value in (0, 128, 255)]
 
 
-def facenets(mtcnn: MTCNN, image: Image) -> Faces | None:
-    """facenet-pytorch's faces, or None where it raises."""
+def facenet_faces(mtcnn: MTCNN, image: Image) -> Faces | None:
+    """Return facenet-pytorch's faces, or None if it raises."""
     try:
         boxes, scores, landmarks = mtcnn.detect(image, landmarks=True)
-    except Exception:  # whatever it is, it has no answer to compare with
+    except Exception:  # of any kind: there is nothing to compare with
         return None
     return Faces.none() if boxes is None else Faces(boxes, scores, landmarks)
 
 
-def differences(peer: Faces, ours: Faces) -> tuple[float, float, float] | None:
-    """The largest ones of boxes, landmarks and scores; None when there are other faces."""
-    if len(peer) != len(ours):
+def differences(expected: Faces, found: Faces) -> tuple[float, float, float] | None:
+    """Return the largest differences of boxes, landmarks (in pixels) and scores; None if the faces are not the same."""
+    if len(expected) != len(found):
         return None
-    if not len(ours):
+    if not len(found):
         return 0.0, 0.0, 0.0
-    nearest = np.abs(peer.boxes[None] - ours.boxes[:, None]).max(2).argmin(1)
-    pairs = ((getattr(peer, name)[nearest], getattr(ours, name)) for name in ("boxes", "landmarks", "scores"))
-    boxes, landmarks, scores = (float(np.abs(one.astype(np.float64) - two).max()) for one, two in pairs)
+    nearest = np.abs(expected.boxes[None] - found.boxes[:, None]).max(2).argmin(1)
+    pairs = ((getattr(expected, name)[nearest], getattr(found, name)) for name in ("boxes", "landmarks", "scores"))
+    boxes, landmarks, scores = (float(np.abs(a.astype(np.float64) - b).max()) for a, b in pairs)
     same = boxes <= 0.5 and landmarks <= 0.5 and scores <= 1e-3
     return (boxes, landmarks, scores) if same else None
 
@@ -97,12 +101,12 @@ def subject(image: Image, faces: Faces) -> int | None:
     return choose_subject(faces, image.shape[0], image.shape[1], DetectConfig().min_subject)
 
 
-def agrees(image: Image, exact: Faces, portrait: Faces) -> bool:
-    ours, theirs = subject(image, portrait), subject(image, exact)
-    if ours is None or theirs is None:
+def has_same_subject(image: Image, exact: Faces, portrait: Faces) -> bool:
+    first, second = subject(image, portrait), subject(image, exact)
+    if first is None or second is None:
         return False
-    pair = (torch.from_numpy(faces.boxes[k : k + 1]) for faces, k in ((portrait, ours), (exact, theirs)))
-    return box_iou(*pair).item() >= SAME
+    boxes = (torch.from_numpy(faces.boxes[k : k + 1]) for faces, k in ((portrait, first), (exact, second)))
+    return box_iou(*boxes).item() >= SAME
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How fast faces are found: faceline beside its peers, on the same photos in one run.
+"""Compare the speed of faceline's face detection with other packages, on the same photos in one run.
 
     python benchmarks/detect.py PHOTOS [--count 500] [--rounds 3]
 
-PHOTOS is a folder; its first photos of the commonest size are taken, spread evenly. Every row is timed once in each
-round, in turn, and its fastest round counts. Prints the table of docs/benchmarks.md.
+PHOTOS is a folder; takes its photos of the most common size, spread evenly. Each row is timed once per round, in turn,
+and its fastest round counts. Prints the table of docs/benchmarks.md.
 """
 
 import argparse
@@ -42,18 +42,18 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     threads = torch.get_num_threads()
-    paths, images = chosen(asked.photos, asked.count)
+    paths, images = chosen(args.photos, args.count)
     print(
         f"{len(images)} photos of {images[0].shape[1]}x{images[0].shape[0]}, "
         f"{threads} threads, torch {torch.__version__}"
     )
-    rows = [*peers(paths, images, threads), *ours(paths, images, threads)]
+    rows = [*other_packages(paths, images, threads), *faceline(paths, images, threads)]
     fastest = dict.fromkeys((name for name, _ in rows), float("inf"))
     for _, work in rows:
         work()  # loads weights, fills caches
-    for _ in range(asked.rounds):
+    for _ in range(args.rounds):
         for name, work in rows:
             started = time.perf_counter()
             work()
@@ -62,15 +62,15 @@ def main() -> None:
 
 
 def chosen(folder: Path, count: int) -> tuple[list[Path], list[Image]]:
-    every = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    spread = every[:: max(len(every) // (count + count // 10), 1)]
+    candidates = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    spread = candidates[:: max(len(candidates) // (count + count // 10), 1)]
     read = [(path, image) for path in spread if not isinstance(image := decode_file(path), Failure)]
     size = Counter(image.shape for _, image in read).most_common(1)[0][0]
     kept = [(path, image) for path, image in read if image.shape == size][:count]
     return [path for path, _ in kept], [image for _, image in kept]
 
 
-def peers(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[Row]:
+def other_packages(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[Row]:
     facenet = MTCNN(keep_all=True, device="cpu")
 
     def loop() -> None:
@@ -91,8 +91,8 @@ def peers(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[
         rows.append((f"facenet-pytorch, batches of 32, threads={count}", with_threads(count, batches)))
     rows.append((f"facenet-pytorch, loop, decoding included, threads={threads}", loop_from_files))
     if importlib.util.find_spec("mtcnn"):
-        theirs = importlib.import_module("mtcnn").MTCNN()
-        rows.append(("ipazc's mtcnn, loop", lambda: [theirs.detect_faces(image) for image in images]))
+        mtcnn = importlib.import_module("mtcnn").MTCNN()
+        rows.append(("ipazc's mtcnn, loop", lambda: [mtcnn.detect_faces(image) for image in images]))
     if importlib.util.find_spec("uniface"):
         retina = importlib.import_module("uniface").RetinaFace()
         rows.append(("uniface RetinaFace, loop", lambda: [retina.detect(image[..., ::-1]) for image in images]))
@@ -103,7 +103,7 @@ def peers(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[
     return rows
 
 
-def ours(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[Row]:
+def faceline(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[Row]:
     plain = exact_with(TorchNetworks(torch.device("cpu")))
     portrait, yunet = FaceDetector(device="cpu", mode="portrait"), Yunet(threads=threads)
     pool = ThreadPoolExecutor(threads)
@@ -134,7 +134,7 @@ def ours(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[R
 
 
 def exact_with(networks: Any) -> FaceDetector:
-    """The detector in exact mode with one of the runtimes."""
+    """Return the detector in exact mode with the given networks."""
     import detect.mtcnn
 
     installed, detect.mtcnn.networks_on = detect.mtcnn.networks_on, lambda *_, **__: networks
@@ -146,15 +146,15 @@ def exact_with(networks: Any) -> FaceDetector:
 
 def files_to_crops(paths: Sequence[Path], threads: int, device: str) -> None:
     settings, crop = DetectConfig(), CropConfig()
-    wanted = {source: path for path, source in hash_files(paths).items()}
+    sources = {source: path for path, source in hash_files(paths).items()}
     with tempfile.TemporaryDirectory() as folder:
-        found = FactStore(Path(folder), detector_spec(settings))
+        facts = FactStore(Path(folder), detector_spec(settings))
         crops = CropStore(Path(folder), crop_spec(settings, crop))
 
         def load() -> SubjectFinder:
             return SubjectFinder(settings, device, threads)
 
-        fill_cache(wanted, found, crops, load, crop, threads=threads, progress=lambda _: None)  # pyright: ignore
+        fill_cache(sources, facts, crops, load, crop, threads=threads, progress=lambda _: None)  # pyright: ignore
 
 
 def with_threads(count: int, work: Callable[[], None]) -> Callable[[], None]:

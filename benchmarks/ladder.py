@@ -1,9 +1,9 @@
-"""On which step each kind of photo ends, and whether the subject is the right one.
+"""Count which step of the ladder finds the subject, per kind of photo, and how often it is the wrong face.
 
     python benchmarks/ladder.py STANDIN [--set detector=yunet --set second=none]
 
 STANDIN is a data set in the competition's layout with truth/train.csv: path and x1, y1, x2, y2 of the subject's face.
-The first row is facenet-pytorch's MTCNN as it comes, with min_face 60. Prints the table of docs/benchmarks.md.
+The column "no face" is facenet-pytorch's MTCNN by itself, with min_face 60. Prints the table of docs/benchmarks.md.
 """
 
 import argparse
@@ -25,19 +25,19 @@ from detect.decode import Failure, decode_file
 from detect.faces import Image
 from detect.ladder import SubjectFinder
 
-WRONG = 0.3  # a box that overlaps the subject's by less of their union is another face, or none
+WRONG = 0.3  # a box with a smaller IoU with the subject's is another face, or none
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("standin", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the detect settings")
-    asked = parser.parse_args()
-    settings = DetectConfig(**dict(pair.split("=", 1) for pair in asked.set))
+    args = parser.parse_args()
+    settings = DetectConfig(**dict(pair.split("=", 1) for pair in args.set))
     finder = SubjectFinder(settings, "auto", torch.get_num_threads())
     plain = FaceDetector(min_face=60)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for rows, images in read(asked.standin):
+    for rows, images in read(args.standin):
         for row, faces, subject in zip(rows, plain.detect(images), finder.find(images), strict=True):
             kind = Path(row["path"]).stem
             counts[kind]["photos"] += 1
@@ -61,11 +61,11 @@ def read(standin: Path) -> Iterator[tuple[list[dict[str, str]], list[Image]]]:
 def table(counts: dict[str, Counter[str]], steps: tuple[str, ...]) -> None:
     print(f"| photo | photos | no face with plain MTCNN | {' | '.join(f'`{s}`' for s in steps)} | wrong subject |")
     print(f"|---|{'---|' * (len(steps) + 3)}")
-    everything = sum((counts[kind] for kind in sorted(counts)), Counter[str]())
-    for kind, one in [*sorted(counts.items()), ("all", everything)]:
-        found = " | ".join(str(one[step]) for step in steps)
-        print(f"| {kind} | {one['photos']} | {one['none']} | {found} | {one['wrong']} |")
-    share = {key: everything[key] / everything["photos"] for key in ("none", "fallback", "wrong")}
+    total = sum((counts[kind] for kind in sorted(counts)), Counter[str]())
+    for kind, count in [*sorted(counts.items()), ("all", total)]:
+        found = " | ".join(str(count[step]) for step in steps)
+        print(f"| {kind} | {count['photos']} | {count['none']} | {found} | {count['wrong']} |")
+    share = {key: total[key] / total["photos"] for key in ("none", "fallback", "wrong")}
     print(
         f"| share | | {share['none']:.1%} |{' |' * (len(steps) - 1)} {share['fallback']:.2%} | {share['wrong']:.2%} |"
     )

@@ -1,11 +1,11 @@
-"""How fast training gets its inputs: from photos, from the cache's crops, from a pack.
+"""Compare how fast training gets its inputs: from photos, from the cache's crops, from a pack.
 
     python benchmarks/loader.py DATA [--photos 1000] [--workers 2] [--size 256 192] [--rounds 3]
 
-One loader (PyTorch's, batches of 64, so many worker processes), augmentation off, three ways to make a sample:
-facenet-pytorch's MTCNN inside the dataset on every reading, as the competition's teams had it; the cached JPEG crop,
-checked, decoded and resized; a row of the array that `faceline cache pack` writes. The ways take turns within each
-round; the figure is the best round's. Memory is what the workers hold alone. Prints the table of docs/benchmarks.md.
+PyTorch's loader with batches of 64 and no augmentation, and three ways to make a sample: facenet-pytorch's MTCNN inside
+the dataset for each sample, as the competition's teams did; the cached JPEG crop, checked, decoded and resized; a row
+of the array that `faceline cache pack` writes. They take turns within each round, and the best round counts. Memory is
+what only the workers hold. Prints the table of docs/benchmarks.md.
 """
 
 import argparse
@@ -42,7 +42,7 @@ BATCH = 64
 
 
 class FromPhotos(Dataset):
-    """Read, find the face, cut 10% more than its box, resize: all of it every time."""
+    """Reads a photo, finds the face, cuts 10% more than its box and resizes, for each sample."""
 
     def __init__(self, paths: list[Path], size: tuple[int, int]) -> None:
         self.paths, self.size, self.finder = paths, size, None
@@ -57,13 +57,8 @@ class FromPhotos(Dataset):
         image = Image.open(self.paths[row]).convert("RGB")
         boxes, _ = self.finder.detect(image)
         if boxes is None:
-            side = min(image.size)
-            box = (
-                (image.width - side) / 2,
-                (image.height - side) / 2,
-                (image.width + side) / 2,
-                (image.height + side) / 2,
-            )
+            x, y, half = image.width / 2, image.height / 2, min(image.size) / 2
+            box = (x - half, y - half, x + half, y + half)
         else:
             x1, y1, x2, y2 = boxes[0]
             box = (x1 - 0.1 * (x2 - x1), y1 - 0.1 * (y2 - y1), x2 + 0.1 * (x2 - x1), y2 + 0.1 * (y2 - y1))
@@ -89,11 +84,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--size", type=int, nargs=2, default=(256, 192))
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    size = tuple(asked.size)
+    args = parser.parse_args()
+    size = tuple(args.size)
     with tempfile.TemporaryDirectory() as folder:
         context = RunContext(load_settings(), Path(folder), "auto", os.cpu_count() or 1, Console(quiet=True))
-        photos = load_data(asked.data, context.settings.task_list(), {}).train[: asked.photos]
+        photos = load_data(args.data, context.settings.task_list(), {}).train[: args.photos]
         detection = detect_photos(photos, context)
         photos = [photo for photo in photos if detection.entry(photo).outcome == "ok"]
         sources = [detection.sources[photo.path] for photo in photos]
@@ -104,17 +99,17 @@ def main() -> None:
         packing = time.perf_counter() - started
         order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(1)).tolist()
         ways = {
-            "MTCNN in the dataset": items(FromPhotos([photo.path for photo in photos], size), order, asked.workers),
-            "cached JPEG crops": items(FromCrops(detection.store, sources, size), order, asked.workers),
-            "pack": packed(pixels, size, asked.workers),
+            "MTCNN in the dataset": items(FromPhotos([photo.path for photo in photos], size), order, args.workers),
+            "cached JPEG crops": items(FromCrops(detection.store, sources, size), order, args.workers),
+            "pack": packed(pixels, size, args.workers),
         }
         rates = dict.fromkeys(ways, 0.0)
         memory = dict.fromkeys(ways, 0.0)
-        for _ in range(asked.rounds):
+        for _ in range(args.rounds):
             for name, way in ways.items():
                 rate, private = measure(way)
                 rates[name], memory[name] = max(rates[name], rate), max(memory[name], private)
-        print(f"{len(photos)} photos, {size[0]}x{size[1]}, {asked.workers} workers, batches of {BATCH}")
+        print(f"{len(photos)} photos, {size[0]}x{size[1]}, {args.workers} workers, batches of {BATCH}")
         print("| | samples/s | pack is faster by | MB of its own |\n|---|---|---|---|")
         for name, rate in rates.items():
             print(f"| {name} | {rate:,.0f} | {rates['pack'] / rate:.1f}x | {memory[name]:,.0f} |")
@@ -139,25 +134,25 @@ def packed(pixels: np.ndarray, size: tuple[int, int], workers: int) -> Callable:
 
 
 def measure(way: Callable) -> tuple[float, float]:
-    """Samples a second, from the first batch to the last, and MB that only these processes hold."""
+    """Return samples per second, from the first batch to the last, and MB that only the workers hold."""
     batches = iter(way())
     next(batches)  # starting the workers is not the loader's speed
     started, count, private = time.perf_counter(), 0, 0.0
     for images in batches:
         count += len(images)
         if not private:
-            private = own_memory()
+            private = private_memory()
     return count / (time.perf_counter() - started), private
 
 
-def own_memory() -> float:
-    """MB that this process's children hold alone."""
-    me, kilobytes = os.getpid(), 0
+def private_memory() -> float:
+    """Return the MB that only this process's children hold."""
+    kilobytes = 0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
-            if f"\nPPid:\t{me}\n" in status.read_text():
-                told = (status.parent / "smaps_rollup").read_text().split()
-                kilobytes += sum(int(told[at + 1]) for at, word in enumerate(told) if word.startswith("Private_"))
+            if f"\nPPid:\t{os.getpid()}\n" in status.read_text():
+                words = (status.parent / "smaps_rollup").read_text().split()
+                kilobytes += sum(int(words[i + 1]) for i, word in enumerate(words) if word.startswith("Private_"))
         except OSError:
             continue
     return kilobytes / 1000

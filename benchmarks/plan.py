@@ -1,10 +1,10 @@
-"""What it takes to plan a run over a cache that holds most of its photos.
+"""Measure the planning of a run over a cache that has most of its photos.
 
     python benchmarks/plan.py FOLDER [--photos 10000 100000 1000000 10000000] [--plot docs/plan.png]
 
-Writes the manifests of that many photos below FOLDER, 256 a unit and lines as long as those of portraits (550 bytes),
-then plans in a new process: opens the store, takes what is committed from what is wanted (a tenth is new), and slices
-the rest into units. The crops are not there: nobody reads them to plan. Prints the table of docs/benchmarks.md.
+Writes the manifests of that many photos below FOLDER, in units of 256, with lines as long as those of portraits (550
+bytes). Then plans in a new process: opens the store, finds the photos that are not committed (a tenth) and divides them
+into units. There are no crops, since planning does not read them. Prints the table of docs/benchmarks.md.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from cache.store import UNIT_SIZE, CropStore
 from cache.unit import Entry, manifest_of_entries, unit_name
 
 SPEC = {"benchmark": "plan"}
-NEW = 10  # one photo in so many is not committed
+NEW = 10  # one in ten photos is not committed
 FACTS = {
     "box": [72.76, 131.7, 306.02, 424.64],
     "found_by": "mtcnn",
@@ -44,34 +44,34 @@ def main() -> None:
     parser.add_argument("--photos", type=int, nargs="+", default=[10**4, 10**5, 10**6, 10**7])
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--plan", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.plan:
-        print(json.dumps(plan(asked.folder, asked.plan)))
+    args = parser.parse_args()
+    if args.plan:
+        print(json.dumps(plan(args.folder, args.plan)))
         return
-    told = []
+    points: list[tuple[int, float]] = []
     print("| photos | manifests, GB | seconds | µs a photo | peak memory, MB |\n|---|---|---|---|---|")
-    for photos in sorted(asked.photos):
-        size = write(asked.folder / str(photos), photos)
-        words = [sys.executable, __file__, str(asked.folder / str(photos)), "--plan", str(photos)]
-        one = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-        micros = one["seconds"] / photos * 1e6
+    for photos in sorted(args.photos):
+        size = write(args.folder / str(photos), photos)
+        command = [sys.executable, __file__, str(args.folder / str(photos)), "--plan", str(photos)]
+        result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        micros = result["seconds"] / photos * 1e6
         print(
-            f"| {photos:,} | {size / 1e9:.3f} | {one['seconds']:.2f} | {micros:.1f} | {one['peak_mb']:.0f} |",
+            f"| {photos:,} | {size / 1e9:.3f} | {result['seconds']:.2f} | {micros:.1f} | {result['peak_mb']:.0f} |",
             flush=True,
         )
-        told.append((photos, micros))
-        shutil.rmtree(asked.folder / str(photos))
-    if asked.plot:
-        plot(told, asked.plot)
+        points.append((photos, micros))
+        shutil.rmtree(args.folder / str(photos))
+    if args.plot:
+        plot(points, args.plot)
 
 
-def wanted_ids(photos: int) -> Ids:
+def photo_ids(photos: int) -> Ids:
     return np.frombuffer(np.random.default_rng(photos).bytes(photos * 32), np.uint8).reshape(-1, 32)
 
 
 def write(root: Path, photos: int) -> int:
-    """The manifests of nine tenths of the photos, in units of neighbours as a run makes them; returns their bytes."""
-    ids = wanted_ids(photos)
+    """Write the manifests of nine tenths of the photos, in the units that a run makes; returns their size in bytes."""
+    ids = photo_ids(photos)
     committed = ids[np.arange(photos) % NEW != 0]
     committed = committed[np.argsort(committed[:, :8].copy().view(">u8")[:, 0])]
     units, size = root / "crops" / fingerprint(SPEC)[:16] / "units", 0
@@ -91,7 +91,7 @@ def entry(source: str) -> Entry:
 
 
 def plan(root: Path, photos: int) -> dict[str, float]:
-    ids = wanted_ids(photos)
+    ids = photo_ids(photos)
     started = time.perf_counter()
     store = CropStore(root, SPEC)
     missing = ids[~store.has(ids)]
@@ -102,14 +102,14 @@ def plan(root: Path, photos: int) -> dict[str, float]:
     return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
-def plot(told: list[tuple[int, float]], path: Path) -> None:
+def plot(points: list[tuple[int, float]], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    axes.plot([photos for photos, _ in told], [micros for _, micros in told], marker="o")
+    axes.plot([photos for photos, _ in points], [micros for _, micros in points], marker="o")
     axes.set(xscale="log", xlabel="photos", ylabel="µs a photo", title="Planning a run", ylim=(0, None))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110, metadata={"Software": None})

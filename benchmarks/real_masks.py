@@ -1,14 +1,14 @@
-"""What drawn masks teach about real ones: street photos scored after training with and without mask synthesis.
+"""Score street photos of real masks after training with and without drawn masks.
 
     python benchmarks/real_masks.py STANDIN SCENES [--people 250 --epochs 5 --input 96 72 --times 4 --share 0.5
         --wearings 0.8 0.1 0.1 --rough --half 1 --seeds 5]
 
 STANDIN is a data set in the competition's layout with truth/train.csv: path, mask (0 wear, 1 incorrect, 2 normal) and
-x1, y1, x2, y2 of the face. SCENES holds photos and boxes.csv: file, x1, y1, x2, y2, mask (by name). Both are cut with
-the pipeline's own window. Both trainings take the same steps over the same photos, each maskless photo `times` times an
-epoch; in the second, a share of those showings gets a mask, of which so many are worn right, below the nose and under
-the chin. With --rough, both see every photo as a street camera might. --half 0 or 1 scores every other street photo, so
-that what is chosen on one half is told on the other. Prints a table; intervals are over street photos.
+x1, y1, x2, y2 of the face. SCENES has photos and boxes.csv: file, x1, y1, x2, y2, mask (by name). Both are cut with the
+pipeline's window. Both trainings take the same number of steps over the same photos, with each maskless photo `times`
+times per epoch; in the second, a share of these repeats gets a mask, worn right, below the nose or under the chin with
+the given weights. With --rough, both see photos as a street camera might take them. --half 0 or 1 scores half of the
+street photos, so that choices made on one half can be scored on the other. Intervals are over street photos.
 """
 
 import argparse
@@ -45,8 +45,7 @@ CLASSES = ("wear", "incorrect", "normal")
 WORN_AS = dict(zip(WEARINGS, (0, 1, 1), strict=True))
 SMALLEST = 32  # pixels of a street face's shorter side
 
-
-# Both ends of what a street camera makes of a face, beside a studio's.
+# Distortions of a street camera, compared with a studio's.
 ROUGH = (
     A.Affine(rotate=(-15, 15), scale=(0.8, 1.25), translate_percent=(-0.08, 0.08), p=0.9),
     A.Downscale(scale_range=(0.25, 0.8), p=0.5),
@@ -57,8 +56,8 @@ ROUGH = (
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """Showings of each maskless photo in an epoch, how drawn masks are worn, and whether photos are made rough."""
+class Variant:
+    """Repeats of each maskless photo in an epoch, how drawn masks are worn, and whether photos are made rough."""
 
     times: int
     wearings: dict[str, float] | None
@@ -67,7 +66,7 @@ class Teaching:
 
 @dataclass(frozen=True)
 class Faces:
-    """Inputs, their class indices, landmarks in their pixels (NaN where none were found), and the file of each."""
+    """Inputs, their class indices, landmarks in input pixels (NaN if not found), and the file of each."""
 
     pixels: NDArray[np.uint8]
     codes: NDArray[np.intp]
@@ -81,38 +80,40 @@ def main() -> None:
     parser.add_argument("scenes", type=Path)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--input", type=int, nargs=2, default=(96, 72), metavar=("H", "W"))
-    parser.add_argument("--times", type=int, default=4, help="showings of each maskless photo in an epoch")
-    parser.add_argument("--share", type=float, default=0.5, help="of these showings that get a mask")
+    parser.add_argument("--times", type=int, default=4, help="repeats of each maskless photo in an epoch")
+    parser.add_argument("--share", type=float, default=0.5, help="share of these repeats that get a mask")
     parser.add_argument("--wearings", type=float, nargs=3, help="weights: right, nose out, under the chin")
-    parser.add_argument("--people", type=int, help="of the stand-in, so many; all when left out")
+    parser.add_argument("--people", type=int, help="number of people of the stand-in; all by default")
     parser.add_argument("--rough", action="store_true", help="turn, shift, scale, coarsen and blur every photo")
-    parser.add_argument("--half", type=int, choices=(0, 1), help="score every other street photo")
+    parser.add_argument("--half", type=int, choices=(0, 1), help="score one half of the street photos")
     parser.add_argument("--seeds", type=int, default=1)
-    asked = parser.parse_args()
-    teaching = Teaching(
-        asked.times, dict(zip(WEARINGS, asked.wearings, strict=True)) if asked.wearings else None, asked.rough
+    args = parser.parse_args()
+    variant = Variant(
+        args.times, dict(zip(WEARINGS, args.wearings, strict=True)) if args.wearings else None, args.rough
     )
-    model = ModelConfig(input=tuple(asked.input))
-    train = TrainConfig(epochs=asked.epochs)
-    truth = pl.read_csv(asked.standin / "truth" / "train.csv")
-    people = truth["person"].unique(maintain_order=True)[: asked.people]
+    model = ModelConfig(input=tuple(args.input))
+    train = TrainConfig(epochs=args.epochs)
+    truth = pl.read_csv(args.standin / "truth" / "train.csv")
+    people = truth["person"].unique(maintain_order=True)[: args.people]
     rows = truth.filter(pl.col("person").is_in(people.implode())).select("path", "x1", "y1", "x2", "y2", "mask").rows()
-    standin = read(asked.standin / "train" / "images", rows, model, with_landmarks=True)
-    boxes = pl.read_csv(asked.scenes / "boxes.csv").select("file", "x1", "y1", "x2", "y2", "mask").rows()
-    if asked.half is not None:
-        kept = sorted({row[0] for row in boxes})[asked.half :: 2]
+    standin = read(args.standin / "train" / "images", rows, model, with_landmarks=True)
+    boxes = pl.read_csv(args.scenes / "boxes.csv").select("file", "x1", "y1", "x2", "y2", "mask").rows()
+    if args.half is not None:
+        kept = sorted({row[0] for row in boxes})[args.half :: 2]
         boxes = [row for row in boxes if row[0] in set(kept)]
     large = [(*row[:5], CLASSES.index(row[5])) for row in boxes if min(row[3] - row[1], row[4] - row[2]) >= SMALLEST]
-    scenes = read(asked.scenes, large, model, with_landmarks=False)
+    scenes = read(args.scenes, large, model, with_landmarks=False)
     print(f"{len(standin.codes)} stand-in photos; {len(scenes.codes)} street faces", flush=True)
     print(f"| training | seed | macro-F1 | 95% | {' | '.join(CLASSES)} |\n|---|---|---|---|{'---|' * len(CLASSES)}")
-    for name, share in (("stand-in alone", 0.0), ("with synthesis", asked.share)):
-        scores = [told(name, seed, share, teaching, standin, scenes, model, train) for seed in range(asked.seeds)]
+    for name, share in (("stand-in alone", 0.0), ("with synthesis", args.share)):
+        scores = [
+            train_and_score(name, seed, share, variant, standin, scenes, model, train) for seed in range(args.seeds)
+        ]
         print(f"| {name} | mean | {np.mean([s.macro_f1 for s in scores]):.3f} | | | | |", flush=True)
 
 
 def read(folder: Path, rows: list[tuple], model: ModelConfig, *, with_landmarks: bool) -> Faces:
-    """The faces at (file, x1, y1, x2, y2, class) as inputs; landmarks are looked for in maskless photos only."""
+    """Make inputs of the faces at (file, x1, y1, x2, y2, class); landmarks are detected in maskless photos only."""
     crop, pixels, landmarks = CropConfig(), [], []
     finder = SubjectFinder(DetectConfig(), "auto", torch.get_num_threads()) if with_landmarks else None
     for file, *box, code in rows:
@@ -125,39 +126,33 @@ def read(folder: Path, rows: list[tuple], model: ModelConfig, *, with_landmarks:
         points = None
         if finder is not None and CLASSES[code] == "normal":
             points = finder.find([photo])[0].landmarks
-        # The input is the middle of the window, `zoom` times as large.
+        # The input is the centre of the window, enlarged by `zoom`.
         scale = model.input[0] / (window.y2 - window.y1) * model.zoom
         middle = ((window.x1 + window.x2) / 2, (window.y1 + window.y2) / 2)
-        place = np.array(model.input[::-1]) / 2
-        found = np.full((5, 2), np.nan) if points is None else (np.asarray(points) - middle) * scale + place
+        centre = np.array(model.input[::-1]) / 2
+        found = np.full((5, 2), np.nan) if points is None else (np.asarray(points) - middle) * scale + centre
         landmarks.append(found.astype(np.float32))
     codes = np.array([row[-1] for row in rows], np.intp)
     return Faces(np.stack(pixels), codes, np.stack(landmarks), [row[0] for row in rows])
 
 
-def told(
-    name: str,
-    seed: int,
-    share: float,
-    teaching: Teaching,
-    standin: Faces,
-    scenes: Faces,
-    model: ModelConfig,
+def train_and_score(
+    name: str, seed: int, share: float, variant: Variant, standin: Faces, scenes: Faces, model: ModelConfig,
     train: TrainConfig,
-) -> Score:
-    """Train once, score once, print a line."""
+) -> Score:  # fmt: skip
+    """Train a network, score it on the street photos, and print a row."""
     torch.manual_seed(seed)
     keep_freed_memory()
     network = build_network(model, len(CLASSES), pretrained=True)
     normalise = normalise_of(network)
     optimiser = build_optimiser(network, train)
-    shown = len(epoch_rows(standin, teaching.times, np.random.default_rng(0)))
-    steps = shown // train.batch
+    count = len(epoch_rows(standin, variant.times, np.random.default_rng(0)))
+    steps = count // train.batch
     schedule = build_schedule(optimiser, train, steps)
     network.train()
     for epoch in range(train.epochs):
         rng = np.random.default_rng([seed, epoch])
-        for step, (images, codes) in enumerate(batches(standin, teaching, share, train.batch, rng)):
+        for step, (images, codes) in enumerate(batches(standin, variant, share, train.batch, rng)):
             schedule.step_update(epoch * steps + step)
             loss = cross_entropy(network(normalise(images)), torch.eye(len(CLASSES))[codes])
             optimiser.zero_grad()
@@ -166,10 +161,12 @@ def told(
     network.eval()
     with torch.inference_mode():
         parts = torch.from_numpy(scenes.pixels).split(64)
-        answers = torch.cat([network(normalise(part)).argmax(dim=1) for part in parts]).numpy()
-    result = score(scenes.codes, answers, scenes.files, len(CLASSES))
-    each = " | ".join(f"{row.f1:.3f}" for row in class_table(scenes.codes, answers, CLASSES))
-    print(f"| {name} | {seed} | {result.macro_f1:.3f} | {result.low:.3f} to {result.high:.3f} | {each} |", flush=True)
+        predicted = torch.cat([network(normalise(part)).argmax(dim=1) for part in parts]).numpy()
+    result = score(scenes.codes, predicted, scenes.files, len(CLASSES))
+    f1_cells = " | ".join(f"{row.f1:.3f}" for row in class_table(scenes.codes, predicted, CLASSES))
+    print(
+        f"| {name} | {seed} | {result.macro_f1:.3f} | {result.low:.3f} to {result.high:.3f} | {f1_cells} |", flush=True
+    )
     return result
 
 
@@ -179,21 +176,21 @@ def epoch_rows(faces: Faces, times: int, rng: np.random.Generator) -> NDArray[np
 
 
 def batches(
-    faces: Faces, teaching: Teaching, share: float, batch: int, rng: np.random.Generator
+    faces: Faces, variant: Variant, share: float, batch: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    rows, rough = epoch_rows(faces, teaching.times, rng), A.Compose(ROUGH if teaching.rough else [])
+    rows, rough = epoch_rows(faces, variant.times, rng), A.Compose(ROUGH if variant.rough else [])
     rough.set_random_seed(int(rng.integers(2**32)))
     for start in range(0, len(rows) - batch + 1, batch):
-        shown = [showing(faces, row, share, teaching, rough, rng) for row in rows[start : start + batch]]
-        yield torch.from_numpy(np.stack([image for image, _ in shown])), torch.tensor([code for _, code in shown])
+        samples = [make_sample(faces, row, share, variant, rough, rng) for row in rows[start : start + batch]]
+        yield torch.from_numpy(np.stack([image for image, _ in samples])), torch.tensor([code for _, code in samples])
 
 
-def showing(
-    faces: Faces, row: int, share: float, teaching: Teaching, rough: A.Compose, rng: np.random.Generator
+def make_sample(
+    faces: Faces, row: int, share: float, variant: Variant, rough: A.Compose, rng: np.random.Generator
 ) -> tuple[Image, int]:
     image, code = faces.pixels[row], int(faces.codes[row])
     if CLASSES[code] == "normal" and rng.random() < share:
-        image, wearing = synthesise(image, faces.landmarks[row], rng, wearings=teaching.wearings)
+        image, wearing = synthesise(image, faces.landmarks[row], rng, wearings=variant.wearings)
         code = code if wearing is None else WORN_AS[wearing]
     image = rough(image=image)["image"]
     return (image[:, ::-1] if rng.random() < 0.5 else image), code

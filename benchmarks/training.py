@@ -1,11 +1,11 @@
-"""What the training loop costs beside the model alone, on the same batch.
+"""Measure the overhead of the training loop over the model alone, on the same batch.
 
     python benchmarks/training.py CONFIG [--photos 1024] [--rounds 3] [--device cpu] [--workers 0] [--set KEY=VALUE ...]
 
 Trains the first network that CONFIG plans on noise of its input size, with its augmentation, loss, average and
-optimiser, as `faceline train` does; and repeats one batch through a network alone: forward, backward and step. Both
-take turns; the first epoch of each turn warms up, the second counts, and the figure is the best turn's. Before them,
-the model alone when a CPU's freed memory goes back to the system.
+optimiser, as `faceline train` does; and repeats forward, backward and step of a network on one batch. Both take turns:
+the first epoch of each turn warms up, the second counts, and the best turn is reported. First, it measures the model
+alone while a CPU's freed memory goes back to the system.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from classify.allocator import keep_freed_memory
 from classify.data.training_set import NetworkData
 from classify.models.backbones import build_network, normalise_of
 from classify.models.plan import Plan, plan_networks
-from classify.training.loop import Machine, train_network
+from classify.training.loop import ComputeSetup, train_network
 from classify.training.optimisation import build_optimiser, precision_of
 from pipeline.settings import load_settings
 
@@ -36,15 +36,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    asked = parser.parse_args()
-    settings = load_settings(asked.config, ["train.epochs=2", "train.soup=0", "train.keep=last", *asked.set])
+    args = parser.parse_args()
+    settings = load_settings(args.config, ["train.epochs=2", "train.soup=0", "train.keep=last", *args.set])
     plan = plan_networks(settings.tasks)[0]
-    data = noise(plan, asked.photos)
-    machine = Machine(asked.device, asked.workers)
-    given_back = alone(plan, data, asked.device)
-    if asked.device == "cpu":
+    data = noise(plan, args.photos)
+    compute = ComputeSetup(args.device, args.workers)
+    given_back = model_only(plan, data, args.device)
+    if args.device == "cpu":
         keep_freed_memory()
-    turns = [(loop(plan, data, machine), alone(plan, data, asked.device)) for _ in range(asked.rounds)]
+    turns = [(loop(plan, data, compute), model_only(plan, data, args.device)) for _ in range(args.rounds)]
     through, model = (max(rates) for rates in zip(*turns, strict=True))
     print(f"{plan.model.backbone} {plan.model.input[0]}x{plan.model.input[1]}, batches of {plan.train.batch}")
     print(f"model alone, freed memory given back: {given_back:.1f} images/s")
@@ -52,26 +52,28 @@ def main() -> None:
 
 
 def noise(plan: Plan, photos: int) -> NetworkData:
-    """Photos of noise with random labels; nobody is held out."""
+    """Make photos of noise with random labels, none held out."""
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, len(task.classes), photos) for task in plan.tasks], axis=1)
     pixels = rng.integers(0, 256, (photos, *plan.model.input, 3), dtype=np.uint8)
     everyone, nobody = np.arange(photos), np.arange(0)
     unknown = np.full(codes.shape, np.nan)
-    return NetworkData(pixels, codes, unknown, codes >= 0, codes, everyone, nobody, people=everyone // 7)
+    return NetworkData(pixels, codes, unknown, codes >= 0, codes, everyone, nobody, person_ids=everyone // 7)
 
 
-def loop(plan: Plan, data: NetworkData, machine: Machine) -> float:
-    """Images a second of the second epoch."""
+def loop(plan: Plan, data: NetworkData, compute: ComputeSetup) -> float:
+    """Return images per second of the second epoch."""
     with tempfile.TemporaryDirectory() as folder:
         history: list[dict] = []
-        train_network(plan, data, Path(folder), seed=0, machine=machine, report=lambda lines: history.append(lines[-1]))
+        train_network(
+            plan, data, Path(folder), seed=0, compute=compute, on_epoch_end=lambda lines: history.append(lines[-1])
+        )
     steps = len(data.train) // plan.train.batch
     return steps * plan.train.batch / (history[-1]["seconds"] * len(plan.tasks))
 
 
-def alone(plan: Plan, data: NetworkData, device: str) -> float:
-    """Images a second of the same network on one batch."""
+def model_only(plan: Plan, data: NetworkData, device: str) -> float:
+    """Return images per second of the same network on one batch."""
     network = build_network(plan.model, plan.heads.outputs, pretrained=False).to(device).train()
     images = normalise_of(network)(torch.from_numpy(data.pixels[: plan.train.batch]).to(device))
     targets = torch.from_numpy(data.training_set(plan.heads).targets[: plan.train.batch]).to(device)

@@ -1,13 +1,14 @@
-"""Crops that leave the cache, and those that come back.
+"""Export crops from a cache and import them into another one.
 
-crops with what is known of them -> a plain folder, or tar files for WebDataset -> units of another cache.
+crops with their entries -> a plain folder, or tar files for WebDataset -> units of another cache.
 
-Both hold spec.json, what the crops depend on, and for each crop what its unit said of it, so that another cache can
-take them in as if they had been cut there.
+Both forms contain spec.json and the cache entry of each crop, so another cache can add the crops as if it had cut them
+itself.
 """
 
 import hashlib
 import io
+import itertools
 import json
 import re
 import shutil
@@ -34,13 +35,13 @@ LARGEST_ROW = 1 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One crop on its way out.
+    """One crop to export.
 
     Attributes:
-        name: relative path with forward slashes, for people; unique.
-        entry: what the cache knows of it.
+        name: unique relative path with forward slashes, for people.
+        entry: its cache entry.
         crop: its bytes.
-        about: what its owner knows of it, labels for example; a JSON object.
+        about: further columns of its row, such as labels; a JSON object.
     """
 
     name: str
@@ -49,46 +50,46 @@ class Outgoing:
     about: Mapping[str, Any]
 
     def row(self, file: str) -> dict[str, Any]:
-        """What is written beside the crop."""
+        """Return the JSON object that is written next to the crop; `file` is the crop's path in the export."""
         entry = self.entry
-        told = {"source": entry.source, "path": entry.path, "facts": dict(entry.facts), "sha256": entry.sha256}
-        return {**self.about, "file": file, "cache": told}
+        cached = {"source": entry.source, "path": entry.path, "facts": dict(entry.facts), "sha256": entry.sha256}
+        return {**self.about, "file": file, "cache": cached}
 
 
 def export_folder(out: Path, spec: Mapping[str, Any], crops: Iterable[Outgoing]) -> int:
-    """Write crops as files below `out`, with spec.json and crops.jsonl; returns how many.
+    """Write crops as files below `out`, with spec.json and crops.jsonl; returns the number of crops.
 
     Raises:
-        UsageError: there is something at `out`.
-        OSError: the disk is full or can't be written; nothing is left behind.
+        UsageError: `out` already exists.
+        OSError: the disk is full or not writable; nothing is left behind.
     """
     with _new_folder(out, spec) as folder:
         count = 0
         with (folder / ROWS).open("w", encoding="utf-8") as rows:
-            for one in crops:
-                file = folder / one.name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with file.open("xb") as content:
-                    content.write(one.crop)
-                rows.write(json.dumps(one.row(one.name), sort_keys=True) + "\n")
+            for outgoing in crops:
+                path = folder / outgoing.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("xb") as file:
+                    file.write(outgoing.crop)
+                rows.write(json.dumps(outgoing.row(outgoing.name), sort_keys=True) + "\n")
                 count += 1
     return count
 
 
 def export_shards(out: Path, spec: Mapping[str, Any], crops: Iterable[Outgoing]) -> int:
-    """Write crops as WebDataset: tar files of 1,000 pairs KEY.jpg and KEY.json, and spec.json; returns how many.
+    """Write crops as a WebDataset: tar files of 1,000 pairs KEY.jpg and KEY.json, and spec.json; returns their number.
 
     Raises:
-        UsageError: there is something at `out`.
-        OSError: the disk is full or can't be written; nothing is left behind.
+        UsageError: `out` already exists.
+        OSError: the disk is full or not writable; nothing is left behind.
     """
     count = 0
     with _new_folder(out, spec) as folder:
         for part in _parts(crops, PER_SHARD):
             with tarfile.open(folder / f"{count // PER_SHARD:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-                for one in part:
-                    row = json.dumps(one.row(one.name), sort_keys=True).encode()
-                    for suffix, content in (("jpg", one.crop), ("json", row)):
+                for outgoing in part:
+                    row = json.dumps(outgoing.row(outgoing.name), sort_keys=True).encode()
+                    for suffix, content in (("jpg", outgoing.crop), ("json", row)):
                         member = tarfile.TarInfo(f"{count:08d}.{suffix}")
                         member.size = len(content)
                         tar.addfile(member, io.BytesIO(content))
@@ -97,10 +98,10 @@ def export_shards(out: Path, spec: Mapping[str, Any], crops: Iterable[Outgoing])
 
 
 def import_export(folder: Path, root: Path) -> int:
-    """Take in what `export_folder` or `export_shards` wrote; returns how many crops were new.
+    """Add what `export_folder` or `export_shards` wrote to the cache at `root`; returns the number of new crops.
 
     Raises:
-        CacheError: the export is damaged or reaches out of its folder, or the cache can't be written.
+        CacheError: the export is damaged or points outside its folder, or the cache is not writable.
     """
     try:
         spec = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
@@ -112,25 +113,27 @@ def import_export(folder: Path, root: Path) -> int:
 
 
 def import_cache(other: Path, root: Path) -> int:
-    """Take in every unit of another cache that is whole; returns how many photos were new.
+    """Add every intact unit of another cache; returns the number of photos whose crops are new.
 
     Raises:
         CacheError: one of the caches can't be read or written, or a crop of the other one is damaged.
     """
-    new = 0
     for spec in _specs(other / "detect"):
-        facts, mine = FactStore(other, spec), FactStore(root, spec)
-        for entries in facts.units():
-            if missing := set(mine.missing(entry.source for entry in entries)):
-                mine.commit([entry for entry in entries if entry.source in missing])
+        source_facts, target_facts = FactStore(other, spec), FactStore(root, spec)
+        for entries in source_facts.units():
+            if missing := set(target_facts.missing(entry.source for entry in entries)):
+                target_facts.commit([entry for entry in entries if entry.source in missing])
+    count = 0
     for spec in _specs(other / "crops"):
-        crops, store = CropStore(other, spec), CropStore(root, spec)
-        for entries in crops.units():
-            new += _commit_new(store, [(e, crops.read(e.source) if e.outcome == OK else None) for e in entries])
-    return new
+        source_crops, target_crops = CropStore(other, spec), CropStore(root, spec)
+        for entries in source_crops.units():
+            crops = [source_crops.read(entry.source) if entry.outcome == OK else None for entry in entries]
+            count += _commit_new(target_crops, list(zip(entries, crops, strict=True)))
+    return count
 
 
 def _commit_new(store: CropStore, items: Sequence[tuple[Entry, bytes | None]]) -> int:
+    """Commit the items that `store` lacks, each source once; returns their number."""
     missing = set(store.missing(entry.source for entry, _ in items))
     new = {entry.source: (entry, crop) for entry, crop in items if entry.source in missing}
     if new:
@@ -138,16 +141,16 @@ def _commit_new(store: CropStore, items: Sequence[tuple[Entry, bytes | None]]) -
     return len(new)
 
 
-def _specs(kind: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(kind.glob(f"*/{SPEC_FILE}")):
+def _specs(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob(f"*/{SPEC_FILE}")):
         yield json.loads(path.read_text(encoding="utf-8"))
 
 
 @contextmanager
 def _new_folder(out: Path, spec: Mapping[str, Any]) -> Generator[Path]:
-    """A folder that becomes `out` when the block ends well, else leaves nothing."""
+    """Yield a folder that is renamed to `out` when the block succeeds, and deleted when it fails."""
     if out.exists():
-        raise UsageError(f"there is something at {out} already; name a new folder with --out")
+        raise UsageError(f"{out} already exists; name a new folder with --out")
     staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
     staging.mkdir(parents=True)
     try:
@@ -165,7 +168,7 @@ def _read_folder(folder: Path) -> Iterator[tuple[Entry, bytes]]:
             file = PurePosixPath(row["file"])
             inside = (folder / file).resolve()
             if file.is_absolute() or not inside.is_relative_to(folder.resolve()):
-                raise ValueError(f"{str(file)!r} reaches out of the folder")
+                raise ValueError(f"{str(file)!r} points outside the folder")
             yield _incoming(row, inside.read_bytes())
 
 
@@ -176,7 +179,7 @@ def _read_shards(folder: Path) -> Iterator[tuple[Entry, bytes]]:
             for member in tar:
                 name = MEMBER.fullmatch(member.name)
                 if not name or not member.isreg():
-                    raise ValueError(f"{shard.name} has a member {member.name!r} that is no crop")
+                    raise ValueError(f"{shard.name} has an unexpected member {member.name!r}")
                 if name[2] == "json" and member.size > LARGEST_ROW:
                     raise ValueError(f"{member.name} in {shard.name} is too large")
                 content = tar.extractfile(member)
@@ -188,23 +191,20 @@ def _read_shards(folder: Path) -> Iterator[tuple[Entry, bytes]]:
 
 
 def _incoming(row: Mapping[str, Any], crop: bytes) -> tuple[Entry, bytes]:
-    told = row["cache"]
-    if not SOURCE.fullmatch(told["source"]):
-        raise ValueError(f"{told['source']!r} is no source id")
-    if hashlib.sha256(crop).hexdigest() != told["sha256"]:
-        raise ValueError(f"the crop {row['file']} was changed: its sha256 is not the one that it left with")
-    return Entry(told["source"], str(told["path"]), OK, dict(told["facts"])), crop
+    """Check a crop against its row and return it with its cache entry."""
+    cached = row["cache"]
+    if not SOURCE.fullmatch(cached["source"]):
+        raise ValueError(f"{cached['source']!r} is not a source id")
+    if hashlib.sha256(crop).hexdigest() != cached["sha256"]:
+        raise ValueError(f"the crop {row['file']} was changed: its sha256 is not the exported one")
+    return Entry(cached["source"], str(cached["path"]), OK, dict(cached["facts"])), crop
 
 
 T = TypeVar("T")
 
 
 def _parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    part: list[T] = []
-    for item in items:
-        part.append(item)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
+    """Yield the items in lists of `size`; the last one may be shorter."""
+    iterator = iter(items)
+    while part := list(itertools.islice(iterator, size)):
         yield part

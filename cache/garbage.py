@@ -1,37 +1,37 @@
-"""What the cache holds and nobody needs. `faceline cache gc`.
+"""Find and delete what the cache no longer needs: `faceline cache gc`.
 
-a cache folder + the fingerprints in use -> what else is there -> deleted, when asked.
+a cache folder + the fingerprints in use -> everything else in it -> deleted on request.
 """
 
 import os
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache import atomic
 from cache.errors import CacheError
-from cache.layout import check_format, unwritable_sentence
+from cache.layout import check_format, unwritable_message
 from cache.pack import packed_store
 from cache.remote import pull_all, remote_of
 from cache.tar import TAR
 from cache.unit import OK, UnitError, read_manifest, units_in
 from cache.verify import ENTRIES
 
-ABANDONED_AFTER = 24 * 3600  # seconds; no commit takes as long
+ABANDONED_AFTER = 24 * 3600  # seconds; no commit takes that long
 
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """One thing that can go.
+    """One file or folder that can be deleted.
 
     Attributes:
-        place: below the cache.
+        place: its path relative to the cache.
         why: "unused", "superseded" or "abandoned".
-        size_bytes: what its files take.
+        size_bytes: the size of its files.
     """
 
     place: str
@@ -40,56 +40,58 @@ class Garbage:
 
 
 def find_garbage(root: Path, used: Collection[str]) -> list[Garbage]:
-    """What is not needed by anyone who reads the fingerprints in use.
+    """List what no reader of the fingerprints in use needs.
 
     Args:
         root: the cache's folder.
-        used: fingerprints, whole or their first 16 digits; the folders of all others are unused.
+        used: full fingerprints or their first 16 digits; the folders of all others are unused.
 
     Returns:
-        Unused folders and packs, units that others supersede, and what dead processes left in staging.
+        Unused folders and packs, units superseded by others, and what dead processes left in staging.
 
     Raises:
-        CacheError: the cache is of a newer format or can't be read.
+        CacheError: the cache has a newer format or can't be read.
     """
     check_format(root)
     pull_all(root)
     kept = {fingerprint[:16] for fingerprint in used}
     try:
         return [
-            Garbage(place.relative_to(root).as_posix(), why, _size(place)) for place, why in sorted(_places(root, kept))
+            Garbage(path.relative_to(root).as_posix(), why, _size(path)) for path, why in sorted(_unneeded(root, kept))
         ]
     except OSError as error:
         raise CacheError(f"cannot read the cache at {root}: {error}") from error
 
 
 def delete_garbage(root: Path, garbage: Collection[Garbage]) -> None:
-    """Delete it, each thing in one step: a kill leaves it whole or in staging.
+    """Delete garbage. Each item first moves to staging, so that a killed run never leaves half of it in place.
 
     Raises:
-        CacheError: the cache can't be written.
+        CacheError: the cache is not writable.
     """
     remote = remote_of(root)
     try:
-        for one in garbage:
+        for item in garbage:
+            path = root / item.place
             if remote:
-                remote.delete(root / one.place)
-            aside = root / "tmp" / f"gc.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
-            aside.parent.mkdir(exist_ok=True)
-            if not (root / one.place).exists():
+                remote.delete(path)
+            staged = root / "tmp" / atomic.staging_name(Path("gc"))
+            staged.parent.mkdir(exist_ok=True)
+            if not path.exists():
                 continue  # only the object store had it
-            (root / one.place).rename(aside)
-            if aside.is_dir():
-                shutil.rmtree(aside)
+            path.rename(staged)
+            if staged.is_dir():
+                shutil.rmtree(staged)
             else:
-                aside.unlink()
+                staged.unlink()
     except OSError as error:
-        raise CacheError(unwritable_sentence(root, error)) from error
+        raise CacheError(unwritable_message(root, error)) from error
 
 
-def _places(root: Path, kept: Collection[str]) -> Iterator[tuple[Path, str]]:
-    for kind in ENTRIES:
-        for folder in (root / kind).glob("*"):
+def _unneeded(root: Path, kept: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """Yield each path that can be deleted, and why; `kept` holds the first 16 digits of the fingerprints in use."""
+    for entries in ENTRIES:
+        for folder in (root / entries).glob("*"):
             if folder.name in kept:
                 yield from ((unit, "superseded") for unit in _superseded(folder))
                 yield from ((tar, "abandoned") for tar in _orphans(root, folder))
@@ -104,27 +106,27 @@ def _places(root: Path, kept: Collection[str]) -> Iterator[tuple[Path, str]]:
 
 
 def _orphans(root: Path, folder: Path) -> Iterator[Path]:
-    """Tar files that no manifest names: their writers died, or came second."""
+    """Yield tar files that no manifest names: their writers died, or another writer was first."""
     now, remote = time.time(), remote_of(root)
     ages = {tar: now - tar.stat().st_mtime for tar in folder.glob(f"units/??/*{TAR}")}
     if remote:
-        ages |= {root / one.name: one.age for one in remote.list(folder) if one.name.endswith(TAR)}
+        ages |= {root / stored.name: stored.age_s for stored in remote.list(folder) if stored.name.endswith(TAR)}
     named: set[Path] = set()
     for unit in units_in(folder / "units") if ages else ():
-        with suppress(UnitError):  # damaged: for `cache verify --repair`
+        with suppress(UnitError):  # damaged: left to `cache verify --repair`
             named |= {unit.parent / entry.file for entry in read_manifest(unit) if entry.offset}
     yield from (tar for tar, age in ages.items() if tar not in named and age > ABANDONED_AFTER)
 
 
 def _superseded(folder: Path) -> Iterator[Path]:
-    """Units of which no entry is read, because other units hold all of their photos."""
+    """Yield units none of whose entries is ever read, because other units hold all their photos."""
     units: dict[Path, list[str]] = {}
     read: dict[str, tuple[bool, str]] = {}
     for unit in units_in(folder / "units"):
         try:
             entries = read_manifest(unit)
         except UnitError:
-            continue  # damaged: for `cache verify --repair`
+            continue  # damaged: left to `cache verify --repair`
         units[unit] = [entry.source for entry in entries]
         for entry in entries:
             order = (entry.outcome != OK, unit.name)
@@ -135,6 +137,7 @@ def _superseded(folder: Path) -> Iterator[Path]:
 
 
 def _is_abandoned(staged: Path) -> bool:
+    """Whether a staged file, NAME.HOST.PROCESS.RANDOM, is a day old or of a dead process of this machine."""
     *_, host, process, _ = ["", "", "", *staged.name.rsplit(".", 3)]
     if host == socket.gethostname() and process.isdecimal():
         try:
@@ -142,11 +145,11 @@ def _is_abandoned(staged: Path) -> bool:
         except ProcessLookupError:
             return True
         except OSError:
-            pass  # another user's, alive
+            pass  # alive, but another user's
     return time.time() - staged.stat().st_mtime > ABANDONED_AFTER
 
 
-def _size(place: Path) -> int:
-    """What its files take on this disk."""
-    files = place.rglob("*") if place.is_dir() else [place]
+def _size(path: Path) -> int:
+    """Return the total size of a file, or of the files in a folder, in bytes."""
+    files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,9 +1,9 @@
-"""Which photos a store holds, without reading what it knows of them.
+"""Index the source ids of a store's units, without parsing the entries.
 
-a folder of units -> their members' source ids, sorted, and where each is -> what a run still has to do.
+a folder of units -> the sorted source ids of their members and the unit of each -> what a run still has to do.
 
-It is made from the manifests whenever a store is opened and is never kept: there is no index that could be lost or be
-behind. Ten million photos take about 50 bytes each, and half a minute.
+The index is built from the manifests whenever a store is opened and is never saved, so it can't be lost or outdated.
+It takes about 50 bytes per photo, and half a minute for ten million photos.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.unit import OK, Entry, UnitError, intact_body, read_manifest, units_in
+from cache.unit import OK, Entry, UnitError, read_body, read_manifest, units_in
 
 Ids = NDArray[np.uint8]
 ID_BYTES = 32
 UNITS_AT_ONCE = 256
 IDS_AT_ONCE = 1 << 20
-THREADS = 4  # reading and hashing leave Python's lock
+THREADS = 4  # reading and hashing release Python's lock
 
-# A manifest's keys are sorted, so that each of its lines ends with the source id.
+# The keys of a manifest line are sorted, so each line ends with the source id.
 BEFORE_ID, AFTER_ID = b'"source":"', b'"}'
 TAIL = len(BEFORE_ID) + 2 * ID_BYTES + len(AFTER_ID)
 NO_DIGIT = 255
@@ -33,10 +33,10 @@ class Index:
     """The members of every unit in a folder.
 
     Args:
-        units: the folder, with units in folders of two digits; it may be missing.
+        units: the folder, with units in two-digit subfolders; it may be missing.
 
     Attributes:
-        damaged: units that are not as they were committed, and why; their photos count as missing.
+        damaged: units that differ from what was committed, and how; their photos count as missing.
     """
 
     def __init__(self, units: Path) -> None:
@@ -46,48 +46,46 @@ class Index:
         self._units = sorted(units_in(units), key=lambda unit: unit.name)
         parts = [self._units[start : start + UNITS_AT_ONCE] for start in range(0, len(self._units), UNITS_AT_ONCE)]
         with ThreadPoolExecutor(THREADS) as pool:
-            told = list(pool.map(_members_of, parts))
-        for _, _, _, damaged in told:
+            members_of_parts = list(pool.map(_members_of, parts))
+        for _, _, _, damaged in members_of_parts:
             self.damaged.update(damaged)
-        counts = np.concatenate([np.zeros(0, np.intp), *(counts for _, _, counts, _ in told)])
-        ids = np.concatenate([np.zeros((0, ID_BYTES), np.uint8), *(ids for ids, _, _, _ in told)])
-        succeeded = np.concatenate([np.zeros(0, bool), *(ok for _, ok, _, _ in told)])
-        del told
+        counts = np.concatenate([np.zeros(0, np.intp), *(counts for _, _, counts, _ in members_of_parts)])
+        ids = np.concatenate([np.zeros((0, ID_BYTES), np.uint8), *(ids for ids, _, _, _ in members_of_parts)])
+        succeeded = np.concatenate([np.zeros(0, bool), *(ok for _, ok, _, _ in members_of_parts)])
+        del members_of_parts  # halves the peak memory
         order = _reading_order(ids, succeeded)
         self._ids, self._ok = ids[order], succeeded[order]
         self._unit = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
         self._begins = _beginnings(self._ids)
 
     def unit(self, source: str) -> Path | None:
-        """The unit whose entry of this source id everybody reads: one that succeeded, or has the smaller name."""
+        """Return the unit to read a source id from: a success before a failure, then the smaller unit name."""
         added = self._added.get(source)
         row = self._find(bytes.fromhex(source))
         if row < 0:
             return added[2] if added else None
-        known = self._units[self._unit[row]]
-        return added[2] if added and added[:2] < (not self._ok[row], known.name) else known
+        indexed = self._units[self._unit[row]]
+        return added[2] if added and added[:2] < (not self._ok[row], indexed.name) else indexed
 
     def add(self, unit: Path, entries: Iterable[Entry]) -> None:
-        """Take in a unit that was committed since."""
+        """Add a unit that was committed after the index was built."""
         for entry in entries:
             order = (entry.outcome != OK, unit.name, unit)
             self._added[entry.source] = min(order, self._added.get(entry.source, order))
 
     def has(self, ids: Ids, *, retry: bool = False) -> NDArray[np.bool_]:
-        """Which of some source ids, (N, 32) uint8, have an entry; with `retry`, one that is no failure."""
+        """Check which source ids, (N, 32) uint8, have an entry, as (N,) bool; with `retry`, failures do not count."""
         found = np.zeros(len(ids), bool)
         for start in range(0, len(ids) if len(self._ids) else 0, IDS_AT_ONCE):
             part = ids[start : start + IDS_AT_ONCE]
             begins = _beginnings(part)
-            order = np.argsort(
-                begins
-            )  # sorted look-ups find their neighbours in the processor's cache: 8 times as fast
+            order = np.argsort(begins)  # sorted look-ups hit the processor's cache: 8 times as fast
             begins = begins[order]
             rows = np.minimum(np.searchsorted(self._begins, begins), len(self._ids) - 1)
-            alike = np.flatnonzero(self._begins[rows] == begins)
-            rows, order = rows[alike], order[alike]
+            matching = np.flatnonzero(self._begins[rows] == begins)
+            rows, order = rows[matching], order[matching]
             same = (self._ids[rows] == part[order]).all(axis=1)
-            # As good as never: other ids with the same beginning stand before this one.
+            # Practically never: other ids with the same first eight bytes come before this one.
             for doubtful in np.flatnonzero(~same):
                 row = self._find(part[order[doubtful]].tobytes())
                 rows[doubtful], same[doubtful] = row, row >= 0
@@ -99,37 +97,37 @@ class Index:
         return found
 
     def sources(self) -> Iterator[str]:
-        """Every source id that has an entry, in order, each once."""
-        known = {row.tobytes().hex() for row in self._ids}
-        yield from sorted(known | self._added.keys())
+        """Yield each source id that has an entry once, sorted."""
+        indexed = {row.tobytes().hex() for row in self._ids}
+        yield from sorted(indexed | self._added.keys())
 
-    def _find(self, wanted: bytes) -> int:
-        """The row that is read for a source id, or -1."""
-        begin = np.frombuffer(wanted[:8], ">u8").astype(np.uint64)[0]
+    def _find(self, source: bytes) -> int:
+        """Return the row to read for a source id, or -1."""
+        begin = np.frombuffer(source[:8], ">u8").astype(np.uint64)[0]
         row = int(np.searchsorted(self._begins, begin))
         while row < len(self._ids) and self._begins[row] == begin:
-            if self._ids[row].tobytes() == wanted:
+            if self._ids[row].tobytes() == source:
                 return row
             row += 1
         return -1
 
 
 def ids_of(sources: Sequence[str]) -> Ids:
-    """Source ids in hexadecimal as (N, 32) uint8."""
-    whole = np.empty((len(sources), ID_BYTES), np.uint8)
+    """Convert hexadecimal source ids to (N, 32) uint8."""
+    ids = np.empty((len(sources), ID_BYTES), np.uint8)
     for start in range(0, len(sources), IDS_AT_ONCE):
         part = sources[start : start + IDS_AT_ONCE]
-        whole[start : start + len(part)] = np.frombuffer(bytes.fromhex("".join(part)), np.uint8).reshape(-1, ID_BYTES)
-    return whole
+        ids[start : start + len(part)] = np.frombuffer(bytes.fromhex("".join(part)), np.uint8).reshape(-1, ID_BYTES)
+    return ids
 
 
 def members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
-    """The source ids of a unit, (n, 32) uint8, and which of its photos succeeded.
+    """Read the source ids of a unit, (n, 32) uint8, and which of its photos succeeded, (n,) bool.
 
     Raises:
         UnitError: the manifest is missing, torn, edited or not understood.
     """
-    body = intact_body(unit)
+    body, _ = read_body(unit)
     letters = np.frombuffer(body, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
     if not len(ends) or ends[0] < TAIL:
@@ -139,7 +137,7 @@ def members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
     as_written = (tails[:, : len(BEFORE_ID)] == np.frombuffer(BEFORE_ID, np.uint8)).all() and (
         tails[:, -len(AFTER_ID) :] == np.frombuffer(AFTER_ID, np.uint8)
     ).all()
-    # In a string, the quotes of these letters would have backslashes.
+    # Inside a JSON string, these quotes would be escaped, so the count can't be wrong.
     if not as_written or (digits == NO_DIGIT).any() or body.count(b'"outcome":"ok"') != len(ends):
         return _parsed_members(unit)
     ids = (digits[:, ::2] << 4 | digits[:, 1::2]).astype(np.uint8, copy=False)
@@ -147,41 +145,40 @@ def members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
 
 
 def _parsed_members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
+    """Read a unit's members by parsing its lines: slower, but for any outcome."""
     entries = read_manifest(unit)
     ids = ids_of([entry.source for entry in entries])
     return ids, np.array([entry.outcome == OK for entry in entries], bool)
 
 
 def _members_of(units: Sequence[Path]) -> tuple[Ids, NDArray[np.bool_], NDArray[np.intp], dict[Path, str]]:
-    """The members of some units one after the other, how many each has, and which units are damaged."""
-    ids: list[Ids] = []
-    succeeded: list[NDArray[np.bool_]] = []
+    """Return the ids and outcomes of all units' members, concatenated, the count per unit, and the damaged units."""
+    parts = [(np.zeros((0, ID_BYTES), np.uint8), np.zeros(0, bool))]
     damaged: dict[Path, str] = {}
     for unit in units:
         try:
-            its_ids, ok = members(unit)
+            parts.append(members(unit))
         except UnitError as error:
             damaged[unit] = str(error)
-            its_ids, ok = np.zeros((0, ID_BYTES), np.uint8), np.zeros(0, bool)
-        ids.append(its_ids)
-        succeeded.append(ok)
-    return np.concatenate(ids), np.concatenate(succeeded), np.array([len(ok) for ok in succeeded], np.intp), damaged
+            parts.append(parts[0])
+    counts = np.array([len(ok) for _, ok in parts[1:]], np.intp)
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([ok for _, ok in parts]), counts, damaged
 
 
 def _reading_order(ids: Ids, succeeded: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Rows sorted by id; of the rows of one id, the one that everybody reads is first."""
+    """Sort rows by id; of several rows with one id, the row to read comes first."""
     begins = _beginnings(ids)
     order = np.argsort(begins, kind="stable")
     begins = begins[order]
-    doubled = np.zeros(len(ids), bool)
-    doubled[1:] = begins[1:] == begins[:-1]
-    doubled[:-1] |= doubled[1:]
-    rows = order[doubled]
+    repeated = np.zeros(len(ids), bool)
+    repeated[1:] = begins[1:] == begins[:-1]
+    repeated[:-1] |= repeated[1:]
+    rows = order[repeated]
     words = ids[rows].view(">u8")
-    order[doubled] = rows[np.lexsort((~succeeded[rows], words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]
+    order[repeated] = rows[np.lexsort((~succeeded[rows], words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]
     return order
 
 
 def _beginnings(ids: Ids) -> NDArray[np.uint64]:
-    """The first eight bytes of each id as a number; numbers sort as the ids do."""
+    """Return the first eight bytes of each id as a number; the numbers sort like the ids."""
     return ids[:, :8].copy().view(">u8").astype(np.uint64)[:, 0]

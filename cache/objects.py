@@ -1,6 +1,6 @@
-"""Units in an object store: put whole, and read whole through the mirror.
+"""Write units to an object store, and read them through the local mirror.
 
-entries + crops -> one tar file and one manifest -> entries and crops again, checked.
+entries + crops -> one tar file and one manifest -> the same entries and crops, verified.
 """
 
 from collections.abc import Sequence
@@ -24,52 +24,52 @@ Items = Sequence[tuple[Entry, bytes | None]]
 
 
 def put_unit(remote: Remote, target: Path, manifest: bytes) -> None:
-    """Commit a unit without crops; when it is there already, it stays and ours is dropped."""
+    """Commit a unit without crops; a unit that exists already is kept and the new one dropped."""
     remote.create(target, manifest)
     remote.pull(target)
 
 
 def put_crops(remote: Remote, target: Path, items: Items, suffix: str, retry: int) -> None:
-    """Commit a unit with its crops as a tar file; when it is there already, it stays and ours is dropped."""
+    """Commit a unit with its crops in a tar file; a unit that exists already is kept and the new one dropped."""
     entries = name_crops(items, suffix)
     tar, offsets = tar_of(
         (entry.file, crop) for entry, (_, crop) in zip(entries, items, strict=True) if crop is not None
     )
-    place = target.with_name(tar_name(target.name.removesuffix(MANIFEST_SUFFIX), tar))
-    begins = iter(offsets)
-    placed = [replace(e, file=place.name, offset=next(begins)) if e.file else e for e in entries]
+    tar_path = target.with_name(tar_name(target.name.removesuffix(MANIFEST_SUFFIX), tar))
+    remaining = iter(offsets)
+    located = [replace(e, file=tar_path.name, offset=next(remaining)) if e.file else e for e in entries]
     if offsets:
-        remote.create(place, tar)
-    if remote.create(target, manifest_of_entries(placed, retry)) and offsets:
-        remote.keep(place, tar)
+        remote.create(tar_path, tar)
+    if remote.create(target, manifest_of_entries(located, retry)) and offsets:
+        remote.mirror_tar(tar_path, tar)
     remote.pull(target)
 
 
-def read_held(remote: Remote, unit: Path, entry: Entry) -> bytes:
-    """A crop of a unit whose tar file is brought when it is not in the mirror.
+def read_mirrored_crop(remote: Remote, unit: Path, entry: Entry) -> bytes:
+    """Read a crop; its unit's tar file is downloaded unless the mirror has it.
 
     Raises:
-        UnitError: the object store's own copy is damaged or gone.
+        UnitError: the object store's copy is damaged or gone.
         CacheError: the object store can't be reached.
     """
     tar = unit.parent / entry.file
-    remote.hold(tar)
+    remote.pull_tar(tar)
     try:
         return read_crop(unit, entry)
     except UnitError:
-        remote.drop(tar)  # perhaps only the mirror's copy is damaged
-        remote.hold(tar)
+        remote.forget(tar)  # perhaps only the mirror's copy is damaged
+        remote.pull_tar(tar)
         return read_crop(unit, entry)
 
 
-def check_held(remote: Remote | None, unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """`check_unit`, of the object store's copy where there is one."""
+def check_mirrored_unit(remote: Remote | None, unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """Check a unit like `check_unit`, against the object store's copy if there is one."""
     if remote is None or unit.suffix != MANIFEST_SUFFIX:
         return check_unit(unit)
     entries, damaged = _check_mirrored(remote, unit)
     if damaged:
         for path in [unit, *(unit.parent / entry.file for entry in entries if entry.offset)]:
-            remote.drop(path)
+            remote.forget(path)
         remote.pull(unit)
         entries, damaged = _check_mirrored(remote, unit)
     return entries, damaged
@@ -78,7 +78,7 @@ def check_held(remote: Remote | None, unit: Path) -> tuple[list[Entry], list[tup
 def _check_mirrored(remote: Remote, unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     try:
         for tar in {unit.parent / entry.file for entry in read_manifest(unit) if entry.offset}:
-            remote.hold(tar)
+            remote.pull_tar(tar)
     except UnitError:
-        pass  # told by the check
+        pass  # `check_unit` reports it
     return check_unit(unit)

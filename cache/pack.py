@@ -1,9 +1,9 @@
-"""Crops as one array for training: written once, shared by every worker through the page cache.
+"""Pack crops into one array for training, written once and shared by all workers through the page cache.
 
-store + source ids + how to prepare a crop -> (N, *shape) uint8, read-only.
+store + source ids + a function that prepares a crop -> (N, *shape) uint8, read-only.
 
-A pack is derived: it can be deleted at any time and is made again. Its key has the sha256 of every member crop, so
-that it never outlives what it was made of.
+A pack can be deleted at any time and is made again when needed. Its key includes the sha256 of each crop in it, so it
+is never used for other crops.
 """
 
 import errno
@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from cache import atomic
 from cache.config import fingerprint
 from cache.errors import CacheError
-from cache.layout import unwritable_sentence
+from cache.layout import unwritable_message
 from cache.store import CropStore
-from cache.unit import staged_folder
 
 Pixels = NDArray[np.uint8]
 Prepare = Callable[[bytes, Mapping[str, Any]], Pixels]
@@ -34,7 +33,7 @@ PIXELS, ABOUT = "pixels.npy", "pack.json"
 ROWS_AT_ONCE = 256
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
-# The packs that this process has checked or written: three tasks of one run share a pack and read it through once.
+# Packs that this process has verified or written: the three tasks of a run share a pack and verify it once.
 _trusted: set[tuple[str, int, int, int]] = set()
 
 
@@ -49,21 +48,21 @@ def pack(
     progress: Callable[[int], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Pixels:
-    """The prepared crops of `sources`, in their order.
+    """Return the prepared crops of `sources`, in their order, from a pack that is made if needed.
 
     Args:
         store: holds the crops.
         sources: one id per row.
-        shape: of one row.
-        key: everything that `prepare` depends on.
+        shape: the shape of one row.
+        key: everything that `prepare` depends on, as JSON values.
         prepare: crop bytes and entry facts -> uint8 of `shape`.
-        threads: that prepare.
-        progress: called with the number of rows done since the last call.
-        warn: called with a sentence when a damaged pack is made again.
+        threads: the number of threads that call `prepare`.
+        progress: called with the number of rows finished since the last call.
+        warn: called with a message when a damaged pack is made again.
 
     Returns:
-        (N, *shape) uint8, read-only: a map of CACHE/packs/<key>/pixels.npy, or an array in memory where the cache
-        can't be written.
+        (N, *shape) uint8, read-only: a memory map of CACHE/packs/<key>/pixels.npy, or an array in memory if the cache
+        is read-only.
 
     Raises:
         CacheError: a crop is missing or damaged, or the disk is full.
@@ -82,14 +81,14 @@ def pack(
         return _rows(store, sources, shape, prepare, threads, progress)
 
     try:
-        with staged_folder(folder, store.root) as staging:
+        with atomic.staged_folder(folder, store.root) as staging:
             digest = _write_rows(staging / PIXELS, rows(), (len(sources), *shape))
             described = {**about, "rows": len(sources), "sha256": digest}
             atomic.write_text(staging / ABOUT, json.dumps(described, indent=1, sort_keys=True) + "\n")
             _trusted.add(_state(staging / PIXELS))
     except OSError as error:
         if error.errno not in READ_ONLY:
-            raise CacheError(unwritable_sentence(store.root, error)) from error
+            raise CacheError(unwritable_message(store.root, error)) from error
         return _in_memory(rows(), (len(sources), *shape))
     if wrong := pack_damage(folder):
         raise CacheError(f"the pack {folder} is damaged: {wrong}. Delete that folder; it is made again when needed.")
@@ -97,13 +96,13 @@ def pack(
 
 
 def pack_damage(folder: Path, *, again: bool = False) -> str:
-    """What is wrong with the pack in `folder`, or nothing. It is read through once in a process, or `again`."""
+    """Describe what is wrong with a pack; empty if nothing. It is verified once per process, or `again`."""
     try:
-        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["sha256"]
+        digest = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["sha256"]
         state = _state(folder / PIXELS)
         if again or state not in _trusted:
             with (folder / PIXELS).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != told:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     return f"its sha256 is not the one in {ABOUT}"
             _trusted.add(state)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -112,12 +111,12 @@ def pack_damage(folder: Path, *, again: bool = False) -> str:
 
 
 def packed_store(folder: Path) -> str:
-    """The fingerprint of the crops that the pack in `folder` was made of; empty when it does not tell."""
+    """Return the fingerprint of the crops that a pack was made from; empty if it can't be read."""
     try:
-        told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["store"]
+        crops = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["store"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-    return told if isinstance(told, str) else ""
+    return crops if isinstance(crops, str) else ""
 
 
 def _open(folder: Path) -> Pixels:
@@ -135,35 +134,35 @@ def _rows(
     threads: int,
     progress: Callable[[int], None] | None,
 ) -> Iterator[tuple[int, Pixels]]:
-    """Each row with its place, unit by unit: a unit whose crops come from far is brought once."""
+    """Yield each row's index and pixels, unit by unit, so that a unit in an object store is downloaded once."""
 
-    def one(source: str) -> Pixels:
+    def prepare_row(source: str) -> Pixels:
         row = prepare(store.read(source), store.crop(source).facts)
         if row.shape != shape or row.dtype != np.uint8:
-            raise ValueError(f"a row of {row.dtype} {row.shape} where uint8 {shape} was promised")
+            raise ValueError(f"a row of {row.dtype} {row.shape} where uint8 {shape} was expected")
         return row
 
     with ThreadPoolExecutor(threads) as pool:
         order = store.reading_order(sources)
         for start in range(0, len(sources), ROWS_AT_ONCE):
             part = order[start : start + ROWS_AT_ONCE]
-            yield from zip(part, pool.map(one, (sources[place] for place in part)), strict=True)
+            yield from zip(part, pool.map(prepare_row, (sources[index] for index in part)), strict=True)
             if progress is not None:
                 progress(len(part))
 
 
 def _write_rows(path: Path, rows: Iterator[tuple[int, Pixels]], shape: tuple[int, ...]) -> str:
-    """Write a .npy file, each row at its place; returns its sha256.
+    """Write a .npy file, each row at its index; returns its sha256.
 
-    Written, not mapped: on a full disk a write raises, while a store into a map kills the process.
+    Not through a memory map: on a full disk a write raises an error, while a store into a map kills the process.
     """
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     start, row_bytes = header.tell(), math.prod(shape[1:])
     with path.open("x+b") as file:
         file.write(header.getvalue())
-        for place, row in rows:
-            file.seek(start + place * row_bytes)
+        for index, row in rows:
+            file.seek(start + index * row_bytes)
             file.write(np.ascontiguousarray(row).data)
         file.flush()
         os.fsync(file.fileno())
@@ -173,13 +172,13 @@ def _write_rows(path: Path, rows: Iterator[tuple[int, Pixels]], shape: tuple[int
 
 def _in_memory(rows: Iterator[tuple[int, Pixels]], shape: tuple[int, ...]) -> Pixels:
     pixels = np.empty(shape, np.uint8)
-    for place, row in rows:
-        pixels[place] = row
+    for index, row in rows:
+        pixels[index] = row
     pixels.setflags(write=False)
     return pixels
 
 
 def _state(pixels: Path) -> tuple[str, int, int, int]:
-    """Changes with every change of the file, and stays when its folder is renamed."""
-    told = pixels.stat()
-    return str(told.st_dev), told.st_ino, told.st_size, told.st_mtime_ns
+    """Return a value that changes when the file changes, but not when its folder is renamed."""
+    stat = pixels.stat()
+    return str(stat.st_dev), stat.st_ino, stat.st_size, stat.st_mtime_ns

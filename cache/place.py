@@ -1,4 +1,4 @@
-"""Where the cache is: the option, else FACELINE_CACHE, else the user's cache folder."""
+"""Find the cache's folder: the option, else FACELINE_CACHE, else the user's cache folder."""
 
 import os
 import sys
@@ -8,13 +8,13 @@ from cache.errors import CacheError
 
 
 def cache_folder(option: str | Path | None = None) -> Path:
-    """The cache's folder; it is not made before something is written.
+    """Return the cache's folder, which is only created by the first write.
 
     Args:
-        option: a folder, or the URL of an object store: then the local folder that mirrors it.
+        option: a folder, or the URL of an object store; a URL gives the local folder that mirrors it.
 
     Raises:
-        CacheError: nothing names a folder and this user has no home.
+        CacheError: no folder is named and this user has no home folder.
     """
     named = option or os.environ.get("FACELINE_CACHE")
     if named and "://" in str(named):

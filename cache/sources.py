@@ -1,4 +1,4 @@
-"""Who is who among files: a source id is the sha256 of a file's bytes, whatever its name, place or time."""
+"""Identify files by content: a source id is the sha256 of a file's bytes, whatever its name, folder or time."""
 
 import errno
 import hashlib
@@ -12,11 +12,11 @@ FILES_AT_ONCE = 16  # in one thread: enough to hide its start, few enough to sha
 
 
 def hash_files(paths: Iterable[Path], *, threads: int = 4) -> dict[Path, str | OSError]:
-    """The source id of every file, or the error of one that can't be read; one bad file does not stop the others.
+    """Hash files; for a file that can't be read, the result holds its error, and the others go on.
 
     Args:
-        paths: in any order; the answer has each once, in the order of its first appearance.
-        threads: that read and hash.
+        paths: in any order; the result has each once, in the order of first appearance.
+        threads: number of threads that read and hash.
     """
     unique = list(dict.fromkeys(paths))
     parts = [unique[start : start + FILES_AT_ONCE] for start in range(0, len(unique), FILES_AT_ONCE)]

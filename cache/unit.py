@@ -1,22 +1,19 @@
-"""One unit: what the cache knows of up to 256 photos, on disk whole or not at all.
+"""Read and write units: the entries, and perhaps the crops, of up to 256 photos.
 
-entries + crops -> a folder with one file per crop and manifest.jsonl -> entries again, checked.
-entries alone -> one file, a manifest by itself.
+entries + crops -> a folder with one file per crop and manifest.jsonl -> the same entries, verified.
+entries without crops -> one file, the manifest.
 
-The manifest has a line per photo, failures included, and a last line with the number and the sha256 of the lines above:
-a torn or edited manifest is seen. Everything is written in a staging folder and synced before one step shows it.
+The manifest has a line per photo, failures included, and a footer with the count and the sha256 of these lines, which
+reveals a torn or edited manifest. A unit is written and synced in a staging folder, then appears in one step.
 """
 
 import hashlib
 import json
 import os
 import re
-import shutil
-import socket
-import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,25 +23,25 @@ from cache.config import canonical_json
 from cache.tar import TAR
 
 MANIFEST = "manifest.jsonl"
-MANIFEST_SUFFIX = ".jsonl"  # ends the name of a unit that is a manifest by itself
+MANIFEST_SUFFIX = ".jsonl"  # ends the name of a unit that is only a manifest
 UNIT_NAME_LENGTH = 32
 SOURCE = re.compile(r"[0-9a-f]{64}", re.ASCII)
 FILE_NAME = re.compile(r"[0-9a-f]{16}[\w.-]*", re.ASCII)
-WRITERS = 4  # threads; their syncs share the disk's waits, which makes a unit's commit about five times as fast
+WRITERS = 4  # threads; syncing in parallel makes the commit of a unit about five times as fast
 OK = "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the cache knows of one photo.
+    """What the cache knows about one photo.
 
     Attributes:
         source: source id, 64 hex digits.
         path: a file that had these bytes when it was read; for people only.
-        outcome: "ok", or why there is none.
-        facts: what its maker wants to keep, a JSON object.
-        file: the crop's name in the unit, or that of the tar file beside the manifest; empty without a crop.
-        offset: in the tar file, where the crop begins; 0 for a file of its own.
+        outcome: "ok", or the reason for a failure.
+        facts: a JSON object, such as the face's box.
+        file: the crop's file name in the unit, or the tar file next to the manifest; empty without a crop.
+        offset: where the crop begins in the tar file, in bytes; 0 for a separate file.
         size_bytes: the crop's size.
         sha256: of the crop's bytes.
     """
@@ -60,11 +57,11 @@ class Entry:
 
 
 class UnitError(ValueError):
-    """A unit on disk is not what was committed; the message says how."""
+    """A unit on disk differs from what was committed; the message says how."""
 
 
 def unit_name(sources: Sequence[str], retry: int = 0) -> str:
-    """The name of the unit with these members, whoever makes it; `retry` counts how often they were tried again."""
+    """Return the name of the unit with these members; `retry` counts how often they were tried again."""
     members = [*sorted(sources), *([f"retry {retry}"] if retry else [])]
     return hashlib.sha256("\n".join(members).encode()).hexdigest()[:UNIT_NAME_LENGTH]
 
@@ -72,31 +69,31 @@ def unit_name(sources: Sequence[str], retry: int = 0) -> str:
 def write_unit(
     target: Path, root: Path, items: Sequence[tuple[Entry, bytes | None]], suffix: str, retry: int = 0
 ) -> None:
-    """Commit a unit at `target`, somewhere below `root`; when one is there already, it stays and ours is dropped.
+    """Commit a unit at `target`, a path below `root`; a unit that exists already is kept and the new one dropped.
 
     Raises:
-        OSError: the disk is full or can't be written; nothing is left behind and earlier units are untouched.
+        OSError: the disk is full or not writable; nothing is left behind and earlier units are untouched.
     """
     entries = name_crops(items, suffix)
-    with staged_folder(target, root) as staging, ThreadPoolExecutor(WRITERS) as pool:
+    with atomic.staged_folder(target, root) as staging, ThreadPoolExecutor(WRITERS) as pool:
         files = [staging / entry.file for entry in entries if entry.file]
-        list(pool.map(_write_synced, files, [crop for _, crop in items if crop is not None]))
-        _write_synced(staging / MANIFEST, manifest_of_entries(entries, retry))
+        list(pool.map(atomic.write_synced, files, [crop for _, crop in items if crop is not None]))
+        atomic.write_synced(staging / MANIFEST, manifest_of_entries(entries, retry))
 
 
-def write_alone(target: Path, root: Path, entries: Sequence[Entry], retry: int = 0) -> None:
-    """Commit a unit without crops, one file; when it is there already, it stays and ours is dropped.
+def write_single_file(target: Path, root: Path, entries: Sequence[Entry], retry: int = 0) -> None:
+    """Commit a unit without crops as one file; a unit that exists already is kept and the new one dropped.
 
     Raises:
-        OSError: the disk is full or can't be written; nothing is left behind and earlier units are untouched.
+        OSError: the disk is full or not writable; nothing is left behind and earlier units are untouched.
     """
-    staged = root / "tmp" / _staging_name(target)
-    make_folder(staged.parent)
+    staged = root / "tmp" / atomic.staging_name(target)
+    atomic.make_folder(staged.parent)
     try:
-        _write_synced(staged, manifest_of_entries(entries, retry))
-        make_folder(target.parent)
+        atomic.write_synced(staged, manifest_of_entries(entries, retry))
+        atomic.make_folder(target.parent)
         with suppress(FileExistsError):
-            # A rename would put ours over the first one's.
+            # A rename would overwrite the first writer's file.
             os.link(staged, target)
         atomic.sync_folder(target.parent)
     finally:
@@ -104,12 +101,12 @@ def write_alone(target: Path, root: Path, entries: Sequence[Entry], retry: int =
 
 
 def units_in(folder: Path) -> list[Path]:
-    """The units of a folder `units`, in no order."""
+    """List the units below a folder `units`, in no particular order."""
     return [unit for unit in folder.glob("??/*") if unit.suffix != TAR]
 
 
 def read_manifest(unit: Path) -> list[Entry]:
-    """The entries of a unit.
+    """Read the entries of a unit.
 
     Raises:
         UnitError: the manifest is missing, torn, edited or not understood.
@@ -117,17 +114,12 @@ def read_manifest(unit: Path) -> list[Entry]:
     return _parsed(unit)[0]
 
 
-def intact_body(unit: Path) -> bytes:
-    """The lines of a unit's manifest, checked against its footer.
+def read_body(unit: Path) -> tuple[bytes, int]:
+    """Read the lines of a unit's manifest, checked against its footer, and how often its photos were tried before.
 
     Raises:
         UnitError: the manifest is missing, torn or edited.
     """
-    return _checked(unit)[0]
-
-
-def _checked(unit: Path) -> tuple[bytes, int]:
-    """The lines of a unit's manifest and how often its photos were tried before."""
     manifest = _manifest_of(unit)
     try:
         content = manifest.read_bytes()
@@ -146,15 +138,16 @@ def _checked(unit: Path) -> tuple[bytes, int]:
 
 
 def _parsed(unit: Path) -> tuple[list[Entry], int]:
-    body, retry = _checked(unit)
+    body, retry = read_body(unit)
+    single_file = unit.suffix == MANIFEST_SUFFIX
     try:
-        return [_from_json(json.loads(line), alone=unit.suffix == MANIFEST_SUFFIX) for line in body.splitlines()], retry
+        return [_from_json(json.loads(line), single_file=single_file) for line in body.splitlines()], retry
     except (ValueError, TypeError) as error:
-        raise UnitError(f"{_manifest_of(unit).name} has a line that is no entry: {error}") from error
+        raise UnitError(f"{_manifest_of(unit).name} has an invalid line: {error}") from error
 
 
 def read_crop(unit: Path, entry: Entry) -> bytes:
-    """The crop's bytes, as they were committed.
+    """Return the bytes of a crop after checking that they are those committed.
 
     Raises:
         UnitError: the file is missing or differs.
@@ -176,12 +169,12 @@ def read_crop(unit: Path, entry: Entry) -> bytes:
 
 
 def check_unit(unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """The entries of a unit, and each file of it that is not as it was committed, with what is wrong."""
+    """Return the entries of a unit, and each of its damaged files with what is wrong."""
     manifest = _manifest_of(unit).name
     try:
         entries, retry = _parsed(unit)
         if unit_name([entry.source for entry in entries], retry) != unit.name.removesuffix(MANIFEST_SUFFIX):
-            raise UnitError(f"{manifest} is that of another unit")
+            raise UnitError(f"{manifest} belongs to another unit")
     except UnitError as error:
         return [], [(manifest, str(error))]
     damaged: list[tuple[str, str]] = []
@@ -202,53 +195,17 @@ def _tar_damage(path: Path) -> str:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         return f"{path.name} can't be read: {error.strerror}"
-    return (
-        "" if path.name.endswith(f".{digest[:12]}.tar") else f"{path.name} was changed: its sha256 is not in its name"
-    )
-
-
-@contextmanager
-def staged_folder(target: Path, root: Path) -> Generator[Path]:
-    """A folder to fill, which becomes `target` in one step when the block ends well, else leaves nothing.
-
-    Whoever fills it syncs its files. When `target` is there by then, the first writer has won: it stays.
-    """
-    staging = root / "tmp" / _staging_name(target)
-    try:
-        staging.mkdir(parents=True)
-        yield staging
-        atomic.sync_folder(staging)
-        make_folder(target.parent)
-        try:
-            staging.rename(target)
-        except OSError:
-            # Errors of a rename differ between systems, and a network disk may report one for a rename that was done:
-            # what counts is what stands there now.
-            if not target.is_dir():
-                raise
-        atomic.sync_folder(target.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, under names that survive a power cut."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        atomic.sync_folder(folder.parent)
+    if path.name.endswith(f".{digest[:12]}.tar"):
+        return ""
+    return f"{path.name} was changed: its sha256 is not in its name"
 
 
 def _manifest_of(unit: Path) -> Path:
     return unit if unit.suffix == MANIFEST_SUFFIX else unit / MANIFEST
 
 
-def _staging_name(target: Path) -> str:
-    return f"{target.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
-
-
 def name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> list[Entry]:
-    """The entries with the names, sizes and hashes of their crops."""
+    """Return the entries with the names, sizes and hashes of their crops filled in."""
     entries: list[Entry] = []
     taken: set[str] = set()
     for entry, crop in items:
@@ -265,43 +222,37 @@ def name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> list
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
-    told = {field.name: getattr(entry, field.name) for field in fields(Entry)}
+    line = {field.name: getattr(entry, field.name) for field in fields(Entry)}
     if not entry.offset:
-        del told["offset"]
-    return {**told, "facts": dict(entry.facts)}
+        del line["offset"]
+    return {**line, "facts": dict(entry.facts)}
 
 
-def _from_json(told: dict[str, Any], *, alone: bool) -> Entry:
-    entry = Entry(**told)
+def _from_json(line: dict[str, Any], *, single_file: bool) -> Entry:
+    """Validate a manifest line, of a unit that is a folder or, with `single_file`, only a manifest."""
+    entry = Entry(**line)
     if not SOURCE.fullmatch(entry.source):
-        raise ValueError(f"{entry.source!r} is no source id")
-    # A name, never a path: a manifest from elsewhere must not reach out of its folder.
+        raise ValueError(f"{entry.source!r} is not a source id")
+    # A name, never a path: a manifest from elsewhere must not point outside its folder.
     if entry.file and not FILE_NAME.fullmatch(entry.file):
-        raise ValueError(f"{entry.file!r} is no name of a crop")
-    # A file of its own stands in a unit's folder, a part of a tar file beside a manifest by itself.
-    if bool(entry.file) != (entry.outcome == OK and (not alone or entry.offset > 0)) or (entry.offset and not alone):
+        raise ValueError(f"{entry.file!r} is not the name of a crop")
+    # A crop is a file in the unit's folder, or a part of the tar file next to a single-file unit.
+    has_crop = entry.outcome == OK and (not single_file or entry.offset > 0)
+    if bool(entry.file) != has_crop or (entry.offset and not single_file):
         raise ValueError(f"outcome {entry.outcome!r} with file {entry.file!r} and offset {entry.offset}")
     return entry
 
 
 def manifest_of_entries(entries: Sequence[Entry], retry: int = 0) -> bytes:
-    """A whole manifest: a line per entry and the footer."""
+    """Return a manifest's content: a line per entry and the footer."""
     body = "".join(canonical_json(_as_json(entry)) + "\n" for entry in entries).encode()
     return body + _footer(body, retry)
 
 
 def _footer(body: bytes, retry: int) -> bytes:
-    told = {
+    footer = {
         "rows": body.count(b"\n"),
         "sha256": hashlib.sha256(body + (f"retry {retry}".encode() if retry else b"")).hexdigest(),
         **({"retry": retry} if retry else {}),
     }
-    return canonical_json(told).encode() + b"\n"
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        # Before the rename: after a power cut, ext4 may otherwise show a full-length file of zeros.
-        os.fsync(file.fileno())
+    return canonical_json(footer).encode() + b"\n"

@@ -1,8 +1,8 @@
-"""Is the cache as it was written? `faceline cache verify` and `stats`.
+"""Check that the cache is as it was written: `faceline cache verify` and `stats`.
 
-a cache folder -> every file in it that is not what was committed -> set aside, when asked.
+a cache folder -> all files in it that differ from what was committed -> moved to quarantine on request.
 
-Hidden files are let be: a file manager leaves some, and so does a kill in the middle of a small write.
+Hidden files are ignored: file managers leave some, and so does a run that is killed while it writes a small file.
 """
 
 import shutil
@@ -12,33 +12,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cache import layout
 from cache.errors import CacheError
-from cache.layout import (
-    FORMAT_FILE,
-    check_format,
-    format_damage,
-    spec_damage,
-    unwritable_sentence,
-    write_format,
-)
-from cache.objects import check_held
+from cache.objects import check_mirrored_unit
 from cache.pack import pack_damage
 from cache.remote import Remote, address, pull_all, remote_of
 from cache.tar import TAR
 from cache.unit import MANIFEST, MANIFEST_SUFFIX, OK, Entry, UnitError, read_manifest, units_in
 
-LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini"}
-STRANGER = "does not belong here"
-ENTRIES = ("detect", "crops")  # folders of the cache with units
+SYSTEM_FILES = {"Thumbs.db", "desktop.ini"}
+UNEXPECTED = "does not belong here"
+ENTRIES = ("detect", "crops")  # the cache's subfolders with units
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One thing that is not as it was written.
+    """One file that differs from what was written.
 
     Attributes:
-        unit: the folder below the cache that it is in: a unit's, a fingerprint's, a pack's.
-        file: the file in it.
+        unit: its folder relative to the cache: a unit's, a fingerprint's or a pack's.
+        file: its name.
         what: what is wrong.
     """
 
@@ -53,8 +46,8 @@ class Report:
 
     Attributes:
         units, crops: how many were checked.
-        damaged: everything found.
-        repaired: folders and files that were set aside.
+        damaged: everything that is wrong.
+        repaired: how many folders and files were moved to quarantine.
     """
 
     units: int
@@ -63,45 +56,46 @@ class Report:
     repaired: int
 
     def as_json(self) -> dict[str, Any]:
-        """What `cache verify --json` prints."""
-        return {**asdict(self), "damaged": [asdict(one) for one in self.damaged]}
+        """Return what `cache verify --json` prints."""
+        return {**asdict(self), "damaged": [asdict(damage) for damage in self.damaged]}
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What the check has met so far; `places` are to be set aside, each outer one before what it holds."""
+    """What the check has found so far; `paths` are to be quarantined, each folder before its contents."""
 
     root: Path
     remote: Remote | None
     units: int = 0
     crops: int = 0
     damaged: list[Damage] = field(default_factory=list[Damage])
-    places: dict[Path, None] = field(default_factory=dict[Path, None])
+    paths: dict[Path, None] = field(default_factory=dict[Path, None])
 
-    def add(self, folder: Path, file: str, what: str, place: Path) -> None:
+    def add(self, folder: Path, file: str, what: str, path: Path) -> None:
+        """Note a damaged file of `folder`; `path` is what a repair moves to quarantine."""
         self.damaged.append(Damage(folder.relative_to(self.root).as_posix(), file, what))
-        self.places[place] = None
+        self.paths[path] = None
 
 
 def verify(root: Path, *, repair: bool = False) -> Report:
-    """Check every manifest, every crop, every spec and every pack.
+    """Check all manifests, crops, specs and packs.
 
     Args:
         root: the cache's folder.
-        repair: move damaged units to CACHE/quarantine, so that the next detect makes them again. A damaged spec.json
-            takes its whole folder along: nobody can tell any more what those crops are. A damaged pack is deleted.
+        repair: move damaged units to CACHE/quarantine, so that the next detect makes them again. With a damaged
+            spec.json its folder goes, too, since nothing else says what these crops are. A damaged pack is deleted.
 
     Raises:
-        CacheError: the cache is of a newer format, or can't be read, or can't be repaired.
+        CacheError: the cache has a newer format, or can't be read or repaired.
     """
     found = _Findings(root, remote_of(root))
     try:
         pull_all(root)
         _check_format(found)
-        for place in ENTRIES:
-            for kind in _shown(root / place):
-                _check_kind(kind, found)
-        for pack in _shown(root / "packs"):
+        for entries in ENTRIES:
+            for folder in _visible(root / entries):
+                _check_fingerprint(folder, found)
+        for pack in _visible(root / "packs"):
             if wrong := pack_damage(pack, again=True):
                 found.add(pack, "pixels.npy", wrong, pack)
     except OSError as error:
@@ -110,102 +104,102 @@ def verify(root: Path, *, repair: bool = False) -> Report:
         try:
             _repair(found)
         except OSError as error:
-            raise CacheError(unwritable_sentence(root, error)) from error
-    return Report(found.units, found.crops, tuple(found.damaged), len(found.places) if repair else 0)
+            raise CacheError(layout.unwritable_message(root, error)) from error
+    return Report(found.units, found.crops, tuple(found.damaged), len(found.paths) if repair else 0)
 
 
 def stats(root: Path) -> dict[str, Any]:
-    """Counts and sizes per fingerprint, packs, stale staging and quarantine, as `cache stats --json` prints them.
+    """Return counts and sizes per fingerprint, and of packs, staging and quarantine, for `cache stats --json`.
 
     Raises:
-        CacheError: the cache is of a newer format or can't be read.
+        CacheError: the cache has a newer format or can't be read.
     """
-    check_format(root)
+    layout.check_format(root)
     pull_all(root)
     try:
         return {
             "cache": address(root),
-            "fingerprints": [_kind_stats(kind) for kind in _shown(root / "crops")],
-            "detections": [_kind_stats(kind) for kind in _shown(root / "detect")],
-            **{name: _folder_stats(root / place) for name, place in _PLACES.items()},
+            "fingerprints": [_fingerprint_stats(folder) for folder in _visible(root / "crops")],
+            "detections": [_fingerprint_stats(folder) for folder in _visible(root / "detect")],
+            "packs": _folder_stats(root / "packs"),
+            "staging": _folder_stats(root / "tmp"),
+            "quarantine": _folder_stats(root / "quarantine"),
         }
     except OSError as error:
         raise CacheError(f"cannot read the cache at {root}: {error}") from error
 
 
-_PLACES = {"packs": "packs", "staging": "tmp", "quarantine": "quarantine"}
-
-
 def _check_format(found: _Findings) -> None:
-    path = found.root / FORMAT_FILE
-    wrong = format_damage(found.root)
-    if not wrong and not path.is_file() and any(any(_shown(found.root / place)) for place in ENTRIES):
+    path = found.root / layout.FORMAT_FILE
+    wrong = layout.format_damage(found.root)
+    if not wrong and not path.is_file() and any(any(_visible(found.root / entries)) for entries in ENTRIES):
         wrong = "is missing"
     if wrong:
-        found.add(found.root, FORMAT_FILE, wrong, path)
+        found.add(found.root, layout.FORMAT_FILE, wrong, path)
 
 
-def _check_kind(kind: Path, found: _Findings) -> None:
-    wrong = spec_damage(kind, kind.name)
-    # It is written before the first unit: a kill may leave a folder with neither.
-    if not wrong and not (kind / "spec.json").is_file() and any(_shown(kind / "units")):
+def _check_fingerprint(folder: Path, found: _Findings) -> None:
+    """Check CACHE/detect/<fingerprint> or CACHE/crops/<fingerprint>."""
+    wrong = layout.spec_damage(folder, folder.name)
+    # It is written before the first unit, so a killed run may leave a folder with neither.
+    if not wrong and not (folder / layout.SPEC_FILE).is_file() and any(_visible(folder / "units")):
         wrong = "is missing"
     if wrong:
-        found.add(kind, "spec.json", wrong, kind)
-    for stranger in _shown(kind):
-        if stranger.name not in {"spec.json", "units"}:
-            found.add(kind, stranger.name, STRANGER, stranger)
-    for prefix in _shown(kind / "units"):
+        found.add(folder, layout.SPEC_FILE, wrong, folder)
+    for path in _visible(folder):
+        if path.name not in {layout.SPEC_FILE, "units"}:
+            found.add(folder, path.name, UNEXPECTED, path)
+    for prefix in _visible(folder / "units"):
         if not prefix.is_dir():
-            found.add(prefix.parent, prefix.name, STRANGER, prefix)
+            found.add(prefix.parent, prefix.name, UNEXPECTED, prefix)
             continue
-        for unit in _shown(prefix):
+        for unit in _visible(prefix):
             if unit.suffix == TAR:
-                continue  # of a manifest, or nobody's: `cache gc` knows
+                continue  # checked with its manifest; without one, `cache gc` deletes it
             if unit.name.startswith(prefix.name) and (unit.is_dir() or unit.suffix == MANIFEST_SUFFIX):
                 _check_unit(unit, found)
             else:
-                found.add(prefix, unit.name, STRANGER, unit)
+                found.add(prefix, unit.name, UNEXPECTED, unit)
 
 
 def _check_unit(unit: Path, found: _Findings) -> None:
-    entries, damaged = check_held(found.remote, unit)
+    entries, damaged = check_mirrored_unit(found.remote, unit)
     found.units += 1
     found.crops += sum(bool(entry.file) for entry in entries)
     for file, what in damaged:
         found.add(unit.parent if unit.suffix == MANIFEST_SUFFIX else unit, file, what, unit)
         for tar in {entry.file for entry in entries if entry.offset}:
-            found.places[unit.parent / tar] = None  # it would stand in the way of the next one with its name
-    known = {MANIFEST, *(entry.file for entry in entries)}
-    for stranger in _shown(unit):
-        if entries and stranger.name not in known:
-            found.add(unit, stranger.name, STRANGER, stranger)
+            found.paths[unit.parent / tar] = None  # it would block the next one with its name
+    expected = {MANIFEST, *(entry.file for entry in entries)}
+    for path in _visible(unit):
+        if entries and path.name not in expected:
+            found.add(unit, path.name, UNEXPECTED, path)
 
 
 def _repair(found: _Findings) -> None:
-    for place in found.places:
-        below = place.relative_to(found.root)
-        if below.parts[0] == "packs":
-            shutil.rmtree(place)
-        elif place.exists():
+    """Delete damaged packs and move everything else to quarantine."""
+    for path in found.paths:
+        relative = path.relative_to(found.root)
+        if relative.parts[0] == "packs":
+            shutil.rmtree(path)
+        elif path.exists():
             quarantine = found.root / "quarantine"
             quarantine.mkdir(exist_ok=True)
-            name = "-".join(below.parts)
+            name = "-".join(relative.parts)
             number = 0
-            while (aside := quarantine / f"{name}.{number}").exists():
+            while (target := quarantine / f"{name}.{number}").exists():
                 number += 1
-            place.rename(aside)
+            path.rename(target)
             if found.remote:
-                found.remote.delete(place)
-    if found.root / FORMAT_FILE in found.places:
-        write_format(found.root)
+                found.remote.delete(path)
+    if found.root / layout.FORMAT_FILE in found.paths:
+        layout.write_format(found.root)
 
 
-def _kind_stats(kind: Path) -> dict[str, Any]:
+def _fingerprint_stats(folder: Path) -> dict[str, Any]:
     photos: dict[str, Entry] = {}
-    units, damaged = 0, 0
-    size_bytes = 0
-    for unit in units_in(kind / "units"):
+    units = damaged = size_bytes = 0
+    for unit in units_in(folder / "units"):
         units += 1
         try:
             entries = read_manifest(unit)
@@ -218,7 +212,7 @@ def _kind_stats(kind: Path) -> dict[str, Any]:
     outcomes = Counter(entry.outcome for entry in photos.values())
     ok = outcomes.pop(OK, 0)
     return {
-        "fingerprint": kind.name,
+        "fingerprint": folder.name,
         "units": units,
         "damaged_units": damaged,
         "ok": ok,
@@ -232,14 +226,14 @@ def _folder_stats(folder: Path) -> dict[str, int]:
     for file in folder.rglob("*"):
         try:
             size_bytes += file.stat().st_size if file.is_file() else 0
-        except FileNotFoundError:  # a unit in staging that was committed meanwhile
+        except FileNotFoundError:  # a staged unit that was committed meanwhile
             continue
-    return {"count": sum(1 for _ in _shown(folder)), "bytes": size_bytes}
+    return {"count": sum(1 for _ in _visible(folder)), "bytes": size_bytes}
 
 
-def _shown(folder: Path) -> Iterator[Path]:
-    """What a folder holds, by name, without hidden files; nothing when it is not there."""
+def _visible(folder: Path) -> Iterator[Path]:
+    """Yield a folder's contents sorted by name, without hidden files; nothing if it does not exist."""
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
-            if not path.name.startswith(".") and path.name not in LEFT_BY_SYSTEMS:
+            if not path.name.startswith(".") and path.name not in SYSTEM_FILES:
                 yield path

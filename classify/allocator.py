@@ -1,8 +1,8 @@
 """Memory that a process keeps from step to step.
 
-A step's activations are tens of megabytes each. Left alone, glibc gives blocks of that size back to the system as soon
-as they are free, and the next step waits for every page to be handed out and cleared again: on a CPU, half of the time
-of a training step, and of a prediction.
+A step's activations are blocks of tens of megabytes. By default, glibc returns blocks of that size to the system when
+they are freed, and the next step waits while every page is allocated and zeroed again: on a CPU, that is half the time
+of a training or prediction step.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ NEVER = 2**31 - 1
 
 @cache
 def keep_freed_memory() -> bool:
-    """Let this process use freed memory again instead of giving it back; False where the C library is not glibc."""
+    """Let this process reuse freed memory instead of returning it; False where the C library is not glibc."""
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt

@@ -1,6 +1,6 @@
-"""Settings of the classifiers: what is asked, which network answers, how it learns.
+"""Settings of the classifiers: tasks, networks, training and augmentation.
 
-Every class here only holds and checks values; it opens no file and touches no device.
+The classes here only hold and check values; they open no file and touch no device.
 """
 
 from typing import Any, Literal, Self
@@ -20,179 +20,177 @@ class ModelConfig(Config):
 
     sharing: Literal["separate", "shared", "joint"] = Field(
         default="separate",
-        description="One network per task; one with a head per task; or one over the joint classes.",
+        description="separate: a network per task; shared: one network with a head per task; joint: one network over "
+        "the joint classes.",
     )
     backbone: str = Field(default="tf_efficientnet_lite0", description="Any timm model name; see timm.list_models().")
     pretrained: bool = Field(
         default=True,
         description="Start from ImageNet weights: those of the installed `offline` extra for tf_efficientnet_lite0, "
-        "else timm's from its hub.",
+        "else those that timm downloads.",
     )
     input: tuple[int, int] = Field(default=(128, 96), description="Input size, [height, width] in pixels.")
     zoom: float = Field(
-        default=1.3,
-        ge=1,
-        le=4,
-        description="How far into the middle of the crop the network looks; 1 is the whole crop.",
+        default=1.3, ge=1, le=4, description="How far to zoom into the centre of the crop; 1 uses the whole crop."
     )
     dropout: float = Field(default=0.2, ge=0, lt=1, description="Dropout before the last layer.")
-    drop_path: float = Field(default=0.0, ge=0, lt=1, description="Stochastic depth, as timm's drop_path_rate.")
+    drop_path: float = Field(default=0.0, ge=0, lt=1, description="Stochastic depth: timm's drop_path_rate.")
 
     @field_validator("input")
     @classmethod
     def _sides_make_sense(cls, sides: tuple[int, int]) -> tuple[int, int]:
+        """Refuse input sizes that no network takes."""
         if not all(16 <= side <= 1024 for side in sides):
             raise ValueError("each side must be between 16 and 1024 pixels")
         return sides
 
 
 class TrainConfig(Config):
-    """How one network learns. `train` sets it for all tasks, `tasks.NAME.train` for one."""
+    """How one network is trained. `train` sets it for all tasks, `tasks.NAME.train` for one."""
 
     epochs: int = Field(default=4, ge=1, le=10_000, description="Passes over the training samples.")
     batch: int = Field(default=64, ge=1, le=65_536, description="Samples per step.")
     loss: Literal["ce", "focal", "f1", "f1_ce", "label_smoothing"] = Field(
         default="ce",
-        description="Of heads with one output per class (and, by `head.bins_loss`, of years): cross-entropy, focal "
-        "(gamma), soft macro-F1, that and cross-entropy together, or cross-entropy with smoothed labels.",
+        description="Loss of heads with one output per class (through `head.bins_loss`, also of years): cross-entropy, "
+        "focal (see gamma), soft macro-F1, both soft macro-F1 and cross-entropy, or cross-entropy with smoothed "
+        "labels.",
     )
-    gamma: float = Field(default=2.0, ge=0, le=10, description="Focus of the focal loss; 0 is cross-entropy.")
-    smoothing: float = Field(default=0.1, ge=0, lt=1, description="Share taken from the true class by label_smoothing.")
+    gamma: float = Field(default=2.0, ge=0, le=10, description="Exponent of the focal loss; 0 is cross-entropy.")
+    smoothing: float = Field(
+        default=0.1, ge=0, lt=1, description="With label_smoothing: share given to the other classes."
+    )
     optimiser: str = Field(default="adamw", description="Any of timm's optimisers; see timm.optim.list_optimizers().")
     lr: float = Field(default=5e-4, gt=0, le=10, description="Peak learning rate of the backbone.")
     head_lr_scale: float = Field(
-        default=4.0, gt=0, le=1000, description="The last layer learns this many times as fast."
+        default=4.0, gt=0, le=1000, description="Learning rate of the last layer, in multiples of `lr`."
     )
-    weight_decay: float = Field(default=0.02, ge=0, le=1, description="Weight decay, not applied to biases and norms.")
+    weight_decay: float = Field(default=0.02, ge=0, le=1, description="Weight decay; biases and norm layers have none.")
     schedule: Literal["cosine", "step", "constant"] = Field(
-        default="cosine", description="Course of the learning rate."
+        default="cosine", description="Shape of the learning rate over the steps."
     )
     warmup: float = Field(
-        default=0.2, ge=0, lt=1, description="Share of all steps in which the learning rate rises linearly."
+        default=0.2, ge=0, lt=1, description="Share of all steps over which the learning rate first rises linearly."
     )
-    step_epochs: int = Field(default=20, ge=1, description="With schedule step: epochs between two decays.")
+    step_epochs: int = Field(default=20, ge=1, description="With schedule step: epochs between decays.")
     step_decay: float = Field(default=0.5, gt=0, le=1, description="With schedule step: factor of each decay.")
-    clip_norm: float = Field(default=0.0, ge=0, description="Largest norm of the gradient; 0 leaves it alone.")
+    clip_norm: float = Field(default=0.0, ge=0, description="Largest norm of the gradients; 0 turns clipping off.")
     ema: float = Field(
-        default=0.0, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0 keeps no average."
+        default=0.0, ge=0, lt=1, description="Decay of the moving average of the weights that is kept; 0 turns it off."
     )
     cutmix: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Share of batches in which half of the face is another sample's.",
+        default=0.0, ge=0, le=1, description="Share of batches in which half of each face is another sample's."
     )
     cutmix_with: str = Field(
         default="",
-        description="A class that the other halves are taken from where the batch has samples of it; any by default.",
+        description="Class that the other halves come from, in batches that have samples of it; by default any.",
     )
     mixup: float = Field(
         default=0.0, ge=0, le=1, description="Share of batches in which each face is blended with another sample's."
     )
     sampling: Literal["all", "class", "joint"] = Field(
         default="all",
-        description="all shows every sample as often as its multiplier says; class and joint draw as many, each class, "
-        "or joint class, as often as any other.",
+        description="all uses each sample as often as its multiplier says; class and joint draw as many at random, "
+        "with all classes, or all joint classes, equally frequent.",
     )
     keep: Literal["best", "last"] = Field(
         default="best",
-        description="Which epoch's weights are kept: the best on the held-out photos (the mean macro-F1 of the tasks "
-        "that the network tells), or the last.",
+        description="Epoch whose weights are kept: the one with the best mean macro-F1 of the network's tasks on the "
+        "held-out photos, or the last.",
     )
     soup: int = Field(
         default=0,
         ge=0,
         le=10_000,
-        description="The kept weights are the mean of those after so many last epochs (of their average with ema); "
-        "needs `keep: last`. 0 averages none.",
+        description="Number of last epochs whose weights (with ema: moving averages) are averaged; needs `keep: last`. "
+        "0 turns it off.",
     )
     consistency: float = Field(
         default=0.0,
         ge=0,
         le=100,
-        description="Weight of what two photos of one person are told differently where their labels are the same; "
-        "they are then shown side by side. Not for mixed images, nor for the label that a drawn mask changes.",
+        description="Weight of a loss on differing predictions for two photos of one person with the same label, in "
+        "batches of such pairs. It leaves out mixed images and the label that a drawn mask changes.",
     )
     distill: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="With `faceline distill`: the teacher's share of what is learnt; the labels have the rest.",
+        default=0.5, ge=0, le=1, description="With `faceline distill`: the teacher's share; the labels have the rest."
     )
     freeze: bool = Field(
-        default=False, description="Head only: features computed once, a linear head trained on them. For laptops."
+        default=False,
+        description="Compute the backbone's features once and train a linear head on them; fast enough for laptops.",
     )
     compile: bool = Field(
         default=False,
-        description="Train through torch.compile. It takes a minute before the first step and a C++ compiler; on a CPU "
-        "it was slower in all.",
+        description="Train with torch.compile. It needs a C++ compiler and a minute before the first step, and was "
+        "slower overall on a CPU.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto is bf16 on a GPU that has it, fp16 on one that has not, and fp32 on a CPU."
+        default="auto", description="auto is bf16 on a GPU that supports it, fp16 on other GPUs, and fp32 on a CPU."
     )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
+        """Refuse settings of training that contradict each other."""
         if self.soup and self.keep != "last":
             raise ValueError("soup averages the last epochs, so it needs keep: last (--set train.keep=last)")
         if self.soup > self.epochs:
-            raise ValueError(f"soup is {self.soup}, and there are {self.epochs} epochs only")
+            raise ValueError(f"soup is {self.soup}, but there are only {self.epochs} epochs")
         if self.cutmix + self.mixup > 1:
-            raise ValueError("cutmix and mixup are shares of the batches, and add up to more than 1")
+            raise ValueError("cutmix and mixup are shares of the batches, but add up to more than 1")
         if self.consistency and self.batch % 2:
-            raise ValueError(f"consistency shows photos in pairs, so batch must be even (it is {self.batch})")
+            raise ValueError(f"consistency trains on pairs of photos, so batch must be even (it is {self.batch})")
         return self
 
 
 class HeadConfig(Config):
-    """What the network's outputs for a task mean, and how labels become what it learns."""
+    """What the network's outputs for a task mean, and how labels become training targets."""
 
     kind: Literal["classes", "years", "ordinal", "coral"] = Field(
         default="classes",
-        description="One output per class; or, for a numeric label, one per whole number in `range`, whose bins are "
-        "summed; or one per border between the classes, each asked of those that reached it (ordinal: CORN) or of "
-        "all (coral).",
+        description="classes: one output per class. For numeric labels also years: one per whole number in `range`, "
+        "summed to classes; ordinal (CORN) and coral: one per edge, for labels that reach it, trained on the samples "
+        "that reach the edge before it (ordinal) or on all (coral).",
     )
     spread: float = Field(
         default=0.0,
         ge=0,
         le=100,
-        description="For a numeric label: the standard deviation, in its unit, by which it is spread over the years, "
-        "or over the bins next to a border. 0 takes it as it is; years need more than 0.",
+        description="For numeric labels: standard deviation, in the label's unit, of the normal distribution that "
+        "spreads a label over the years, or over the classes beside an edge. 0 for none; years needs more.",
     )
     top: int | None = Field(
         default=None,
-        description="With years: numbers from here on are one output, as in a table that says 60 for 60 and over.",
+        description="With years: numbers from here on share one output, as in a table that has 60 for 60 and over.",
     )
     bins_loss: float = Field(
-        default=0.0, ge=0, le=100, description="With years: weight of `train.loss` over the summed bins."
+        default=0.0, ge=0, le=100, description="With years: weight of `train.loss` on the summed classes."
     )
     number_loss: float = Field(
         default=0.0, ge=0, le=100, description="With years: weight of the expected number's distance from the label."
     )
     weights: dict[str, float] = Field(
-        default={}, description="What a sample of a class counts in the loss, for those that do not count 1."
+        default={}, description="Weight of each class's samples in the loss; 1 for classes left out."
     )
     weight: float = Field(
-        default=1.0, ge=0, le=100, description="What this task's loss counts in a network that tells several."
+        default=1.0, ge=0, le=100, description="Weight of this task's loss in a network with several tasks."
     )
 
 
 class ClassAugment(Config):
-    """What is done with the photos of one class."""
+    """How the photos of one class are repeated and transformed."""
 
     multiplier: int = Field(
-        default=1, ge=0, le=1000, description="Times that each photo is seen in an epoch; 0 leaves it out."
+        default=1, ge=0, le=1000, description="Times that each photo is used in an epoch; 0 leaves it out."
     )
     copies: tuple[tuple[Transform, ...], ...] = Field(
         default=(),
-        description="Lists of albumentations transforms for the 2nd, 3rd ... time; in turn when there are more times "
-        "than lists. The first time has none of them.",
+        description="Lists of albumentations transforms for the 2nd, 3rd ... use in an epoch, in turn if there are "
+        "more uses than lists. The first use has none of them.",
     )
 
 
 class GroupAugment(ClassAugment):
-    """What is done with photos that a rule chooses, whatever their class."""
+    """How photos that match a rule are repeated and transformed, whatever their class."""
 
     where: str = Field(
         min_length=1,
@@ -202,7 +200,7 @@ class GroupAugment(ClassAugment):
 
 
 class AugmentConfig(Config):
-    """Augmentation of one task's training samples, as data."""
+    """Augmentation of one task's training samples."""
 
     every: tuple[Transform, ...] = Field(
         default=({"HorizontalFlip": {"p": 0.5}},),
@@ -212,68 +210,70 @@ class AugmentConfig(Config):
         default={}, description="Per class: a multiplier and the copies' transforms."
     )
     groups: tuple[GroupAugment, ...] = Field(
-        default=(), description="Photos with a multiplier and copies of their own; the first rule that fits counts."
+        default=(), description="Photos with their own multiplier and copies; the first matching rule counts."
     )
     balance: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Multiplier of classes that have none: (largest / own number) ** balance, rounded. 1 evens out.",
+        description="Multiplier of classes that set none: (largest class / class) ** balance, rounded; 1 evens out.",
     )
     masks: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the showings of maskless faces on which a mask is drawn; see `masks`.",
+        description="Share of the uses of maskless faces in which a mask is drawn; see `masks`.",
     )
 
 
 class TaskConfig(Config):
-    """One question, its classes, and what differs for it from the common settings."""
+    """One task, its classes, and its differences from the common settings."""
 
     classes: tuple[str, ...] = Field(min_length=2, description="Class names in order.")
     edges: tuple[float, ...] = Field(
-        default=(), description="For a numeric label: where the next class begins; one fewer than classes."
+        default=(), description="For numeric labels: where the next class begins; one fewer than classes."
     )
     range: tuple[float, float] = Field(
-        default=(0, 120), description="For a numeric label: the smallest and largest allowed."
+        default=(0, 120), description="For numeric labels: the smallest and largest valid number."
     )
     drop: tuple[tuple[float, float], ...] = Field(
         default=(),
-        description="For a numeric label: ranges, both ends included, left out of training but not of validation.",
+        description="For numeric labels: ranges, both ends included, left out of training but not of validation.",
     )
     head: HeadConfig = Field(default=HeadConfig(), description="What the network's outputs mean.")
-    model: ModelConfig = Field(default=ModelConfig(), description="This task's own values of `model`.")
-    train: TrainConfig = Field(default=TrainConfig(), description="This task's own values of `train`.")
-    augment: AugmentConfig = Field(default=AugmentConfig(), description="Augmentation, as data.")
+    model: ModelConfig = Field(default=ModelConfig(), description="This task's values of `model`.")
+    train: TrainConfig = Field(default=TrainConfig(), description="This task's values of `train`.")
+    augment: AugmentConfig = Field(default=AugmentConfig(), description="Augmentation of its samples.")
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
+        """Refuse settings of a task that contradict each other."""
         if self.edges and (len(self.edges) != len(self.classes) - 1 or list(self.edges) != sorted(set(self.edges))):
             raise ValueError(f"edges must be {len(self.classes) - 1} rising numbers for {len(self.classes)} classes")
         if self.drop and not self.edges:
-            raise ValueError("drop names ranges of a numeric label, and this task has no edges")
+            raise ValueError("drop names ranges of a numeric label, but this task has no edges")
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError("two classes have one name")
-        for where, names in (("augment.classes", self.augment.classes), ("head.weights", self.head.weights)):
+            raise ValueError("two classes have the same name")
+        for setting, names in (("augment.classes", self.augment.classes), ("head.weights", self.head.weights)):
             for name in names:
                 if name not in self.classes:
-                    raise ValueError(f"{where} names {name!r}, which is none of {', '.join(self.classes)}")
+                    raise ValueError(f"{setting} names {name!r}, which is none of {', '.join(self.classes)}")
         self._head_fits()
         if self.train.freeze and (self.train.cutmix or self.train.mixup):
-            raise ValueError("cutmix and mixup change pixels, and train.freeze reads them only once; set them to 0")
+            raise ValueError("cutmix and mixup change pixels, but train.freeze reads them only once; set them to 0")
         if self.augment.masks and self.train.freeze:
             raise ValueError(
-                "augment.masks changes pixels, and train.freeze reads them only once; set one of them to 0"
+                "augment.masks changes pixels, but train.freeze reads them only once; set one of them to 0"
             )
         return self
 
     def _head_fits(self) -> None:
+        """Refuse a head that does not fit the labels, and settings that its kind does not use."""
         head = self.head
         if not self.edges and (head.kind != "classes" or head.spread):
-            raise ValueError("head: years, ordinal, coral and spread need a numeric label, and this task has no edges")
+            raise ValueError("head: years, ordinal, coral and spread need a numeric label, but this task has no edges")
         if head.spread and head.kind in {"ordinal", "coral"}:
-            raise ValueError(f"head.spread has no part in head.kind {head.kind}; it belongs to years and classes")
+            raise ValueError(f"head.spread does not apply to head.kind {head.kind}; it belongs to years and classes")
         if any(not 0 <= weight < 1e6 for weight in head.weights.values()):
             raise ValueError("head.weights must not be negative")
         if head.kind == "years":
@@ -282,13 +282,13 @@ class TaskConfig(Config):
             if any(value != int(value) for value in (*self.range, *self.edges)) or self.range[1] - self.range[0] > 1000:
                 raise ValueError("head.kind years needs whole numbers in range and edges, and at most 1,000 of them")
             if not (self.range[0] < self.edges[0] and self.edges[-1] <= self.range[1]):
-                raise ValueError("head.kind years needs edges within range, so that every class has a year")
+                raise ValueError("head.kind years needs edges within range, so that each class has a year")
             if head.top is not None and not self.edges[-1] <= head.top <= self.range[1]:
                 raise ValueError(f"head.top must be between the last edge, {self.edges[-1]:g}, and {self.range[1]:g}")
         elif head.bins_loss or head.number_loss or head.top is not None:
             raise ValueError("head.bins_loss, head.number_loss and head.top belong to head.kind years")
 
     def task(self, name: str) -> Task:
-        """The task that these settings describe."""
+        """Return the task that these settings describe."""
         low, high = self.range if self.edges else (float("-inf"), float("inf"))
         return Task(name, self.classes, self.edges, low, high)

@@ -1,7 +1,7 @@
-"""What is to be told from a face: tasks, their classes, and the one joint class.
+"""What is predicted from a face: tasks, their classes, and the joint class over all tasks.
 
-a label as the user wrote it (a class name, or a number for a task with edges) -> a class index; one index per task ->
-the joint class.
+In: a label as the user wrote it (a class name, or a number for a task with edges). Out: a class index per task, and one
+joint class index for all of them.
 """
 
 from bisect import bisect_right
@@ -13,13 +13,13 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One question about a face.
+    """One classification task.
 
     Attributes:
         name: as in the config and in the columns of predictions.csv.
         classes: class names; the position is the class index.
-        edges: the numbers at which the next class begins, when the label is a number; `(30, 60)` makes three classes.
-        low, high: numbers outside this range are no labels (an age of 300).
+        edges: for numeric labels, the numbers at which the next class begins; `(30, 60)` makes three classes.
+        low, high: the smallest and largest valid number; an age of 300 is refused.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Task:
     high: float = float("inf")
 
     def encode(self, label: str | float) -> int:
-        """The class index of `label`.
+        """Return the class index of `label`, in [0, number of classes).
 
         Raises:
-            ValueError: the label is no class of this task, or no number in its range; the message says what is.
+            ValueError: the label is no class of this task, or no number in its range; the message lists what is valid.
         """
         if not self.edges:
             if str(label) in self.classes:
@@ -41,7 +41,7 @@ class Task:
         return bisect_right(self.edges, self.number(label))
 
     def number(self, label: str | float) -> float:
-        """The label of a task with bins as a number.
+        """Return a numeric label as a number.
 
         Raises:
             ValueError: it is no number, or outside `low` and `high`.
@@ -56,14 +56,15 @@ class Task:
 
 
 def encode_labels(tasks: Sequence[Task], labels: Mapping[str, str | float]) -> tuple[int, ...]:
-    """One class index per task in the order of `tasks`; `UNLABELLED` where `labels` has no entry for it."""
+    """Return one class index per task, in the order of `tasks`; `UNLABELLED` where `labels` has no entry for it."""
     return tuple(task.encode(labels[task.name]) if task.name in labels else UNLABELLED for task in tasks)
 
 
 def joint_class(tasks: Sequence[Task], codes: Sequence[int]) -> int:
-    """All class indices as one number, in mixed radix with the first task as the highest digit.
+    """Combine the class indices of all tasks into one number; `UNLABELLED` when any of them is.
 
-    mask * 6 + gender * 3 + age for the competition's three. `UNLABELLED` when any code is.
+    A mixed-radix number with the first task as the highest digit: mask * 6 + gender * 3 + age for the competition's
+    three tasks.
     """
     if UNLABELLED in codes:
         return UNLABELLED
@@ -74,7 +75,7 @@ def joint_class(tasks: Sequence[Task], codes: Sequence[int]) -> int:
 
 
 def split_joint(tasks: Sequence[Task], joint: int) -> tuple[int, ...]:
-    """The inverse of `joint_class`."""
+    """Return the class index of each task: the inverse of `joint_class`."""
     codes: list[int] = []
     for task in reversed(tasks):
         joint, code = divmod(joint, len(task.classes))
@@ -83,7 +84,7 @@ def split_joint(tasks: Sequence[Task], joint: int) -> tuple[int, ...]:
 
 
 def joint_names(tasks: Sequence[Task]) -> list[str]:
-    """The names of all joint classes in order, as in "wear male <30"."""
+    """Return the names of all joint classes in order, as in "wear male <30"."""
     names = [""]
     for task in tasks:
         names = [f"{name} {label}".strip() for name in names for label in task.classes]

@@ -1,9 +1,10 @@
-"""From a photo to the crop of the face that the photo is about.
+"""From photos to crops of their subjects' faces.
 
-photo file -> RGB image -> Faces -> the subject's box -> window -> crop in the cache. Open `crops.py` first: it is the
-whole way on one page. Nothing here knows about labels or classifiers.
+photo file -> RGB image -> Faces -> the subject's box -> window -> crop in the cache. Open `crops.py` first: it connects
+all the steps. Nothing here knows about labels or classifiers.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,13 +15,8 @@ __all__ = ["FaceDetector", "Faces"]
 
 
 def __getattr__(name: str) -> Any:
-    # On first use only: importing the room must not import torch.
-    if name == "FaceDetector":
-        from detect.detector import FaceDetector
-
-        return FaceDetector
-    if name == "Faces":
-        from detect.faces import Faces
-
-        return Faces
+    # On first use only: importing the package must not import torch.
+    modules = {"FaceDetector": "detect.detector", "Faces": "detect.faces"}
+    if name in modules:
+        return getattr(importlib.import_module(modules[name]), name)
     raise AttributeError(f"module 'detect' has no attribute {name!r}")

@@ -1,9 +1,9 @@
-"""MTCNN's three stages over images of one size.
+"""Run MTCNN's three stages over images of one size.
 
 images (B, H, W, 3) uint8 -> P-Net's candidates on all pyramid levels -> R-Net -> O-Net -> Faces of each image.
 
-The arithmetic is facenet-pytorch's, so the answers are; the candidates of all images and levels go through each stage
-in one operation.
+Arithmetic and results are those of facenet-pytorch, but each stage takes the candidates of all images and levels at
+once. Boxes are x1, y1, x2, y2 in pixels of the image.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
 """
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import nms
 
-from detect.areas import Grids, Room, Tables
+from detect.areas import Grids, ScratchMemory, Tables
 from detect.faces import Faces, Image
 from detect.networks import LARGE, OUTPUT, PROPOSE, REFINE, SIDES, Networks
 
-NET_SIDE = SIDES[PROPOSE]  # a face of min_face pixels is shrunk to it
-STRIDE = 2  # from one of P-Net's windows to the next
+NET_SIDE = SIDES[PROPOSE]  # a face of `min_face` pixels is shrunk to this
+STRIDE = 2  # between P-Net's windows, in pixels of a level
 
-# Inputs of a network in one pass. A processor is fastest while what a layer hands to the next fits into its cache.
+# Input pixels of a network in one pass. A CPU is fastest while the output of a layer fits into its cache.
 CELLS_AT_ONCE = {"cpu": 18_432, "cuda": 1 << 24}
 
 
@@ -36,9 +36,9 @@ class Pyramid:
     """The sizes at which photos of one size are searched.
 
     Attributes:
-        grids: how to shrink a photo to each of the large levels, and to all small ones.
-        windows: (n, 4) float32, the photo's pixels behind each of P-Net's n answers, all levels one after the other.
-        levels: (n,) int64, the level of each.
+        grids: to shrink a photo to each of the large levels, and to all small levels at once.
+        windows: (n, 4) float32, the box in the photo of each of P-Net's n outputs, one level after another.
+        levels: (n,) int64, the level of each output.
     """
 
     grids: list[Grids]
@@ -48,13 +48,14 @@ class Pyramid:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What may be faces: boxes (n, 4) float32, scores (n,) float32 and the image of each (n,) int64, ascending."""
+    """Possible faces: boxes (n, 4) float32, scores (n,) float32 and owner (n,) int64, each one's image, ascending."""
 
     boxes: Tensor
     scores: Tensor
     owner: Tensor
 
     def __getitem__(self, chosen: Tensor) -> "Candidates":
+        """Select candidates by index."""
         return Candidates(self.boxes[chosen], self.scores[chosen], self.owner[chosen])
 
 
@@ -63,26 +64,21 @@ class Cascade:
 
     Args:
         networks: P-, R- and O-Net.
-        thresholds: the score that each network asks for.
+        thresholds: the score that each network requires.
         factor: ratio of the sizes of neighbouring pyramid levels.
-        together: all images in one operation wherever that is possible; None for where it is faster, on a GPU.
+        together: process all images in one operation where possible; by default only on a GPU, where it is faster.
     """
 
     def __init__(
-        self,
-        networks: Networks,
-        thresholds: tuple[float, float, float],
-        factor: float,
-        *,
-        together: bool | None = None,
+        self, networks: Networks, thresholds: tuple[float, float, float], factor: float, *, together: bool | None = None
     ) -> None:
         self._networks, self._thresholds, self._factor = networks, thresholds, factor
         self._together = networks.device.type != "cpu" if together is None else together
-        self._own = local()
+        self._local = local()
 
     @torch.inference_mode()
     def detect(self, images: Sequence[Image], min_face: float) -> list[Faces]:
-        """The faces of images of one size, the most certain first."""
+        """Find the faces of images of one size, by descending score; `min_face` is in pixels."""
         height, width = images[0].shape[:2]
         scales = pyramid_scales(height, width, min_face, self._factor)
         if not scales:
@@ -91,11 +87,13 @@ class Cascade:
         found = self._propose(tables, plan_pyramid(height, width, tuple(scales), self._networks.device))
         if len(found.scores):
             found = self._refine(tables, found)
-        return self._output(tables, found, self._thresholds[2]) if len(found.scores) else [Faces.none()] * len(images)
+        if not len(found.scores):
+            return [Faces.none()] * len(images)
+        return self._output(tables, found, self._thresholds[2])
 
     @torch.inference_mode()
-    def settle(self, images: Sequence[Image], boxes: NDArray[np.float32], score: float) -> list[Faces]:
-        """O-Net alone on one box (B, 4) of each image of one size; none where its score is lower than `score`."""
+    def refine_boxes(self, images: Sequence[Image], boxes: NDArray[np.float32], score: float) -> list[Faces]:
+        """Run O-Net on one box per image, (B, 4), images of one size; no face where its score is below `score`."""
         device = self._networks.device
         start = torch.from_numpy(boxes).to(device)
         found = Candidates(
@@ -104,26 +102,28 @@ class Cascade:
         return self._output(self._tables(images), found, score)
 
     def _tables(self, images: Sequence[Image]) -> Tables:
-        if not hasattr(self._own, "room"):
-            self._own.room = Room()
-        return Tables(images, self._networks.device, self._own.room, together=self._together)
+        if not hasattr(self._local, "scratch"):
+            self._local.scratch = ScratchMemory()
+        return Tables(images, self._networks.device, self._local.scratch, together=self._together)
 
     def _propose(self, tables: Tables, pyramid: Pyramid) -> Candidates:
-        answers = [self._in_parts(PROPOSE, level) for level in tables.shrunk(pyramid.grids)]
-        scores = torch.cat([one.flatten(1) for one, _ in answers], 1)
+        """Run P-Net on all pyramid levels and merge overlapping candidates."""
+        outputs = [self._in_parts(PROPOSE, level) for level in tables.shrunk(pyramid.grids)]
+        scores = torch.cat([level_scores.flatten(1) for level_scores, _ in outputs], 1)
         owner, window = (scores >= self._thresholds[0]).nonzero(as_tuple=True)
-        corrections = torch.cat([one.flatten(1, 2) for _, one in answers], 1)[owner, window]
+        corrections = torch.cat([level_corrections.flatten(1, 2) for _, level_corrections in outputs], 1)[owner, window]
         found = Candidates(pyramid.windows[window], scores[owner, window], owner)
         levels = pyramid.levels[window]
         kept = suppress(found, 0.5, levels, together=self._together)
         found, corrections = found[kept], corrections[kept]
-        # Then all levels together. Of equal scores that of the finest level stays, as with facenet-pytorch.
+        # Then across levels. Of equal scores, the one of the finest level is kept, as in facenet-pytorch.
         kept = suppress(found, 0.7, together=self._together)
         found, corrections = found[kept], corrections[kept]
         sides = found.boxes[:, 2:] - found.boxes[:, :2]
         return Candidates(_square(found.boxes + corrections * sides.repeat(1, 2)), found.scores, found.owner)
 
     def _refine(self, tables: Tables, found: Candidates) -> Candidates:
+        """Run R-Net on the candidates; keeps those that pass its threshold, with corrected boxes."""
         squares, inside = _cut(tables, found, SIDES[REFINE])
         scores, corrections = self._in_parts(REFINE, squares)
         passed = (inside & (scores > self._thresholds[1])).nonzero().squeeze(1)
@@ -133,6 +133,7 @@ class Cascade:
         return Candidates(_square(_corrected(found.boxes, corrections)), found.scores, found.owner)
 
     def _output(self, tables: Tables, found: Candidates, score: float) -> list[Faces]:
+        """Run O-Net on the candidates; returns the faces of each image, with landmarks."""
         squares, inside = _cut(tables, found, SIDES[OUTPUT])
         scores, corrections, landmarks = self._in_parts(OUTPUT, squares)
         passed = (inside & (scores > score)).nonzero().squeeze(1)
@@ -144,14 +145,14 @@ class Cascade:
         return _faces_of_each(found[kept], points[kept], len(tables.sums))
 
     def _in_parts(self, stage: int, pixels: Tensor) -> list[Tensor]:
-        """One network's answers, with no more in one pass than suits the device."""
+        """Run one network on parts of its input that suit the device."""
         size = max(1, CELLS_AT_ONCE[self._networks.device.type] // (pixels.shape[1] * pixels.shape[2]))
-        answers = [self._networks.run(stage, part) for part in pixels.split(size)]
-        return [torch.cat(one) for one in zip(*answers, strict=True)]
+        outputs = [self._networks.run(stage, part) for part in pixels.split(size)]
+        return [torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
 
 def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> list[float]:
-    """The sizes of the pyramid's levels as shares of the photo's, the largest first; none when no face fits."""
+    """Return the sizes of the pyramid's levels as shares of the photo's size, descending; empty if no face fits."""
     scale, side = NET_SIDE / min_face, min(height, width) * (NET_SIDE / min_face)
     scales: list[float] = []
     while side >= NET_SIDE:
@@ -160,39 +161,40 @@ def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> l
     return scales
 
 
-@lru_cache(maxsize=4)  # of a photo of twelve megapixels it takes 140 MB
+@lru_cache(maxsize=4)  # 140 MB for a photo of twelve megapixels
 def plan_pyramid(height: int, width: int, scales: tuple[float, ...], device: torch.device) -> Pyramid:
-    """What is the same for all photos of one size."""
+    """Return the pyramid for all photos of one size."""
     sizes = [(int(height * s + 1), int(width * s + 1)) for s in scales]
     large = sum(math.prod(size) >= LARGE for size in sizes)
     parts = [*([size] for size in sizes[:large]), sizes[large:]]
     grids = [Grids.over((height, width), part, device) for part in parts if part]
     windows = [_windows(*size, scale) for size, scale in zip(sizes, scales, strict=True)]
-    levels = torch.arange(len(scales)).repeat_interleave(torch.tensor([len(one) for one in windows]))
+    levels = torch.arange(len(scales)).repeat_interleave(torch.tensor([len(boxes) for boxes in windows]))
     return Pyramid(grids, torch.cat(windows).to(device), levels.to(device))
 
 
 def _windows(height: int, width: int, scale: float) -> Tensor:
-    """What each of P-Net's answers on a level has seen, in pixels of the photo."""
-    down, across = torch.arange(_answers(height)), torch.arange(_answers(width))
+    """Return the box in the photo that each of P-Net's outputs on a level stands for, (n, 4)."""
+    down, across = torch.arange(_outputs_along(height)), torch.arange(_outputs_along(width))
     first = torch.stack(torch.meshgrid(across, down, indexing="xy"), 2).flatten(0, 1).float() * STRIDE + 1
     return torch.cat([(first / scale).floor(), ((first + NET_SIDE - 1) / scale).floor()], 1)
 
 
-def _answers(side: int) -> int:
-    """P-Net's answers along a side: a convolution of 3, a pool of 2 that rounds up, two more convolutions of 3."""
+def _outputs_along(side: int) -> int:
+    """Count P-Net's outputs along a side: a convolution of 3, a pool of 2 that rounds up, two convolutions of 3."""
     return -(-(side - 2) // 2) - 4
 
 
 def suppress(found: Candidates, threshold: float, group: Tensor | None = None, *, together: bool = False) -> Tensor:
-    """Indices of the candidates that no better one of the same image (and group) overlaps by more than `threshold`.
+    """Return the indices of candidates that no better one overlaps, image by image, by descending score.
 
-    Those of an image follow one another, the best first.
+    Two candidates overlap if their image and their group, (n,) int, are equal and their IoU is above `threshold`. With
+    `together`, all images are processed in one operation.
     """
     if not len(found.scores):
         return found.owner
     boxes = found.boxes
-    if group is not None:  # moved apart, candidates of different groups do not overlap
+    if group is not None:  # shifted apart, so that groups do not overlap
         boxes = boxes + (group * (boxes.max() + 1))[:, None]
     if together:
         apart = boxes.double() + (found.owner * (boxes.max().double() + 1))[:, None]
@@ -204,12 +206,12 @@ def suppress(found: Candidates, threshold: float, group: Tensor | None = None, *
 
 
 def suppress_nested(found: Candidates, threshold: float) -> Tensor:
-    """Like `suppress`, but the overlap is a share of the smaller box, so that a box within another goes, too."""
-    # Scores are often equal, 1 in float32. Of equal ones facenet-pytorch takes that which numpy's argsort puts last,
-    # and where that is depends on how many there are: so image by image.
+    """Like `suppress`, but with the overlap as a share of the smaller box, so that nested boxes are dropped, too."""
+    # Scores are often equal, 1 in float32. Of equal ones, facenet-pytorch keeps the one that numpy's argsort puts last,
+    # which depends on how many there are, so each image is sorted separately.
     ends = found.owner.bincount().cumsum(0)[:-1].tolist()
     scores = np.split(found.scores.cpu().numpy(), ends)
-    best_first = [start + np.argsort(one)[::-1] for start, one in zip([0, *ends], scores, strict=True)]
+    best_first = [start + np.argsort(part)[::-1] for start, part in zip([0, *ends], scores, strict=True)]
     order = torch.from_numpy(np.concatenate(best_first)).to(found.owner)
     x1, y1, x2, y2 = found.boxes[order].T
     area = (x2 - x1 + 1) * (y2 - y1 + 1)
@@ -219,13 +221,13 @@ def suppress_nested(found: Candidates, threshold: float) -> Tensor:
     owner = found.owner[order]
     beaten = ((shared > threshold) & (owner[:, None] == owner)).tril(-1)
     kept, before = torch.ones_like(owner, dtype=torch.bool), None
-    while before is None or not kept.equal(before):  # what a suppressed one suppressed comes back
+    while before is None or not kept.equal(before):  # a suppressed box no longer suppresses others
         kept, before = ~(beaten & kept).any(1), kept
     return order[kept]
 
 
 def _cut(tables: Tables, found: Candidates, side: int) -> tuple[Tensor, Tensor]:
-    """The candidates' pixels as squares, and which candidates lie in their image at all."""
+    """Return the candidates' pixels as squares, (n, side, side, 4), and which of them lie in their image, (n,) bool."""
     edges = found.boxes.trunc().int()
     size = edges.new_tensor([tables.width, tables.height])
     starts, ends = (edges[:, :2] - 1).clamp(min=0), edges[:, 2:].minimum(size)  # MTCNN counts pixels from 1
@@ -235,7 +237,7 @@ def _cut(tables: Tables, found: Candidates, side: int) -> tuple[Tensor, Tensor]:
 
 
 def _square(boxes: Tensor) -> Tensor:
-    """Boxes made square around their middles by lengthening the shorter sides."""
+    """Make boxes square around their centres by lengthening the shorter sides."""
     sides = boxes[:, 2:] - boxes[:, :2]
     side = sides.amax(1, keepdim=True)
     starts = boxes[:, :2] + sides * 0.5 - side * 0.5
@@ -247,8 +249,10 @@ def _corrected(boxes: Tensor, corrections: Tensor) -> Tensor:
 
 
 def _faces_of_each(found: Candidates, points: Tensor, count: int) -> list[Faces]:
+    """Split candidates and their landmarks, (n, 5, 2), by image."""
     owner = found.owner.cpu().numpy()
     order = np.argsort(owner, kind="stable")
     ends = np.cumsum(np.bincount(owner, minlength=count))[:-1]
-    parts = [np.split(one.cpu().numpy()[order].astype(np.float32), ends) for one in (found.boxes, found.scores, points)]
-    return [Faces(*one) for one in zip(*parts, strict=True)]
+    columns = (found.boxes, found.scores, points)
+    parts = [np.split(column.cpu().numpy()[order].astype(np.float32), ends) for column in columns]
+    return [Faces(*arrays) for arrays in zip(*parts, strict=True)]

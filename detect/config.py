@@ -11,21 +11,17 @@ Thresholds = tuple[float, float, float]
 DetectorName = Literal["mtcnn", "yunet", "retinaface"]
 
 
-def _thresholds_make_sense(name: str, thresholds: Thresholds) -> None:
-    if not all(0 < threshold < 1 for threshold in thresholds):
-        raise ValueError(f"{name} must be three numbers between 0 and 1, one for each of MTCNN's networks")
-
-
 class DetectConfig(Config):
     """How the subject's face is found."""
 
-    detector: DetectorName = Field(default="mtcnn", description="What looks for the face first.")
+    detector: DetectorName = Field(default="mtcnn", description="The first detector.")
     second: DetectorName | Literal["none"] = Field(
-        default="yunet", description="What looks where the first finds no subject; YuNet has seen many masks."
+        default="yunet",
+        description="The detector for photos in which the first one finds no subject; YuNet knows many masks.",
     )
     mode: Literal["exact", "portrait", "thorough"] = Field(
         default="portrait",
-        description="How MTCNN looks: portrait finds the subject alone, fast; exact gives facenet-pytorch's faces; "
+        description="MTCNN's mode: portrait finds only the subject, but fast; exact gives facenet-pytorch's faces; "
         "thorough adds faces that MTCNN misses.",
     )
     min_subject: float = Field(
@@ -34,7 +30,7 @@ class DetectConfig(Config):
         le=1,
         description="Smallest face that can be the subject, as a share of the photo's shorter side.",
     )
-    thresholds: Thresholds = Field(default=(0.6, 0.7, 0.7), description="Scores that P-, R- and O-Net ask for.")
+    thresholds: Thresholds = Field(default=(0.6, 0.7, 0.7), description="Minimum scores of P-, R- and O-Net.")
     factor: float = Field(default=0.709, gt=0.3, lt=0.95, description="Ratio of one pyramid level to the one before.")
     retry_min_subject: float = Field(
         default=0.12,
@@ -45,34 +41,39 @@ class DetectConfig(Config):
     retry_thresholds: Thresholds = Field(
         default=(0.4, 0.5, 0.5), description="thresholds of the last step, on more contrast."
     )
-    yunet_score: float = Field(default=0.6, gt=0, lt=1, description="Score that YuNet asks for.")
-    retinaface_score: float = Field(default=0.6, gt=0, lt=1, description="Score that RetinaFace asks for.")
+    yunet_score: float = Field(default=0.6, gt=0, lt=1, description="Minimum score of YuNet's faces.")
+    retinaface_score: float = Field(default=0.6, gt=0, lt=1, description="Minimum score of RetinaFace's faces.")
     retinaface_weights: Path | None = Field(
-        default=None, description="RetinaFace's weights (.onnx); without them the uniface package fetches its own."
+        default=None, description="RetinaFace's weights (.onnx); without it, the uniface package downloads its own."
     )
-    batch: int = Field(default=32, ge=1, le=4096, description="Photos of one size that are detected together.")
+    batch: int = Field(default=32, ge=1, le=4096, description="Maximum number of photos of one size in a batch.")
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
-        _thresholds_make_sense("thresholds", self.thresholds)
-        _thresholds_make_sense("retry_thresholds", self.retry_thresholds)
+        for name in ("thresholds", "retry_thresholds"):
+            if not all(0 < threshold < 1 for threshold in getattr(self, name)):
+                raise ValueError(f"{name} must be three numbers between 0 and 1, one for each of MTCNN's networks")
         if self.second == self.detector:
-            raise ValueError(f"second is {self.second}, which has looked already; take another one, or none")
+            raise ValueError(
+                f"second is {self.second}, which is the first detector already; choose another one, or none"
+            )
         return self
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps that a photo may end on, in their order."""
-        looks = (self.detector, self.second) if self.second != "none" else (self.detector,)
-        return (*looks, "mtcnn-retry", "fallback")
+        """Return the possible values of `found_by`, in the order of the ladder."""
+        detectors = (self.detector, self.second) if self.second != "none" else (self.detector,)
+        return (*detectors, "mtcnn-retry", "fallback")
 
 
 class CropConfig(Config):
     """The window around the subject's face that is kept in the cache."""
 
     margin: float = Field(
-        default=0.5, ge=0, le=3, description="Added above and below the face, as a share of the face box's height."
+        default=0.5, ge=0, le=3, description="Margin above and below the face, as a share of the face box's height."
     )
-    align: bool = Field(default=False, description="Turn the window so that the eyes are level.")
-    max_height: int = Field(default=448, ge=32, le=4096, description="Taller crops are shrunk to it; none is enlarged.")
+    align: bool = Field(default=False, description="Rotate the window so that the eyes are level.")
+    max_height: int = Field(
+        default=448, ge=32, le=4096, description="Taller crops are shrunk to it; smaller ones are not enlarged."
+    )
     quality: int = Field(default=95, ge=50, le=100, description="JPEG quality of the crops; colour is kept at 4:4:4.")

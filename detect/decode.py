@@ -1,7 +1,7 @@
 """Read a photo: file -> upright RGB image, or a Failure that says why not.
 
-Every photo passes through here once; what the detector, the crop and so the classifier see is decided in this file.
-Version the rules in `DECODE_VERSION`: it is part of the cache's key.
+Detection, crops and prediction all read photos through this module. A change to its results needs a new
+`DECODE_VERSION`, which is part of the cache's key.
 """
 
 import io
@@ -18,7 +18,7 @@ from detect.faces import Image
 
 DECODE_VERSION = 1
 MAX_PIXELS = 100_000_000
-# Pillow knows dozens of formats, most of them seldom used and seldom tested; these are what cameras and phones write.
+# Pillow reads dozens of formats, most of them rare and little tested; these are what cameras and phones write.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 
 Reason = Literal["missing", "empty_file", "not_an_image", "truncated", "too_large", "unreadable"]
@@ -30,14 +30,14 @@ class Failure:
 
     path: Path
     reason: Reason
-    sentence: str
+    message: str
 
 
 def decode_file(path: Path) -> Image | Failure:
-    """The photo at `path` as RGB uint8 (height, width, 3), turned upright by its EXIF orientation.
+    """Read a photo as RGB uint8, (height, width, 3), upright by its EXIF orientation.
 
-    Greyscale, palette, CMYK and 16-bit photos become RGB; transparent ones are laid on white. Of an animation, the
-    first frame counts. More than 100 megapixels are refused before any pixel is read.
+    Greyscale, palette, CMYK and 16-bit photos become RGB; transparent ones get a white background. Of an animation,
+    the first frame is read. Photos of more than 100 megapixels are refused before any pixel is read.
     """
     try:
         content = path.read_bytes()
@@ -47,12 +47,12 @@ def decode_file(path: Path) -> Image | Failure:
 
 
 def decode_bytes(content: bytes, path: Path) -> Image | Failure:
-    """`decode_file` for a photo whose bytes are at hand; `path` only names it."""
+    """Like `decode_file`, for a photo whose bytes are in memory; `path` only names it."""
     if not content:
         return Failure(path, "empty_file", "the file is empty (0 bytes)")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # broken EXIF and the like; what matters raises
+            warnings.simplefilter("ignore")  # about broken EXIF and the like; real problems raise an error
             with Pillow.open(io.BytesIO(content), formats=FORMATS) as photo:
                 width, height = photo.size
                 if width * height > MAX_PIXELS:
@@ -61,16 +61,16 @@ def decode_bytes(content: bytes, path: Path) -> Image | Failure:
     except Pillow.DecompressionBombError as error:
         return _too_large(path, str(error))
     except Pillow.UnidentifiedImageError:
-        return Failure(path, "not_an_image", f"the content is no image of a known format ({', '.join(FORMATS)})")
+        return Failure(path, "not_an_image", f"the content is not an image of a known format ({', '.join(FORMATS)})")
     except Exception as error:  # Pillow raises SyntaxError, ValueError, struct.error ... on broken files
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
         return Failure(path, reason, f"the image is damaged: {error}")
 
 
 def why_unreadable(path: Path) -> str | None:
-    """The sentence of the Failure, or None when the photo reads well."""
+    """Return the Failure's message, or None if the photo can be read."""
     image = decode_file(path)
-    return image.sentence if isinstance(image, Failure) else None
+    return image.message if isinstance(image, Failure) else None
 
 
 def _too_large(path: Path, size: str) -> Failure:
@@ -78,7 +78,7 @@ def _too_large(path: Path, size: str) -> Failure:
 
 
 def _upright(photo: Pillow.Image) -> Pillow.Image:
-    photo.load()  # raises on truncation; exif_transpose alone would not when there is nothing to turn
+    photo.load()  # raises if truncated; exif_transpose alone does not if there is nothing to turn
     try:
         return ImageOps.exif_transpose(photo)
     except Exception:  # a broken EXIF block says nothing about the pixels
@@ -96,7 +96,7 @@ def _to_rgb(photo: Pillow.Image) -> Image:
 
 
 def _grey_to_rgb(grey: np.ndarray) -> Image:
-    # Pillow's own conversion cuts 16-bit values off at 255 and makes a white sheet of the photo.
+    # Pillow's own conversion clips 16-bit values at 255, which turns the photo white.
     top = 65535.0 if grey.max(initial=0) > 255 else 255.0
     eight_bit = np.clip(grey * (255.0 / top), 0, 255).round().astype(np.uint8)
     return np.repeat(eight_bit[..., None], 3, axis=2)

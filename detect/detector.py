@@ -1,6 +1,6 @@
-"""Find faces in images: the three ways to look.
+"""Find faces in images, in one of three modes.
 
-RGB images -> MTCNN, once or in steps, alone or beside YuNet -> Faces of each image.
+RGB images -> MTCNN, once or in steps, alone or with YuNet -> Faces of each image.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
 """
@@ -24,10 +24,10 @@ MODES: tuple[Mode, ...] = ("exact", "portrait", "thorough")
 
 
 class Detector(Protocol):
-    """Whatever finds faces."""
+    """What all face detectors have in common."""
 
     def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """The faces of each image, the most certain first, none smaller than its `min_faces` pixels."""
+        """Find the faces of each image, by descending score, none smaller than its `min_faces` pixels."""
         ...
 
 
@@ -35,13 +35,13 @@ class FaceDetector:
     """Finds faces in images with MTCNN.
 
     Args:
-        min_face: shorter side of the smallest face that is looked for, in pixels; 4 or more.
-        thresholds: the score between 0 and 1 that each of the three networks asks for.
+        min_face: shorter side of the smallest face to find, in pixels; 4 or more.
+        thresholds: the score between 0 and 1 that each of the three networks requires.
         factor: ratio of the sizes of neighbouring pyramid levels, from 0.1 to 0.95.
-        device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:n".
-        mode: "exact" gives facenet-pytorch's faces; "portrait" the subject alone, fast; "thorough" also faces that
+        device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:n".
+        mode: "exact" gives facenet-pytorch's faces; "portrait" only the subject, but fast; "thorough" also faces that
             MTCNN misses, most of them masked.
-        batch: at most this many images of one size in one pass; None for what suits the device.
+        batch: maximum number of images of one size in one pass; None for what suits the device.
 
     Raises:
         UsageError: an option is out of its range.
@@ -64,11 +64,11 @@ class FaceDetector:
         self._find = {"exact": self._mtcnn.detect, "portrait": self._portrait, "thorough": self._thorough}[mode]
 
     def detect(self, images: Sequence[Image], min_faces: Sequence[float] | None = None) -> list[Faces]:
-        """The faces of each image, in order and the most certain first; sizes may differ.
+        """Find the faces of each image, by descending score; image sizes may differ.
 
         Args:
-            images: RGB uint8, each (height, width, 3). One that is too small to hold a face has none.
-            min_faces: one `min_face` per image, where they differ.
+            images: RGB uint8, each (height, width, 3); one that is too small for a face has none.
+            min_faces: one `min_face` per image, if they differ.
 
         Raises:
             UsageError: an image is not RGB uint8.
@@ -78,56 +78,56 @@ class FaceDetector:
         return self._find(images, [self.min_face] * len(images) if min_faces is None else list(min_faces))
 
     def _portrait(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """The subject of each image: large faces first, smaller ones only where no large one is certain."""
+        """Find each image's subject: large faces first, smaller ones only if no large one has a high score."""
         found = [Faces.none()] * len(images)
-        left = list(range(len(images)))
+        remaining = list(range(len(images)))
         for share, certain in PORTRAIT_STEPS:
-            sizes = [self._level(max(min_faces[i], share * min(images[i].shape[:2]))) for i in left]
+            sizes = [self._level(max(min_faces[i], share * min(images[i].shape[:2]))) for i in remaining]
             uncertain: list[int] = []
-            several = self._mtcnn.detect([images[i] for i in left], sizes)
-            for index, size, faces in zip(left, sizes, several, strict=True):
+            faces_of_each = self._mtcnn.detect([images[i] for i in remaining], sizes)
+            for index, size, faces in zip(remaining, sizes, faces_of_each, strict=True):
                 height, width = images[index].shape[:2]
                 subject = choose_subject(faces, height, width, size / max(min(height, width), 1))
                 if subject is not None:
                     found[index] = faces[subject : subject + 1]
                 if subject is None or faces.scores[subject] < certain:
                     uncertain.append(index)
-            left = uncertain
+            remaining = uncertain
         return found
 
-    def _level(self, wanted: float) -> float:
-        """The smallest face of the coarsest level of `min_face`'s pyramid that still shows faces of `wanted` pixels.
+    def _level(self, min_face: float) -> float:
+        """Return the face size, in pixels, of the coarsest level of the full pyramid that shows `min_face` pixels.
 
-        A pyramid that begins elsewhere would find the same faces, but with other boxes.
+        A pyramid with other levels would find the same faces, but with other boxes.
         """
-        steps = math.floor(math.log(max(wanted / self.min_face, 1)) / -math.log(self._factor))
+        steps = math.floor(math.log(max(min_face / self.min_face, 1)) / -math.log(self._factor))
         return self.min_face / self._factor**steps
 
     def _thorough(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """YuNet's faces, and those of MTCNN's most certain ones that YuNet does not have."""
-        ours = self._mtcnn.detect(images, min_faces)
-        theirs = self._yunet.detect(images, min_faces)
-        return [_joined(one, two[two.scores >= THOROUGH_MTCNN]) for one, two in zip(theirs, ours, strict=True)]
+        """Find YuNet's faces, plus those of MTCNN with a high score that YuNet misses."""
+        mtcnn_faces = self._mtcnn.detect(images, min_faces)
+        pairs = zip(self._yunet.detect(images, min_faces), mtcnn_faces, strict=True)
+        return [_joined(yunet, mtcnn[mtcnn.scores >= THOROUGH_MTCNN]) for yunet, mtcnn in pairs]
 
 
-# The faces that each step looks for, as a share of the photo's shorter side, and the score at which it is the last.
+# Of each step: the smallest face, as a share of the photo's shorter side, and the score that ends the search.
 PORTRAIT_STEPS = ((0.3, 0.9), (0.12, 0.0))
 
 # Scores that a face needs in thorough mode; chosen on street photos (docs/benchmarks.md).
 THOROUGH_YUNET, THOROUGH_MTCNN = 0.6, 0.9
-SAME_FACE = 0.4  # two boxes that overlap by more of their union are one face
+SAME_FACE = 0.4  # boxes with a larger IoU show the same face
 
 
 def _joined(first: Faces, second: Faces) -> Faces:
-    """All faces of `first`, and those of `second` that are none of them."""
+    """Return all faces of `first`, plus those of `second` that `first` does not have, by descending score."""
     if not len(first) or not len(second):
         return first if len(first) else second
     start = np.maximum(second.boxes[:, None, :2], first.boxes[:, :2])
     end = np.minimum(second.boxes[:, None, 2:], first.boxes[:, 2:])
     shared = np.clip(end - start, 0, None).prod(2)
-    areas = [(one.boxes[:, 2:] - one.boxes[:, :2]).prod(1) for one in (second, first)]
+    areas = [(faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1) for faces in (second, first)]
     smaller, larger = np.minimum(areas[0][:, None], areas[1]), np.maximum(areas[0][:, None], areas[1])
-    # A box within another is the same face, too.
+    # A box inside another one shows the same face, too.
     new = ((shared < SAME_FACE * (smaller + larger - shared)) & (shared < 0.7 * smaller)).all(1)
     parts = [
         np.concatenate([getattr(first, name), getattr(second, name)[new]]) for name in ("boxes", "scores", "landmarks")
@@ -156,7 +156,7 @@ def _check_image(number: int, image: object) -> None:
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
             return
-        told = f"{image.dtype} of shape {image.shape}"
+        actual = f"{image.dtype} of shape {image.shape}"
     else:
-        told = type(image).__name__
-    raise UsageError(f"image {number} is {told}; it must be an RGB uint8 array of shape (height, width, 3)")
+        actual = type(image).__name__
+    raise UsageError(f"image {number} is {actual}; it must be an RGB uint8 array of shape (height, width, 3)")

@@ -1,4 +1,4 @@
-"""What a detector returns for one image."""
+"""The result of a detector for one image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,10 @@ Image = NDArray[np.uint8]  # RGB, (height, width, 3)
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """All faces of one image, the most certain first.
+    """All faces of one image, by descending score.
 
     Attributes:
-        boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the upright image; they may reach over its border.
+        boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the upright image; may extend beyond its border.
         scores: (n,) float32 in [0, 1].
         landmarks: (n, 5, 2) float32, x and y of left eye, right eye, nose, left and right mouth corner.
     """
@@ -24,12 +24,14 @@ class Faces:
     landmarks: NDArray[np.float32]
 
     def __len__(self) -> int:
+        """Return the number of faces."""
         return len(self.scores)
 
     def __getitem__(self, chosen: slice | NDArray[Any]) -> "Faces":
+        """Select faces by slice, index array or mask."""
         return Faces(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen])
 
     @classmethod
     def none(cls) -> "Faces":
-        """No face."""
+        """Return an empty result."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))

@@ -1,9 +1,9 @@
-"""MTCNN's P-, R- and O-Net with facenet-pytorch's weights, in the fastest runtime at hand.
+"""Run MTCNN's P-, R- and O-Net with facenet-pytorch's weights, in the fastest runtime available.
 
-pixels (n, h, w, 4) float32 in [-127.5, 127.5], RGB and a fourth that counts for nothing -> scores in [0, 1],
-corrections of the box in shares of its sides and, from O-Net, landmarks in shares of the box.
+pixels (n, h, w, 4) float32 in [-127.5, 127.5], RGB and an ignored channel -> scores in [0, 1], corrections of the box
+in shares of its sides and, from O-Net, landmarks in shares of the box.
 
-On a CPU, OpenVINO runs them where it is installed (`pip install "faceline[fast]"`), else torch; on a GPU, torch.
+On a CPU, OpenVINO runs them if it is installed (`pip install "faceline[fast]"`), else torch; on a GPU, torch.
 """
 
 import importlib.util
@@ -18,22 +18,17 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import Tensor, nn
 
 PROPOSE, REFINE, OUTPUT = 0, 1, 2  # P-, R- and O-Net
-SIDES = (12, 24, 48)  # what each of them looks at
-SCALE = 1 / 128  # of the pixels that the networks were trained on; the first layer does it
+SIDES = (12, 24, 48)  # of their input windows, in pixels
+SCALE = 1 / 128  # of the pixels in training; it is part of the first layer's weights
 
-STEP = 8  # OpenVINO compiles and keeps code for every number of candidates that it meets, so let it meet few
+STEP = 8  # candidates are padded to multiples, since OpenVINO compiles and keeps code for each input size
 
-LARGE = 10_000  # inputs of P-Net, with which a processor's cache is full
-OFTEN = 64  # times that such an input comes in one shape before P-Net is compiled for it
-COMPILED = 32  # such shapes at most
+LARGE = 10_000  # input pixels of P-Net that fill a CPU's cache
+OFTEN = 64  # uses of a large input shape before P-Net is compiled for it
+COMPILED = 32  # maximum number of such shapes
 
-# For OpenVINO. By itself it would compute in bfloat16 where the processor can: the answers would no longer be MTCNN's.
-OPTIONS = {
-    "INFERENCE_PRECISION_HINT": "f32",
-    "INFERENCE_NUM_THREADS": 1,
-    "NUM_STREAMS": 1,
-    "ENABLE_CPU_PINNING": False,
-}
+# By default OpenVINO would compute in bfloat16 if the CPU can, with results that differ from MTCNN's.
+OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
 
 
 class Networks(Protocol):
@@ -42,73 +37,73 @@ class Networks(Protocol):
     device: torch.device
 
     def run(self, stage: int, pixels: Tensor) -> list[Tensor]:
-        """One network's answers.
+        """Run one network.
 
         Args:
             stage: `PROPOSE`, `REFINE` or `OUTPUT`.
-            pixels: (n, h, w, 4); (n, 24, 24, 4) to refine, (n, 48, 48, 4) for the output.
+            pixels: (n, h, w, 4); for R-Net (n, 24, 24, 4), for O-Net (n, 48, 48, 4).
 
         Returns:
-            Scores (n,) and corrections (n, 4), of P-Net (n, h', w') and (n, h', w', 4); of O-Net landmarks, too,
+            Scores (n,) and corrections (n, 4); for P-Net (n, h', w') and (n, h', w', 4). O-Net also returns landmarks,
             (n, 10): five x, then five y.
         """
         ...
 
 
 class TorchNetworks:
-    """The networks in torch, with channels last."""
+    """The networks in torch, with the channels-last memory format."""
 
     def __init__(self, device: torch.device, *, half: bool = False) -> None:
         self.device = device
-        self._kind = torch.float16 if half else torch.float32
-        self._nets = [net.to(device, self._kind).to(memory_format=torch.channels_last) for net in load_networks()]
+        self._dtype = torch.float16 if half else torch.float32
+        self._nets = [net.to(device, self._dtype).to(memory_format=torch.channels_last) for net in load_networks()]
 
     def run(self, stage: int, pixels: Tensor) -> list[Tensor]:
         """See `Networks.run`."""
-        return [answer.float() for answer in self._nets[stage](pixels.to(self._kind))]
+        return [output.float() for output in self._nets[stage](pixels.to(self._dtype))]
 
 
 class OpenVinoNetworks:
-    """The networks in OpenVINO, on the CPU. Each thread that calls them computes by itself, on one core."""
+    """The networks in OpenVINO, on the CPU. Each calling thread computes on one core, with its own requests."""
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
-        self._own = local()
+        self._local = local()
         _converted()
 
     def run(self, stage: int, pixels: Tensor) -> list[Tensor]:
         """See `Networks.run`."""
-        if not hasattr(self._own, "requests"):
-            self._own.requests = _Requests()
+        if not hasattr(self._local, "requests"):
+            self._local.requests = _Requests()
         count = len(pixels)
         if stage != PROPOSE and count % STEP:
             pixels = torch.cat([pixels, pixels.new_zeros((-count % STEP, *pixels.shape[1:]))])
-        answers = self._own.requests.suited(stage, tuple(pixels.shape)).infer([pixels.numpy()], share_inputs=True)
-        return [torch.from_numpy(answer[:count]) for answer in answers.values()]
+        outputs = self._local.requests.for_input(stage, tuple(pixels.shape)).infer([pixels.numpy()], share_inputs=True)
+        return [torch.from_numpy(output[:count]) for output in outputs.values()]
 
 
 class _Requests:
-    """One thread's compiled networks. Two threads with one compiled network would wait for each other."""
+    """The compiled networks of one thread; threads that shared them would wait for each other."""
 
     def __init__(self) -> None:
         self._core, self._models = _converted()
-        self._any = [self._compiled(model) for model in self._models]
-        self._seen: Counter[tuple[int, ...]] = Counter()
-        self._one: dict[tuple[int, ...], Any] = {}
+        self._any_shape = [self._compiled(model) for model in self._models]
+        self._uses: Counter[tuple[int, ...]] = Counter()
+        self._one_shape: dict[tuple[int, ...], Any] = {}
 
-    def suited(self, stage: int, shape: tuple[int, ...]) -> Any:
-        """The network compiled for any shape, or for this one alone.
+    def for_input(self, stage: int, shape: tuple[int, ...]) -> Any:
+        """Return a network's request, compiled for any input shape or, if it is large and frequent, for this one.
 
-        The latter computes the same a seventh faster, yet compiling it takes as long as it saves on a hundred photos.
+        The latter is a seventh faster, but compiling it takes as long as it saves on a hundred photos.
         """
         if stage != PROPOSE or shape[1] * shape[2] < LARGE:
-            return self._any[stage]
-        self._seen[shape] += 1
-        if self._seen[shape] == OFTEN and len(self._one) < COMPILED:
+            return self._any_shape[stage]
+        self._uses[shape] += 1
+        if self._uses[shape] == OFTEN and len(self._one_shape) < COMPILED:
             model = self._models[stage].clone()
             model.reshape(list(shape))
-            self._one[shape] = self._compiled(model)
-        return self._one.get(shape, self._any[stage])
+            self._one_shape[shape] = self._compiled(model)
+        return self._one_shape.get(shape, self._any_shape[stage])
 
     def _compiled(self, model: Any) -> Any:
         return self._core.compile_model(model, "CPU", OPTIONS).create_infer_request()
@@ -116,11 +111,11 @@ class _Requests:
 
 @cache
 def _converted() -> tuple[Any, list[Any]]:
-    """OpenVINO and the networks in its own form, which takes a second to make: once in a process."""
+    """Return OpenVINO's core and the networks in its format; the conversion takes a second, once per process."""
     import openvino
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls the tracing deprecated that OpenVINO's converter uses
+        warnings.simplefilter("ignore")  # OpenVINO's converter uses tracing that torch calls deprecated
         models = [
             openvino.convert_model(net, example_input=torch.rand(2, side, side, 4))
             for net, side in zip(load_networks(), SIDES, strict=True)
@@ -129,19 +124,19 @@ def _converted() -> tuple[Any, list[Any]]:
 
 
 def networks_on(device: torch.device, *, half: bool = False) -> Networks:
-    """The networks in the fastest runtime that is installed; `half` precision on a GPU only."""
+    """Load the networks in the fastest installed runtime; `half` precision applies only to GPUs."""
     if device.type == "cpu" and importlib.util.find_spec("openvino") is not None:
         return OpenVinoNetworks()
     return TorchNetworks(device, half=half and device.type == "cuda")
 
 
 def load_networks() -> list[nn.Module]:
-    """P-, R- and O-Net that take pixels as the summed-area tables give them."""
+    """Load P-, R- and O-Net for pixels as the summed-area tables return them: (n, h, w, 4) in [-127.5, 127.5]."""
     return [_FromPixels(net) for net in (PNet(), RNet(), ONet())]
 
 
 class _FromPixels(nn.Module):
-    """One of facenet-pytorch's networks, with the scale of its pixels and the fourth channel in its first layer."""
+    """One of facenet-pytorch's networks, whose first layer scales the pixels and ignores the fourth channel."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -152,8 +147,9 @@ class _FromPixels(nn.Module):
         self.net = net.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        answers = self.net(pixels.permute(0, 3, 1, 2))
-        corrections, scores = answers[0], answers[-1]
+        """See `Networks.run`."""
+        outputs = self.net(pixels.permute(0, 3, 1, 2))
+        corrections, scores = outputs[0], outputs[-1]
         if corrections.ndim == 4:
             corrections = corrections.permute(0, 2, 3, 1)
-        return scores[:, 1], corrections, *answers[1:-1]
+        return scores[:, 1], corrections, *outputs[1:-1]

@@ -1,6 +1,6 @@
-"""RetinaFace through the uniface package.
+"""Find faces with RetinaFace, through the uniface package.
 
-RGB images -> uniface's RetinaFace, each image by itself -> Faces.
+RGB images -> uniface's RetinaFace, one image at a time -> Faces.
 
 Source: Deng et al., "RetinaFace: Single-stage Dense Face Localisation in the Wild", 2019.
 """
@@ -17,28 +17,28 @@ from cache.errors import UsageError
 from detect.faces import Faces, Image
 
 NAME = "retinaface_mnet_v2.onnx"  # as uniface calls its weights
-HOW = (
-    f"Name a file with --set detect.retinaface_weights=FOLDER/{NAME}, or fetch it once where there is a network: "
+HELP = (
+    f"Name a file with --set detect.retinaface_weights=FOLDER/{NAME}, or download it once with a network connection: "
     f"uniface keeps it in ~/.uniface/models."
 )
 
 
 class RetinaFace:
-    """RetinaFace on a GPU or the CPU, wherever ONNX Runtime computes.
+    """RetinaFace on a GPU or the CPU, as ONNX Runtime chooses.
 
     Args:
-        weights: the file `NAME`; None for the one that uniface keeps or fetches.
-        score: the score between 0 and 1 that a face needs.
-        device: "cpu" keeps it off the GPU.
+        weights: a file named `NAME`; None for the one that uniface keeps or downloads.
+        score: the minimum score of a face, between 0 and 1.
+        device: "cpu" excludes the GPU.
 
     Raises:
-        UsageError: uniface is not installed, or the weights are not to be had.
+        UsageError: uniface is not installed, or the weights are not available.
     """
 
     def __init__(self, weights: Path | None, score: float, device: str) -> None:
         if weights is not None:
             if weights.name != NAME or not weights.is_file():
-                raise UsageError(f"{weights} is no file named {NAME}, the weights that uniface reads.\n{HOW}")
+                raise UsageError(f"{weights} is not a file named {NAME}, the weights that uniface reads.\n{HELP}")
             os.environ["UNIFACE_CACHE_DIR"] = str(weights.resolve().parent)
         try:
             uniface: Any = importlib.import_module("uniface")
@@ -52,22 +52,22 @@ class RetinaFace:
         try:
             self._net = uniface.RetinaFace(confidence_threshold=score, providers=providers)
         except (OSError, RuntimeError, ValueError) as error:  # a failed download is a ConnectionError, an OSError
-            raise UsageError(f"RetinaFace's weights can't be had: {error}.\n{HOW}") from error
+            raise UsageError(f"RetinaFace's weights are not available: {error}.\n{HELP}") from error
 
     def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """The faces of each image, the most certain first, none smaller than its `min_faces` pixels."""
+        """Find the faces of each image, by descending score, none smaller than its `min_faces` pixels."""
         return [self._detect(image, size) for image, size in zip(images, min_faces, strict=True)]
 
     def _detect(self, image: Image, min_face: float) -> Faces:
         if min(image.shape[:2]) < min_face:
             return Faces.none()
-        seen = self._net.detect(np.ascontiguousarray(image[..., ::-1]))  # BGR, as OpenCV reads it
-        faces = [one for one in seen if min(one.bbox[2] - one.bbox[0], one.bbox[3] - one.bbox[1]) >= min_face]
-        if not faces:
+        detected = self._net.detect(np.ascontiguousarray(image[..., ::-1]))  # BGR, as OpenCV reads it
+        large = [f for f in detected if min(f.bbox[2] - f.bbox[0], f.bbox[3] - f.bbox[1]) >= min_face]
+        if not large:
             return Faces.none()
-        faces.sort(key=lambda one: -one.confidence)
+        large.sort(key=lambda face: -face.confidence)
         return Faces(
-            np.stack([one.bbox[:4] for one in faces]).astype(np.float32),
-            np.array([one.confidence for one in faces], np.float32),
-            np.stack([one.landmarks for one in faces]).astype(np.float32),
+            np.stack([face.bbox[:4] for face in large]).astype(np.float32),
+            np.array([face.confidence for face in large], np.float32),
+            np.stack([face.landmarks for face in large]).astype(np.float32),
         )

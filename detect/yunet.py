@@ -1,6 +1,6 @@
-"""YuNet, a small detector that has seen many masks.
+"""Find faces with YuNet, a small detector trained on many masked faces.
 
-RGB images -> scaled until the smallest face in question is `SIDE` pixels -> OpenCV's FaceDetectorYN -> Faces.
+RGB images -> scaled so that the smallest face to find has `SIDE` pixels -> OpenCV's FaceDetectorYN -> Faces.
 
 Source: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023.
 """
@@ -16,30 +16,31 @@ import numpy as np
 from detect.faces import Faces, Image
 from detect.spec import yunet_weights
 
-SIDE = 30  # faces of that many pixels are found as well as larger ones
-ENLARGED = 1.5  # at most; finer detail than the photo has does not help
-OVERLAP = 0.3  # of two boxes that overlap more, the less certain one goes
-MOST = 5000  # boxes that are looked at in one image
+SIDE = 30  # pixels; faces of this size are found as well as larger ones
+ENLARGED = 1.5  # maximum scale; more does not add any detail
+OVERLAP = 0.3  # of two boxes with a larger IoU, the one with the lower score is dropped
+MOST = 5000  # boxes considered per image
 
 
 class Yunet:
-    """YuNet on the CPU, an image in each thread at a time.
+    """YuNet on the CPU, one image per thread.
 
     Args:
-        score: the score between 0 and 1 that a face needs.
-        threads: images that are worked on at a time.
+        score: the minimum score of a face, between 0 and 1.
+        threads: number of images processed in parallel.
 
     Raises:
-        UsageError: the weights are not there.
+        UsageError: the weights are not installed.
     """
 
     def __init__(self, score: float = 0.6, threads: int = 1) -> None:
-        self._score, self._weights = score, str(yunet_weights())
-        self._own = local()
+        self._score = score
+        self._weights = str(yunet_weights())
+        self._local = local()
         self._pool = ThreadPoolExecutor(threads, "yunet")
 
     def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """The faces of each image, the most certain first, none smaller than its `min_faces` pixels."""
+        """Find the faces of each image, by descending score, none smaller than its `min_faces` pixels."""
         return list(self._pool.map(self._detect, images, min_faces))
 
     def _detect(self, image: Image, min_face: float) -> Faces:
@@ -49,9 +50,9 @@ class Yunet:
         factor = min(SIDE / min_face, ENLARGED)
         size = (max(round(width * factor), 1), max(round(height * factor), 1))
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-        if not hasattr(self._own, "net"):
-            self._own.net = cv2.FaceDetectorYN.create(self._weights, "", size, self._score, OVERLAP, MOST)
-        net: Any = self._own.net
+        if not hasattr(self._local, "net"):
+            self._local.net = cv2.FaceDetectorYN.create(self._weights, "", size, self._score, OVERLAP, MOST)
+        net: Any = self._local.net
         net.setInputSize(size)
         _, rows = net.detect(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))
         if rows is None:

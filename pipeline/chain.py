@@ -1,13 +1,14 @@
-"""The whole chain: check, detect, split, train, evaluate, predict, report.
+"""The whole chain: check, detect, predict with teachers, train, predict, report.
 
-DATA -> RUN/ with everything that DESIGN calls a run. Each stage keeps what it has done, so that the same command
-after a kill goes on where it stopped.
+In: a data set. Out: RUN/ with its bundle, scores and, for `faceline run`, predictions and report.
+
+Each stage keeps its results on disk, so the same command continues where a killed run stopped.
 """
 
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pipeline.detection.detect import detect_photos, source_ids
 from pipeline.intake.check import check_data
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Dataset
-from pipeline.run_record import end_run, start_run
+from pipeline.run_record import recorded_run
 
 if TYPE_CHECKING:
     from classify.evaluation.metrics import Score
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         run: its folder.
-        scores: on the held-out fold, "joint" first.
-        counts: predicted photos per status; empty when there was nothing to predict.
+        scores: on the held-out photos, "joint" first.
+        counts: predicted photos per status; empty when nothing was predicted.
         seconds: per stage.
     """
 
@@ -40,7 +41,7 @@ class Finished:
     seconds: Mapping[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """What `run --json` ends with."""
+        """The JSON object that `run --json` prints last."""
         return {
             "run": str(self.run),
             "validation": {name: score.as_json() for name, score in self.scores.items()},
@@ -51,43 +52,47 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class ValidatedDataset:
-    """A data set that was looked through and found usable, to be run on any number of times.
+    """A data set that passed the check; any number of runs can train on it.
 
     Attributes:
         dataset: its photos.
-        sources: file -> source id, of the files that could be read.
+        sources: file -> source id, for the files that could be read.
     """
 
     dataset: Dataset
     sources: Mapping[Path, str]
 
 
-@dataclass
-class Stopwatch:
-    """Seconds per stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-
-    @contextmanager
-    def stage(self, name: str) -> Generator[None]:
-        """Time one stage."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(time.perf_counter() - started, 2)
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Generator[None]:
+    """Put the seconds that a stage takes into `seconds`."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = round(time.perf_counter() - started, 2)
 
 
 def train_data(data: Path, run: Path, context: RunContext, teachers: Sequence[Path] = ()) -> Finished:
-    """`faceline train`, and with teachers `faceline distill`: everything up to the bundle."""
-    return _run(data, run, context, predict=False, teachers=teachers)
+    """Check, detect and train, as `faceline train` does, or with teachers `faceline distill`."""
+    return _run_stages(data, run, context, predict=False, teachers=teachers)
+
+
+def train_on(validated: ValidatedDataset, run: Path, context: RunContext) -> Finished:
+    """Detect and train on a data set that `load_and_validate` returned for settings that read the same labels."""
+    return _run_stages(validated, run, context, predict=False)
+
+
+def run_chain(data: Path, run: Path, context: RunContext) -> Finished:
+    """Run all stages, as `faceline run` does: training, predictions for the data set's eval part, and the report."""
+    return _run_stages(data, run, context, predict=True)
 
 
 def load_and_validate(data: Path, context: RunContext, *, predict: bool = False) -> ValidatedDataset:
-    """Look through `data` and hash its files: the labelled photos, and with `predict` those of the eval part.
+    """Load and check `data` and hash its files: the labelled photos, and with `predict` those of the eval part.
 
     Raises:
-        DataError: something fatal is wrong with it, or there is nothing to train on.
+        DataError: the check found a fatal defect, or there is nothing to train on.
     """
     tasks = context.settings.task_list()
     dataset = load_labelled(data, context.settings).require_usable()
@@ -99,100 +104,68 @@ def load_and_validate(data: Path, context: RunContext, *, predict: bool = False)
     return ValidatedDataset(dataset, sources)
 
 
-def train_on(intake: ValidatedDataset, run: Path, context: RunContext) -> Finished:
-    """Train on what was taken in already, with settings that read the same labels."""
-    return _carry_out(intake, run, context, Stopwatch(), predict=False)
-
-
-def run_chain(data: Path, run: Path, context: RunContext) -> Finished:
-    """`faceline run`: everything, with the predictions of the data set's eval part and the report."""
-    return _run(data, run, context, predict=True)
-
-
-def _run(data: Path, run: Path, context: RunContext, *, predict: bool, teachers: Sequence[Path] = ()) -> Finished:
-    """Rank 0 does everything but the training alone; the other processes of a training only train along."""
-    with context.ranks.group(context.torch_device()):
-        if context.ranks.is_first:
-            return _lead(data, run, context, teachers, predict=predict)
-        from pipeline.training.train import train_as_worker
-
-        train_as_worker(run, context)
-        return Finished(run, {}, {}, {})
-
-
-def _lead(data: Path, run: Path, context: RunContext, teachers: Sequence[Path], *, predict: bool) -> Finished:
-    watch = Stopwatch()
-    with watch.stage("check"):
-        intake = load_and_validate(data, context, predict=predict)
-    return _carry_out(intake, run, context, watch, predict=predict, teachers=teachers)
-
-
-def _carry_out(
-    intake: ValidatedDataset,
-    run: Path,
-    context: RunContext,
-    watch: Stopwatch,
-    *,
-    predict: bool,
-    teachers: Sequence[Path] = (),
+def _run_stages(
+    data: Path | ValidatedDataset, run: Path, context: RunContext, *, predict: bool, teachers: Sequence[Path] = ()
 ) -> Finished:
-    from classify.data.augmentation import augmenter_of
+    """Run the stages in order. Of several processes, rank 0 runs all; the others only take part in the training."""
+    from classify.data.augmentation import build_augmenter
+    from classify.inference.ensemble import load_ensemble
     from classify.models.plan import plan_networks
     from classify.training.optimisation import refuse_without_compiler
-
-    for plan in plan_networks(context.settings.tasks):  # settings that contradict each other leave no run behind
-        augmenter_of(plan)
-        refuse_without_compiler(plan.train)
-    record = start_run(run, context.settings, device=context.torch_device(), processes=context.ranks.world)
-    status = "failed"
-    try:
-        finished = _stages(intake, run, context, watch, teachers, predict=predict)
-        status = "finished"
-        return finished
-    except (KeyboardInterrupt, SystemExit):
-        status = "stopped"
-        raise
-    finally:
-        end_run(run, record, status=status, stages=watch.seconds)
-        if status == "finished" and predict:
-            from pipeline.reports.run_report import write_report
-
-            write_report(run, context.cache)
-
-
-def _stages(
-    intake: ValidatedDataset,
-    run: Path,
-    context: RunContext,
-    watch: Stopwatch,
-    teachers: Sequence[Path],
-    *,
-    predict: bool,
-) -> Finished:
-    from classify.inference.ensemble import load_ensemble
     from pipeline.prediction.predict import predict_photos, write_predictions
     from pipeline.training.packed_crops import with_crops
     from pipeline.training.teacher_targets import predict_with_teachers
-    from pipeline.training.train import train_run
+    from pipeline.training.train import train_as_worker, train_run
 
-    dataset, sources = intake.dataset, intake.sources
-    with watch.stage("detect"):
-        everyone = [*dataset.train, *(dataset.evaluation if predict else ())]
-        detection = detect_photos(everyone, context, sources=sources)
-        summary = detection.summary(everyone)
-        context.console.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
-    taught = None
-    if teachers:
-        with watch.stage("ask"):
-            taught = predict_with_teachers(teachers, with_crops(dataset.train, detection), run, context, sources)
-    with watch.stage("train"):
-        scores = train_run(dataset.train, detection, run, context, dataset.corrections, taught)
-    counts: Mapping[str, int] = {}
-    if predict:
-        with watch.stage("predict"):
-            # Without an eval part the labelled photos are predicted: then validation.csv is the honest half of them.
-            wanted = dataset.evaluation or dataset.train
-            predictions = predict_photos(wanted, load_ensemble([run / "bundle"]), context, sources=sources)
-            write_predictions(predictions, run, dataset.submission_ids)
-            counts = predictions.counts
-    return Finished(run, scores, counts, watch.seconds)
+    seconds: dict[str, float] = {}
+    device = context.torch_device()
+    with context.ranks.process_group(device):
+        if not context.ranks.is_main:
+            train_as_worker(run, context)
+            return Finished(run, {}, {}, {})
+
+        # Check: data, then settings that contradict each other, before there is a run folder.
+        if isinstance(data, Path):
+            with _timed(seconds, "check"):
+                data = load_and_validate(data, context, predict=predict)
+        dataset, sources = data.dataset, data.sources
+        for plan in plan_networks(context.settings.tasks):
+            build_augmenter(plan)
+            refuse_without_compiler(plan.train)
+
+        processes = context.ranks.world_size
+        with recorded_run(run, context.settings, device=device, processes=processes, seconds=seconds):
+            # Detect
+            with _timed(seconds, "detect"):
+                photos = [*dataset.train, *(dataset.evaluation if predict else ())]
+                detection = detect_photos(photos, context, sources=sources)
+                summary = detection.summary(photos)
+                context.console.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
+
+            # Teachers
+            teacher_targets = None
+            if teachers:
+                with _timed(seconds, "ask"):  # this key of run.json is older than the heading
+                    readable = with_crops(dataset.train, detection)
+                    teacher_targets = predict_with_teachers(teachers, readable, run, context, sources)
+
+            # Train
+            with _timed(seconds, "train"):
+                scores = train_run(dataset.train, detection, run, context, dataset.corrections, teacher_targets)
+
+            # Predict
+            counts: Mapping[str, int] = {}
+            if predict:
+                with _timed(seconds, "predict"):
+                    # Without an eval part, the labelled photos are predicted; only the held-out ones are new.
+                    photos = dataset.evaluation or dataset.train
+                    predictions = predict_photos(photos, load_ensemble([run / "bundle"]), context, sources=sources)
+                    write_predictions(predictions, run, dataset.submission_ids)
+                    counts = predictions.counts
+
+        # Report: of the finished run, whose run.json it reads.
+        if predict:
+            from pipeline.reports.run_report import write_report
+
+            write_report(run, context.cache)
+        return Finished(run, scores, counts, seconds)

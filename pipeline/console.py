@@ -1,7 +1,7 @@
-"""What a command says: progress, lines, tables, and the last word.
+"""The output of a command: progress, remarks, tables and the final result.
 
-Progress and remarks go to stderr, results to stdout; with --json the last line on stdout is one JSON object and nothing
-else is there. A bar on a terminal, a plain line now and then elsewhere.
+Progress and remarks go to stderr, results to stdout. With --json, stdout has nothing but one JSON object, on its last
+line. Progress is a bar on a terminal and an occasional plain line elsewhere.
 """
 
 import json
@@ -24,11 +24,11 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class Console:
-    """One command's output.
+    """The output of one command.
 
     Attributes:
-        as_json: results are one JSON object on stdout.
-        quiet: no progress and no remarks.
+        as_json: print results as one JSON object on stdout.
+        quiet: print no progress and no remarks.
     """
 
     as_json: bool = False
@@ -37,23 +37,23 @@ class Console:
     _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True))
 
     @classmethod
-    def nothing(cls) -> Self:
-        """The output of a process beside which another one speaks."""
+    def silent(cls) -> Self:
+        """Make a console that prints nothing, for a process beside which another one prints."""
         return cls(quiet=True, _err=RichConsole(quiet=True), _out=RichConsole(quiet=True))
 
     def line(self, text: str) -> None:
-        """A remark about what is going on."""
+        """Print a remark on progress."""
         if not self.quiet:
             self._err.print(printable(text), markup=False)
 
     def warn(self, text: str) -> None:
-        """Something the user should know of, also with --quiet."""
+        """Print a warning, also with --quiet."""
         self._err.print(f"warning: {printable(text)}", markup=False, style="yellow")
 
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, remark: bool = False
     ) -> None:
-        """A result, or a remark about what is going on. The first column is text, the others are numbers."""
+        """Print a table, as a result or as a remark. The first column is aligned as text, the others as numbers."""
         if remark and self.quiet:
             return
         table = Table(title=title, title_justify="left", title_style="bold")
@@ -64,13 +64,15 @@ class Console:
         (self._err if self.as_json or remark else self._out).print(table, markup=False)
 
     def scores(self, scores: "Mapping[str, Score]", title: str) -> None:
-        """The table of some scores, when there are any."""
-        rows = [[name, one.macro_f1, f"{one.low:.3f} to {one.high:.3f}", one.accuracy] for name, one in scores.items()]
+        """Print a table of scores, unless there are none."""
+        rows: list[list[object]] = []
+        for name, score in scores.items():
+            rows.append([name, score.macro_f1, f"{score.low:.3f} to {score.high:.3f}", score.accuracy])
         if rows:
             self.table(title, ["", "macro-F1", "95% interval", "accuracy"], rows)
 
     def done(self, result: Mapping[str, Any], *, text: str, next_step: str = "") -> None:
-        """The last word: the result for people or machines, and the command to go on with."""
+        """Print the final result, as text or as JSON, and after the text the command to continue with."""
         if self.as_json:
             sys.stdout.write(json.dumps(result, allow_nan=False, default=str) + "\n")
             return
@@ -80,7 +82,7 @@ class Console:
 
     @contextmanager
     def progress(self, label: str, total: int) -> Generator[Callable[[int], None]]:
-        """A function that takes how many more are done."""
+        """Show progress; the yielded function takes the number of items done since its last call."""
         if self.quiet or not total:
             yield lambda _: None
         elif self._err.is_terminal:
@@ -93,21 +95,22 @@ class Console:
 
 
 class _Lines:
-    """Progress where there is no terminal: a line when some seconds have passed."""
+    """Progress without a terminal: a line, at most once in SECONDS_BETWEEN_LINES."""
 
     def __init__(self, console: Console, label: str, total: int) -> None:
         self._console, self._label, self._total = console, label, total
-        self._done, self._said = 0, time.monotonic()
+        self._done, self._last_line_at = 0, time.monotonic()
 
     def advance(self, more: int) -> None:
+        """Count `more` items as done."""
         self._done += more
-        if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
+        if time.monotonic() - self._last_line_at >= SECONDS_BETWEEN_LINES:
+            self._last_line_at = time.monotonic()
             self._console.line(f"{self._label}: {self._done:,} of {self._total:,}")
 
 
 def cell(value: object) -> str:
-    """A table cell: numbers with separators or three decimals."""
+    """Format a table cell: integers with thousands separators, floats with three decimals."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: ""}[value]
     if isinstance(value, int):
@@ -116,6 +119,6 @@ def cell(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that is safe on any terminal: file names can hold escape codes and bytes that are no UTF-8."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in shown)
+    """Escape what is unsafe on a terminal: file names can hold escape codes and bytes that are not UTF-8."""
+    decodable = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in decodable)

@@ -1,4 +1,4 @@
-"""What every stage needs to know besides its data."""
+"""What every stage gets besides its data: settings, cache, device, workers, console and ranks."""
 
 import os
 from collections.abc import Sequence
@@ -7,21 +7,21 @@ from pathlib import Path
 
 from cache import cache_folder
 from cache.errors import UsageError
-from classify.distributed import SINGLE_PROCESS, Ranks, ranks_of
+from classify.distributed import SINGLE_PROCESS, Ranks, ranks_from_environment
 from pipeline.console import Console
 from pipeline.settings import Settings, load_settings
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """The circumstances of one command.
+    """The circumstances in which one command runs.
 
     Attributes:
-        settings: what is to be done; part of every result.
+        settings: only these decide results, not the other fields.
         cache: the crop cache's folder.
         device: "auto", "cpu", "cuda" or "cuda:n".
-        workers: threads for reading and writing photos, and processes that make batches on a GPU.
-        console: where progress and results go.
+        workers: number of threads that read and write photos, and of processes that make batches for a GPU.
+        console: takes progress and results.
         ranks: this process among those that train together.
     """
 
@@ -33,19 +33,21 @@ class RunContext:
     ranks: Ranks = SINGLE_PROCESS
 
     def torch_device(self) -> str:
-        """The device that "auto" stands for here; of several processes on a machine, each has a GPU of its own.
+        """Resolve `device` to a torch device name; of several processes on a machine, each gets its own GPU.
 
         Raises:
-            UsageError: the device asked for is not there.
+            UsageError: this machine does not have the requested device.
         """
         import torch
 
-        if self.ranks.world > 1 and self.device.startswith("cuda:"):
-            raise UsageError(f"--device {self.device} is one GPU for {self.ranks.world} processes; use auto or cuda")
-        if self.ranks.world > 1 and self.device != "cpu" and torch.cuda.is_available():
-            if self.ranks.local_world > torch.cuda.device_count():
-                wanted, there = self.ranks.local_world, torch.cuda.device_count()
-                raise UsageError(f"{wanted} processes and {there} GPUs on this machine: use --nproc-per-node {there}")
+        if self.ranks.world_size > 1 and self.device.startswith("cuda:"):
+            raise UsageError(
+                f"--device {self.device} is one GPU for {self.ranks.world_size} processes; use auto or cuda"
+            )
+        if self.ranks.world_size > 1 and self.device != "cpu" and torch.cuda.is_available():
+            if self.ranks.local_world_size > torch.cuda.device_count():
+                processes, gpus = self.ranks.local_world_size, torch.cuda.device_count()
+                raise UsageError(f"{processes} processes and {gpus} GPUs on this machine: use --nproc-per-node {gpus}")
             return f"cuda:{self.ranks.local_rank}"
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
@@ -57,8 +59,8 @@ class RunContext:
         return self.device
 
     def loader_workers(self) -> int:
-        """Processes that make batches: on a CPU they would only take cores from the network."""
-        return 0 if self.torch_device() == "cpu" else max(1, self.workers // self.ranks.local_world)
+        """Number of processes that make batches; 0 on a CPU, where they would only take cores from the network."""
+        return 0 if self.torch_device() == "cpu" else max(1, self.workers // self.ranks.local_world_size)
 
 
 def make_context(
@@ -71,10 +73,10 @@ def make_context(
     as_json: bool,
     quiet: bool,
 ) -> RunContext:
-    """The job that the common options of a command ask for.
+    """Make the context from the options that commands share.
 
     Raises:
-        UsageError: a setting or the cache's folder makes no sense.
+        UsageError: a setting or the cache's folder is invalid.
     """
     settings = load_settings(config, overrides or ())
     console = Console(as_json=as_json, quiet=quiet)
@@ -82,6 +84,6 @@ def make_context(
 
 
 def with_ranks(context: RunContext) -> RunContext:
-    """The job as one of torchrun's processes does it, if this is one: only rank 0 says anything."""
-    ranks = ranks_of()
-    return replace(context, ranks=ranks, console=context.console if ranks.is_first else Console.nothing())
+    """Add the ranks of a process that torchrun started, if this is one; only rank 0 prints anything."""
+    ranks = ranks_from_environment()
+    return replace(context, ranks=ranks, console=context.console if ranks.is_main else Console.silent())

@@ -1,6 +1,7 @@
-"""What a run leaves behind so that anybody can tell what was done: run.json, data.json, config.yaml.
+"""The record of a run: config.yaml with its settings, run.json with its circumstances and its outcome.
 
-A run folder belongs to one configuration: going on in it with another one is refused, with the keys that differ.
+A run folder belongs to one configuration: to continue it with another one is refused, and the error names the keys that
+differ.
 """
 
 import importlib.metadata
@@ -8,7 +9,8 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,11 @@ PACKAGES = ("faceline", "torch", "torchvision", "timm", "facenet-pytorch", "open
             "numpy", "scikit-learn")  # fmt: skip
 
 
-def start_run(run: Path, settings: Settings, *, device: str, processes: int = 1) -> dict[str, Any]:
-    """Write config.yaml and a run.json with status "started"; returns the record to pass to `end_run`.
+@contextmanager
+def recorded_run(
+    run: Path, settings: Settings, *, device: str, processes: int, seconds: Mapping[str, float]
+) -> Generator[None]:
+    """Write config.yaml, and run.json when the block starts and when it ends, then with the `seconds` of each stage.
 
     Raises:
         UsageError: the folder holds a run with other settings.
@@ -45,37 +50,38 @@ def start_run(run: Path, settings: Settings, *, device: str, processes: int = 1)
         "seeds": {"seed": settings.seed},
     }
     write_json(run / "run.json", record)
-    return record
-
-
-def end_run(run: Path, record: Mapping[str, Any], *, status: str, stages: Mapping[str, float]) -> None:
-    """Complete run.json: how it ended and how long each stage took, in seconds."""
-    write_json(run / "run.json", {**record, "status": status, "end": _now(), "seconds": dict(stages)})
+    status = "failed"
+    try:
+        yield
+        status = "finished"
+    except (KeyboardInterrupt, SystemExit):
+        status = "stopped"
+        raise
+    finally:
+        write_json(run / "run.json", {**record, "status": status, "end": _now(), "seconds": dict(seconds)})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """A JSON file for people and machines, whole or not at all."""
+    """Write an indented JSON file, completely or not at all."""
     atomic.write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of the packages that results depend on."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(importlib.metadata.PackageNotFoundError):
+            installed[name] = importlib.metadata.version(name)
+    return installed
 
 
 def git_state() -> dict[str, Any] | None:
-    """The commit of the checkout that this code runs from, and whether it was changed; None when there is none."""
+    """The commit of the checkout that this code runs from, and whether files were changed since; None without one."""
     here = Path(__file__).parent
 
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10)
-        return done.stdout.strip()
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")) != here.parent:
@@ -86,7 +92,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def refuse_other_settings(run: Path, settings: Settings) -> None:
-    """Make sure that a run folder, when there is one already, was made with `settings`.
+    """Make sure that a run folder that already exists was made with `settings`.
 
     Raises:
         UsageError: it was not; the message names the keys that differ.
@@ -101,15 +107,15 @@ def refuse_other_settings(run: Path, settings: Settings) -> None:
     now = dotted(settings.model_dump(mode="json"))
     differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if differing:
-        told = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing[:8])
+        shown = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing[:8])
         more = f"\n  ... and {len(differing) - 8} more" if len(differing) > 8 else ""
         raise UsageError(
-            f"{config.parent} holds a run with other settings; use another folder with --out.\n{told}{more}"
+            f"{config.parent} holds a run with other settings; use another folder with --out.\n{shown}{more}"
         )
 
 
 def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested settings by their dotted keys."""
+    """Flatten nested settings: dotted key -> value."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict) and value:

@@ -1,4 +1,4 @@
-"""The reference page of every setting, made from the settings classes.
+"""The reference page of all settings, generated from the settings classes.
 
 python -m pipeline.settings_reference > docs/reference/settings.md
 """
@@ -41,19 +41,19 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
 HEAD = """# Settings
 
 Every key of a `--config` file and of `--set KEY=VALUE`. The option wins over the file. A key of `model` or `train`
-counts for every task that does not set it itself, under `tasks.NAME.model` or `tasks.NAME.train`.
+applies to every task that does not set it itself, under `tasks.NAME.model` or `tasks.NAME.train`.
 
-This page is made from the classes: `python -m pipeline.settings_reference > docs/reference/settings.md`.
+This page is generated from the settings classes: `python -m pipeline.settings_reference > docs/reference/settings.md`.
 """
 
 
 def settings_page() -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     parts = [HEAD]
-    for prefix, kind in SECTIONS:
-        parts.append(f"\n## {f'`{prefix}`' if prefix else 'Top level'}\n\n{(kind.__doc__ or '').splitlines()[0]}\n")
+    for prefix, section in SECTIONS:
+        parts.append(f"\n## {f'`{prefix}`' if prefix else 'Top level'}\n\n{(section.__doc__ or '').splitlines()[0]}\n")
         parts.append("\n| key | value | default | meaning |\n|---|---|---|---|\n")
-        for name, field in kind.model_fields.items():
+        for name, field in section.model_fields.items():
             key = f"{prefix}.{name}" if prefix else name
             parts.append(f"| `{key}` | {_type(field.annotation)} | {_default(field)} | {_meaning(field)} |\n")
     return "".join(parts)
@@ -93,8 +93,8 @@ def _meaning(field: FieldInfo) -> str:
         for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
         if getattr(rule, name, None) is not None
     ]
-    told = field.description or ""
-    return f"{told} ({', '.join(limits)})" if limits else told
+    description = field.description or ""
+    return f"{description} ({', '.join(limits)})" if limits else description
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""The documentation is true: generated pages are current, commands exist, links lead somewhere."""
+"""The documentation is true: generated pages are current, commands exist, links lead somewhere, examples run."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -56,3 +58,12 @@ def test_the_readmes_first_two_shell_blocks_stand_alone():
     assert "faceline demo" in blocks[0]
     assert "pytest" in blocks[1]
     assert all("python3 -m venv .venv" in block for block in blocks[:2])
+
+
+@pytest.mark.parametrize(
+    "module", ["classify.evaluation.metrics", "classify.models.losses", "classify.inference.calibration"]
+)
+def test_the_examples_in_docstrings_are_right(module):
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0, "no example"
+    assert result.failed == 0

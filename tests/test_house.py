@@ -103,7 +103,8 @@ def loaded_by(code):
 def test_the_command_line_and_an_idle_detect_import_nothing_heavy():
     heavy = {"torch", "cv2", "timm", "sklearn", "albumentations", "matplotlib", "facenet_pytorch"}
     assert not loaded_by("import pipeline.commands.app") & (heavy | {"numpy", "polars", "pydantic"})
-    assert not loaded_by("import pipeline.commands.stages, pipeline.detection.detect") & heavy
+    rooms = "from pipeline.detection import detect, shards; from pipeline.intake import check, corrections, load"
+    assert not loaded_by(rooms) & heavy
     assert not loaded_by("import faceline, detect, cache") & (heavy | {"numpy"})
 
 

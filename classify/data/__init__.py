@@ -1,5 +1,5 @@
-"""From samples to batches: folds of people, augmentation per class, the training set, batches.
+"""From samples to batches: folds, augmentation and oversampling, the training set, batches.
 
-Sample (crop + labels + fold) -> NetworkData -> TrainingSet -> batches of (images, targets). Open
-`training_set.py` first.
+Samples (crop + labels + fold) -> NetworkData, made in pipeline/training -> TrainingSet -> batches of (images, targets).
+Open `training_set.py` first.
 """

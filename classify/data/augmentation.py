@@ -1,17 +1,17 @@
 """Augmentation and oversampling per class, as the config says.
 
-class or group and copy number -> a list of albumentations transforms; an image and a seed -> the augmented image.
+augmentation group and copy number -> a list of albumentations transforms; image and seed -> augmented image.
 
-What a sample looks like is a pure function of (seed, epoch, sample, copy). albumentations would otherwise draw from one
-stream per process, and forked DataLoader workers would all draw the same (its 2.0.8 repeats every worker and
-every epoch).
+The augmented image is a pure function of (seed, epoch, sample, copy). Without a seed of its own, albumentations draws
+from one stream per process, and forked DataLoader workers all draw the same (2.0.8 repeats every worker and every
+epoch).
 """
 
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,27 +19,24 @@ from numpy.typing import NDArray
 
 from cache.errors import UsageError
 from classify.config import AugmentConfig, Transform
+from classify.models.plan import Plan
 from classify.preprocessing import Image
 from classify.tasks import Task
-
-if TYPE_CHECKING:
-    from classify.models.plan import Plan
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for a newer release on import
 
 import albumentations as A
 
-Kinds = NDArray[np.intp]
-MAX_SEED = 2**32
+Groups = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One showing of one sample in an epoch.
+class SampleDraw:
+    """One appearance of one sample in an epoch.
 
     Attributes:
-        row: index of the sample among those trained on.
-        copy: 0 for the first showing, 1 ... for the oversampled ones.
+        row: index of the sample in the training set.
+        copy: 0 for the first appearance, 1 ... for the oversampled ones.
     """
 
     row: int
@@ -47,130 +44,140 @@ class Turn:
 
 
 class Augmenter:
-    """The augmentation of what one network learns from.
+    """The augmentation and oversampling of the samples that one network is trained on.
 
-    A sample has a kind per task: its class, or, after the classes, the group whose rule chose it; -1 without a label.
+    A sample has one augmentation group per task: its class index or, counted on after the classes, the index of the
+    group in `augment.groups` whose rule chose it; -1 without a label.
 
     Args:
-        tasks: what the network tells; the configs name their classes.
+        tasks: that the network predicts.
         configs: transforms and multipliers of each task; `every` is the first one's.
-        size: (height, width) that every result has.
+        size: (height, width) of the results.
 
     Raises:
-        UsageError: a transform does not exist in albumentations or does not take these arguments.
+        UsageError: albumentations has no such transform, or the transform does not take these arguments.
     """
 
     def __init__(self, tasks: Sequence[Task], configs: Sequence[AugmentConfig], size: tuple[int, int]) -> None:
         self._size = size
-        every = _transforms(tasks[0].name, "every", configs[0].every)
+        every = _build_transforms(tasks[0].name, "every", configs[0].every)
         self._first = A.Compose(every)
-        self._kinds = [_Kinds(task, config, every) for task, config in zip(tasks, configs, strict=True)]
+        self._by_task = [_TaskAugmentation(task, config, every) for task, config in zip(tasks, configs, strict=True)]
 
-    def epoch(self, kinds: Kinds, seed: int, epoch: int, draws: NDArray[np.float64] | None = None) -> list[Turn]:
-        """Every sample as many times as its kinds' multipliers say, in an order that (seed, epoch) decides.
+    def draw_epoch(
+        self, augmentation_groups: Groups, seed: int, epoch: int, sampling_weights: NDArray[np.float64] | None = None
+    ) -> list[SampleDraw]:
+        """Each sample as many times as `multipliers` says, in random order.
 
         Args:
-            kinds: (R, T) of the samples that are trained on.
+            augmentation_groups: (R, T) of the training set.
             seed, epoch: decide the order.
-            draws: (R,) chances, adding up to 1, by which as many samples are drawn instead.
+            sampling_weights: (R,) probabilities; with them, as many samples in all are drawn with replacement instead.
         """
-        times = self.multipliers(kinds)
+        times = self.multipliers(augmentation_groups)
         rng = np.random.default_rng([seed, epoch])
-        if draws is None:
-            turns = [Turn(row, copy) for row, count in enumerate(times.tolist()) for copy in range(count)]
-            return [turns[i] for i in rng.permutation(len(turns))]
-        shown: Counter[int] = Counter()
-        turns = list[Turn]()
-        for row in rng.choice(len(kinds), size=int(times.sum()), p=draws).tolist():
-            turns.append(Turn(row, shown[row]))
-            shown[row] += 1
-        return turns
+        if sampling_weights is None:
+            draws = [SampleDraw(row, copy) for row, count in enumerate(times.tolist()) for copy in range(count)]
+            return [draws[i] for i in rng.permutation(len(draws))]
+        copies: Counter[int] = Counter()
+        draws = list[SampleDraw]()
+        for row in rng.choice(len(augmentation_groups), size=int(times.sum()), p=sampling_weights).tolist():
+            draws.append(SampleDraw(row, copies[row]))
+            copies[row] += 1
+        return draws
 
-    def multipliers(self, kinds: Kinds) -> NDArray[np.intp]:
-        """(R,) how often each sample is shown; where several tasks tell, the largest."""
-        each = [own.multipliers(kinds[:, i]) for i, own in enumerate(self._kinds)]
-        return np.max(each, axis=0)
+    def multipliers(self, augmentation_groups: Groups) -> NDArray[np.intp]:
+        """(R, T) -> (R,) how many times each sample appears in an epoch: the largest multiplier among its tasks."""
+        per_task = [task.multipliers(augmentation_groups[:, i]) for i, task in enumerate(self._by_task)]
+        return np.max(per_task, axis=0)
 
-    def apply(self, image: Image, kinds: NDArray[np.intp], turn: Turn, seed: int, epoch: int) -> Image:
-        """The image of a sample of these kinds (T,) as it is shown in this turn: RGB uint8 of the input size."""
-        compose = self._copy(kinds, turn.copy) if turn.copy else self._first
+    def apply(self, image: Image, augmentation_groups: Groups, draw: SampleDraw, seed: int, epoch: int) -> Image:
+        """RGB uint8 image of a sample with its groups (T,) -> augmented (height, width, 3) RGB uint8."""
+        compose = self._transforms_of_copy(augmentation_groups, draw.copy) if draw.copy else self._first
         if compose.transforms:
-            compose.set_random_seed(stream(seed, epoch, turn))
+            compose.set_random_seed(seed_of_draw(seed, epoch, draw))
             image = compose(image=image)["image"]
         if image.shape[:2] != self._size:
             image = cv2.resize(image, (self._size[1], self._size[0]), interpolation=cv2.INTER_AREA)  # pyright: ignore[reportAssignmentType]
         return image
 
-    def _copy(self, kinds: NDArray[np.intp], copy: int) -> A.Compose:
-        for own, kind in zip(self._kinds, kinds.tolist(), strict=True):
-            if kind >= 0 and (copies := own.copies[kind]):
+    def _transforms_of_copy(self, augmentation_groups: Groups, copy: int) -> A.Compose:
+        """Those of the first task whose group has `copies`; they are used in turn."""
+        for task, group in zip(self._by_task, augmentation_groups.tolist(), strict=True):
+            if group >= 0 and (copies := task.copies[group]):
                 return copies[(copy - 1) % len(copies)]
         return self._first
 
 
-def augmenter_of(plan: "Plan") -> Augmenter:
-    """The augmentation of what a planned network learns from."""
+def build_augmenter(plan: Plan) -> Augmenter:
+    """The augmentation of what a planned network is trained on."""
     return Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
 
 
-class _Kinds:
-    """One task's classes and groups: how often their samples are shown, and how the copies look."""
+class _TaskAugmentation:
+    """Multipliers and transforms of the augmentation groups of one task: its classes, then `augment.groups`."""
 
     def __init__(self, task: Task, config: AugmentConfig, every: Sequence[Any]) -> None:
-        classes = [config.classes.get(name) for name in task.classes]
-        self._classes, self._balance = len(classes), config.balance
-        self._given = [one is not None for one in classes]
-        self._multipliers = [one.multiplier if one else 1 for one in (*classes, *config.groups)]
-        places = [f"classes.{name}" for name in task.classes] + [f"groups.{i}" for i in range(len(config.groups))]
+        rules = [*(config.classes.get(name) for name in task.classes), *config.groups]
+        keys = [f"classes.{name}" for name in task.classes] + [f"groups.{i}" for i in range(len(config.groups))]
+        self._class_has_rule = [rule is not None for rule in rules[: len(task.classes)]]
+        self._balance = config.balance
+        self._multipliers = [rule.multiplier if rule else 1 for rule in rules]
         self.copies: list[list[A.Compose]] = []
-        for place, one in zip(places, (*classes, *config.groups), strict=True):
-            made = [_transforms(task.name, f"{place}.copies", transforms) for transforms in (one.copies if one else ())]
-            self.copies.append([A.Compose([*transforms, *every]) for transforms in made])
+        for key, rule in zip(keys, rules, strict=True):
+            copies = [_build_transforms(task.name, f"{key}.copies", copy) for copy in (rule.copies if rule else ())]
+            self.copies.append([A.Compose([*copy, *every]) for copy in copies])
 
-    def multipliers(self, kinds: NDArray[np.intp]) -> NDArray[np.intp]:
-        times = np.array([*self._multipliers, 0], np.intp)  # the last one for those without a label
+    def multipliers(self, groups: Groups) -> NDArray[np.intp]:
+        """(R,) augmentation groups of this task -> (R,) multipliers, 0 without a label."""
+        times = np.array([*self._multipliers, 0], np.intp)  # the last one is that of group -1
         if self._balance:
-            photos = np.bincount(kinds[kinds >= 0], minlength=len(times))[: self._classes]
-            for code, given in enumerate(self._given):
-                if not given and photos[code]:
+            photos = np.bincount(groups[groups >= 0], minlength=len(times))[: len(self._class_has_rule)]
+            for code, has_rule in enumerate(self._class_has_rule):
+                if not has_rule and photos[code]:
                     times[code] = max(round((photos.max() / photos[code]) ** self._balance), 1)
-        return times[kinds]
+        return times[groups]
 
 
-def stream(seed: int, epoch: int, turn: Turn) -> int:
-    """The seed of whatever is random in one showing."""
-    return int(np.random.SeedSequence([seed, epoch, turn.row, turn.copy]).generate_state(1)[0]) % MAX_SEED
+def seed_of_draw(seed: int, epoch: int, draw: SampleDraw) -> int:
+    """The seed of whatever is random about one draw."""
+    return int(np.random.SeedSequence([seed, epoch, draw.row, draw.copy]).generate_state(1)[0])
 
 
-def _transforms(task: str, where: str, transforms: Sequence[Transform]) -> list[Any]:
-    made: list[Any] = []
+def _build_transforms(task: str, key: str, transforms: Sequence[Transform]) -> list[Any]:
+    """albumentations' transforms of a list in the config; `key` is its key under tasks.TASK.augment."""
+    built: list[Any] = []
     for transform in transforms:
         for name, arguments in transform.items():
-            kind = getattr(A, name, None)
-            if not (isinstance(kind, type) and issubclass(kind, A.BasicTransform)):
-                raise UsageError(f"tasks.{task}.augment.{where}: albumentations has no transform {name!r}")
+            transform_class = getattr(A, name, None)
+            if not (isinstance(transform_class, type) and issubclass(transform_class, A.BasicTransform)):
+                raise UsageError(f"tasks.{task}.augment.{key}: albumentations has no transform {name!r}")
             try:
-                made.append(kind(**_tuples(arguments)))
+                built.append(transform_class(**_as_tuples(arguments)))
             except (TypeError, ValueError) as error:
-                raise UsageError(f"tasks.{task}.augment.{where}: {name} does not take {arguments}: {error}") from None
-    return made
+                raise UsageError(f"tasks.{task}.augment.{key}: {name} does not take {arguments}: {error}") from None
+    return built
 
 
-def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
-    # YAML has lists only, and albumentations checks for tuples.
+def _as_tuples(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Lists as tuples: YAML has lists only, and albumentations checks for tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
 
 
-def partners(count: int, seed: int, epoch: int, step: int, wanted: NDArray[np.intp] | None = None) -> NDArray[np.intp]:
-    """Whose right half each of a step's `count` images gets: (count,), each of them once, or one of those `wanted`."""
+def choose_partners(
+    count: int, seed: int, epoch: int, step: int, candidates: NDArray[np.intp] | None = None
+) -> NDArray[np.intp]:
+    """(count,) the image that each image of a step is mixed with: each once, or any of `candidates`, if any."""
     rng = np.random.default_rng([seed, epoch, step])
-    return rng.permutation(count) if wanted is None or not len(wanted) else rng.choice(wanted, count)
+    if candidates is None or not len(candidates):
+        return rng.permutation(count)
+    return rng.choice(candidates, count)
 
 
-def with_right_half(image: Image, other: Image) -> Image:
-    """Vertical half CutMix: the image with the right half of another of its size.
+def replace_right_half(image: Image, other: Image) -> Image:
+    """Vertical half CutMix: the image with the right half of another of the same size.
 
-    Source: Yun et al., "CutMix", 2019, with the box fixed to one half of the face, as the competition's best had it.
+    Source: Yun et al., "CutMix", 2019, with the box fixed to one half of the face, as in the competition's best entry.
     """
     half = image.shape[1] // 2
     return np.concatenate([image[:, :half], other[:, half:]], axis=1)

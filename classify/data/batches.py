@@ -1,12 +1,13 @@
 """Batches of augmented inputs in an order that only (seed, epoch) decides.
 
-lessons + augmentation -> (images, targets) per step.
+TrainingSet + Augmenter -> (images, targets) per step.
 
-The whole epoch is a pure function of (seed, epoch), whatever the number of workers and processes: a resumed training
-sees what the uninterrupted one would have seen. Of every step, a process makes the images of its own part only.
+The epoch is a pure function of (seed, epoch), whatever the number of workers and processes: a training that is resumed
+gets the batches that it would have got without the interruption. Each process makes its own part of every step only.
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,27 +17,27 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cache.errors import UsageError
-from classify.data.augmentation import Augmenter, Turn, partners, stream, with_right_half
+from classify.data.augmentation import Augmenter, SampleDraw, choose_partners, replace_right_half, seed_of_draw
 from classify.data.training_set import TrainingSet
 from classify.distributed import SINGLE_PROCESS, Ranks
 from classify.models.heads import Targets
 from classify.preprocessing import Image
 
-BLENDS = 0.4  # of the Beta distribution that a blend's shares are drawn from; 1 would make all equally likely
+MIXUP_ALPHA = 0.4  # of the Beta distribution that the weights are drawn from; 1 would make all weights equally likely
 
 
 class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
-    """One epoch, a batch an item, so that mixing within a batch happens in the workers too.
+    """One epoch; an item is a whole batch, so that mixing within a batch happens in the workers, too.
 
     Args:
-        lessons: what is trained on.
-        augmenter: of the tasks.
+        training_set: what is trained on.
+        augmenter: of its tasks.
         batch: samples per step, of all processes; a smaller last batch is left out unless it is the only one.
-        cutmix, mixup: shares of batches whose halves are swapped, and whose images are blended.
-        in_pairs: two showings of one person come one after the other.
-        halves_of: (R,) the rows that other halves are taken from where a step has some; None for any.
         seed, epoch: decide order, augmentation and mixing.
-        ranks: whose part of every step is made.
+        cutmix, mixup: fractions of steps in which halves are swapped, and in which images are blended.
+        cutmix_mask: (R,) the rows that other halves are taken from in steps that have some; None for any.
+        in_pairs: put two draws of one person side by side.
+        ranks: the processes that share every step.
 
     Raises:
         UsageError: there are more processes than samples in a step.
@@ -52,23 +53,24 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         epoch: int,
         cutmix: float = 0.0,
         mixup: float = 0.0,
-        halves_of: NDArray[np.bool_] | None = None,
+        cutmix_mask: NDArray[np.bool_] | None = None,
         in_pairs: bool = False,
         ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
-        self._training_set, self._augmenter, self._halves_of = training_set, augmenter, halves_of
-        self._cutmix, self._mixup = cutmix, mixup
-        self._seed, self._epoch, self._ranks = seed, epoch, ranks
-        turns = augmenter.epoch(training_set.kinds, seed, epoch, training_set.sampling_weights)
-        self._steps = _cut(self._paired(turns) if in_pairs else turns, batch)
-        smallest = min(map(len, self._steps), default=ranks.world)
-        if smallest < ranks.world:
+        self._training_set, self._augmenter, self._ranks = training_set, augmenter, ranks
+        self._cutmix, self._mixup, self._cutmix_mask = cutmix, mixup, cutmix_mask
+        self._seed, self._epoch = seed, epoch
+        draws = augmenter.draw_epoch(training_set.augmentation_groups, seed, epoch, training_set.sampling_weights)
+        self._steps = _cut(self._paired(draws) if in_pairs else draws, batch)
+        smallest = min(map(len, self._steps), default=ranks.world_size)
+        if smallest < ranks.world_size:
             raise UsageError(
-                f"a step of {smallest} photos can't be divided among {ranks.world} processes; "
+                f"a step of {smallest} photos can't be divided among {ranks.world_size} processes; "
                 "start fewer, or raise train.batch where there are more photos"
             )
 
     def __len__(self) -> int:
+        """Steps in the epoch."""
         return len(self._steps)
 
     @property
@@ -77,101 +79,106 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
         return len(self._steps[0])
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The own images (N, H, W, 3) uint8 and targets (N, T) float32 of one step."""
-        turns = self._steps[step]
-        own = np.arange(len(turns))[self._ranks.own].tolist()
-        mixing, kept = self._mixing(step)
+        """This process's images (N, H, W, 3) uint8 and targets (N, columns) float32 of one step."""
+        draws = self._steps[step]
+        positions = np.arange(len(draws))[self._ranks.rank_slice].tolist()
+        mixing, weights = self._mixing(step)
         if not mixing:
-            shown = [self.shown(turns[i]) for i in own]
+            batch = [self.image_and_targets(draws[i]) for i in positions]
         else:
-            halves = mixing == "halves"
-            wanted = self._wanted(turns) if halves else None
-            other = partners(len(turns), self._seed, self._epoch, step, wanted).tolist()
-            made = {i: self.shown(turns[i]) for i in {*own, *(other[i] for i in own)}}
-            shown = [
-                _halved(*made[i], *made[other[i]]) if halves else _blended(*made[i], *made[other[i]], kept[i])
-                for i in own
-            ]
-        return torch.from_numpy(np.stack([image for image, _ in shown])), torch.from_numpy(
-            np.stack([t for _, t in shown])
-        )
+            candidates = None
+            if mixing == "cutmix" and self._cutmix_mask is not None:
+                candidates = np.flatnonzero(self._cutmix_mask[[draw.row for draw in draws]])
+            partners = choose_partners(len(draws), self._seed, self._epoch, step, candidates).tolist()
+            needed = {*positions, *(partners[i] for i in positions)}
+            made = {i: self.image_and_targets(draws[i]) for i in needed}
+            if mixing == "cutmix":
+                batch = [_swap_halves(*made[i], *made[partners[i]]) for i in positions]
+            else:
+                batch = [_blend(*made[i], *made[partners[i]], weights[i]) for i in positions]
+        images, targets = zip(*batch, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 
     def rows_and_targets(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per step, the own samples and their targets, for training that reads no pixels."""
-        for turns in self._steps:
-            rows = np.array([turn.row for turn in turns])[self._ranks.own]
+        """Per step, the rows of this process's samples in `pixels` and their targets, for training without pixels."""
+        for draws in self._steps:
+            rows = np.array([draw.row for draw in draws])[self._ranks.rank_slice]
             yield torch.from_numpy(self._training_set.rows[rows]), torch.from_numpy(self._training_set.targets[rows])
 
-    def alike(self, step: int) -> Tensor:
-        """Which of a step's pairs, rows 2i and 2i + 1 of all processes, show one person with one label.
+    def pair_mask(self, step: int) -> Tensor:
+        """Which pairs of a step, positions 2i and 2i + 1 among all processes, show one person with one label.
 
-        Nobody where images are mixed, and not for the task whose label a drawn mask changes.
+        None where images are mixed, nor for the task whose label a drawn mask changes.
 
         Returns:
             (N // 2, T) bool.
         """
-        rows = np.array([turn.row for turn in self._steps[step]])
+        training_set = self._training_set
+        rows = np.array([draw.row for draw in self._steps[step]])
         first, second = rows[: len(rows) // 2 * 2 : 2], rows[1::2]
-        people, codes = self._training_set.people, self._training_set.codes
-        same = (people[first] == people[second])[:, None] & (codes[first] == codes[second]) & (codes[first] >= 0)
-        if self._training_set.masks and self._training_set.masks.task >= 0:
-            same[:, self._training_set.masks.task] = False
-        return torch.from_numpy(same & (not self._mixing(step)[0]))
+        same_person = training_set.person_ids[first] == training_set.person_ids[second]
+        codes = training_set.codes
+        mask = same_person[:, None] & (codes[first] == codes[second]) & (codes[first] >= 0)
+        if training_set.masks and training_set.masks.task >= 0:
+            mask[:, training_set.masks.task] = False
+        return torch.from_numpy(mask & (not self._mixing(step)[0]))
 
-    def _mixing(self, step: int) -> tuple[str, list[float]]:
-        """How a step's images are mixed, if they are, and the share that each keeps of itself in a blend."""
+    def _mixing(self, step: int) -> tuple[Literal["cutmix", "mixup", ""], list[float]]:
+        """How the images of a step are mixed, if they are, and the weight of each image itself in a blend."""
         rng = np.random.default_rng([self._seed, self._epoch, step, 1])
-        draw, kept = rng.random(), rng.beta(BLENDS, BLENDS, len(self._steps[step])).tolist()
-        return "halves" if draw < self._cutmix else "blends" if draw < self._cutmix + self._mixup else "", kept
+        draw = rng.random()
+        weights = rng.beta(MIXUP_ALPHA, MIXUP_ALPHA, len(self._steps[step])).tolist()
+        if draw < self._cutmix:
+            return "cutmix", weights
+        return "mixup" if draw < self._cutmix + self._mixup else "", weights
 
-    def _paired(self, turns: list[Turn]) -> list[Turn]:
-        """The turns in an order in which a person's come in twos, as far as they go."""
-        waiting: dict[int, Turn] = {}
-        twos: list[list[Turn]] = []
-        for turn in turns:
-            person = int(self._training_set.people[turn.row])
+    def _paired(self, draws: list[SampleDraw]) -> list[SampleDraw]:
+        """The draws in another random order, with two of one person side by side as far as possible."""
+        waiting: dict[int, SampleDraw] = {}
+        pairs: list[list[SampleDraw]] = []
+        for draw in draws:
+            person = int(self._training_set.person_ids[draw.row])
             if person in waiting:
-                twos.append([waiting.pop(person), turn])
+                pairs.append([waiting.pop(person), draw])
             else:
-                waiting[person] = turn
-        alone = list(waiting.values())
-        twos += [alone[start : start + 2] for start in range(0, len(alone) // 2 * 2, 2)]
-        order = np.random.default_rng([self._seed, self._epoch, 2]).permutation(len(twos))
-        return [turn for i in order for turn in twos[i]] + alone[len(alone) // 2 * 2 :]
+                waiting[person] = draw
+        single = list(waiting.values())
+        even = len(single) // 2 * 2
+        pairs += [single[start : start + 2] for start in range(0, even, 2)]
+        order = np.random.default_rng([self._seed, self._epoch, 2]).permutation(len(pairs))
+        return [draw for i in order for draw in pairs[i]] + single[even:]
 
-    def _wanted(self, turns: list[Turn]) -> NDArray[np.intp] | None:
-        if self._halves_of is None:
-            return None
-        return np.flatnonzero(self._halves_of[[turn.row for turn in turns]])
-
-    def shown(self, turn: Turn) -> tuple[Image, Targets]:
-        """The image of one showing and what is learnt from it."""
-        training_set, sample = self._training_set, self._training_set.rows[turn.row]
-        image, targets = np.asarray(training_set.pixels[sample]), training_set.targets[turn.row]
+    def image_and_targets(self, draw: SampleDraw) -> tuple[Image, Targets]:
+        """The augmented image of one draw, before mixing, and its targets (columns,)."""
+        training_set, sample = self._training_set, self._training_set.rows[draw.row]
+        image, targets = np.asarray(training_set.pixels[sample]), training_set.targets[draw.row]
         if training_set.masks:
-            rng = np.random.default_rng([stream(self._seed, self._epoch, turn), 1])
+            rng = np.random.default_rng([seed_of_draw(self._seed, self._epoch, draw), 1])
             image, wearing = training_set.masks.draw(image, sample, rng)
             if wearing:
-                targets = training_set.worn[wearing][turn.row]
-        return self._augmenter.apply(image, training_set.kinds[turn.row], turn, self._seed, self._epoch), targets
+                targets = training_set.worn[wearing][draw.row]
+        groups = training_set.augmentation_groups[draw.row]
+        return self._augmenter.apply(image, groups, draw, self._seed, self._epoch), targets
 
 
 def steps_in_order(epoch: EpochOfBatches, workers: int, *, pin: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """The epoch's batches, made ahead by `workers` processes (0: in this one)."""
+    """The batches of an epoch, made ahead by `workers` processes (0: in this one); `pin` them for a copy to a GPU."""
     return iter(DataLoader(epoch, batch_size=None, num_workers=workers, pin_memory=pin))
 
 
-def _halved(image: Image, targets: Targets, other: Image, others: Targets) -> tuple[Image, Targets]:
-    return with_right_half(image, other), ((targets + others) / 2).astype(np.float32)
+def _swap_halves(image: Image, targets: Targets, other: Image, others: Targets) -> tuple[Image, Targets]:
+    """CutMix of two halves, whose targets count the same."""
+    return replace_right_half(image, other), ((targets + others) / 2).astype(np.float32)
 
 
-def _blended(image: Image, targets: Targets, other: Image, others: Targets, kept: float) -> tuple[Image, Targets]:
-    """Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018."""
-    mixed = cv2.addWeighted(image, kept, other, 1 - kept, 0)
-    return mixed, (kept * targets + (1 - kept) * others).astype(np.float32)  # pyright: ignore[reportReturnType]
+def _blend(image: Image, targets: Targets, other: Image, others: Targets, weight: float) -> tuple[Image, Targets]:
+    """Mixup. Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018."""
+    mixed = cv2.addWeighted(image, weight, other, 1 - weight, 0)
+    return mixed, (weight * targets + (1 - weight) * others).astype(np.float32)  # pyright: ignore[reportReturnType]
 
 
-def _cut(turns: list[Turn], batch: int) -> list[list[Turn]]:
-    steps = [turns[start : start + batch] for start in range(0, len(turns), batch)]
+def _cut(draws: list[SampleDraw], batch: int) -> list[list[SampleDraw]]:
+    """The draws of each step."""
+    steps = [draws[start : start + batch] for start in range(0, len(draws), batch)]
     # A last batch of two or three would move batch norm's statistics as much as a full one.
     return steps[:-1] if len(steps) > 1 and len(steps[-1]) < batch else steps

@@ -1,6 +1,6 @@
-"""Split photos into folds so that no person is on both sides.
+"""Split photos into folds so that no person is in two of them.
 
-(person, joint class, source id) per photo -> fold per photo.
+(person, source id, joint class) per photo -> fold per photo.
 """
 
 import warnings
@@ -14,13 +14,13 @@ from cache.errors import DataError
 
 
 def join_people(people: Sequence[str], sources: Sequence[str]) -> NDArray[np.intp]:
-    """A group number per photo: photos of one person are in one group, and so are two people who share a photo.
+    """(N,) the group number of each photo: one group per person, or for several people who share a photo.
 
     Args:
         people: the person of each photo.
-        sources: the source id of each photo; identical files have one id.
+        sources: the source id of each photo; identical files have the same id.
     """
-    # Union-find over people and files: an identical photo under two names would stand on both sides of the split.
+    # Union-find over people and files: otherwise, one photo under two names could be in two folds.
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(node: tuple[str, str]) -> tuple[str, str]:
@@ -37,12 +37,12 @@ def join_people(people: Sequence[str], sources: Sequence[str]) -> NDArray[np.int
 
 
 def make_folds(groups: NDArray[np.intp], classes: NDArray[np.intp], *, folds: int, seed: int) -> NDArray[np.intp]:
-    """A fold number in [0, folds) per photo, with every class spread over the folds as evenly as the groups allow.
+    """(N,) the fold in [0, folds) of each photo, with the classes spread as evenly as the groups allow.
 
     Args:
         groups: (N,) group of each photo; a group is never divided.
         classes: (N,) joint class of each photo, -1 where a label is missing.
-        folds: how many; lowered to the number of groups when there are fewer.
+        folds: number of folds; reduced to the number of groups when there are fewer.
         seed: of the shuffle.
 
     Raises:
@@ -57,9 +57,9 @@ def make_folds(groups: NDArray[np.intp], classes: NDArray[np.intp], *, folds: in
     splitter = StratifiedGroupKFold(n_splits=min(folds, count), shuffle=True, random_state=seed)
     fold = np.zeros(len(groups), dtype=np.intp)
     with warnings.catch_warnings():
-        # A class with fewer photos than folds can't be in every fold; the counts are shown by `faceline check`.
+        # A class with fewer photos than folds can't be in all of them; `faceline check` shows the counts.
         warnings.simplefilter("ignore", UserWarning)
-        # A class too rare for every fold is legal here; scikit-learn refuses only when all of them are.
+        # One such class is fine, but scikit-learn refuses when all classes are too rare: then the split ignores them.
         y = classes if np.bincount(classes + 1).max() >= min(folds, count) else np.zeros_like(classes)
         for number, (_, held_out) in enumerate(splitter.split(np.zeros(len(groups)), y, groups)):
             fold[held_out] = number

@@ -1,4 +1,4 @@
-"""What the classifiers learn from."""
+"""A labelled crop, as the classifiers are trained on it."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ class Sample:
     Attributes:
         name: the photo's name, as in folds.csv.
         source: the photo's source id, which names its crop in the cache.
-        person: who is in it.
-        codes: one class index per task in config order; `UNLABELLED` where there is none.
+        person: the person in it.
+        codes: one class index per task in the order of the settings; `UNLABELLED` where there is none.
         numbers: the label as a number for tasks with edges, else NaN; one per task.
-        fold: the validation fold it belongs to.
+        fold: the validation fold that it belongs to.
     """
 
     name: str

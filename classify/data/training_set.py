@@ -1,6 +1,6 @@
-"""What one network learns from and is validated on.
+"""The samples that one network is trained and validated on.
 
-all samples of a run, for one network -> inputs, targets, and how often and how each is shown.
+all samples of a run -> NetworkData of one network -> TrainingSet: inputs, targets, and how often each sample is drawn.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from classify.masks.synthesis import synthesise
 from classify.models.heads import Heads, Targets
-from classify.models.soft_targets import with_teacher
+from classify.models.soft_targets import mix_in_teacher
 from classify.preprocessing import Image
 from classify.tasks import UNLABELLED
 
@@ -19,15 +19,15 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Masks:
-    """Faces on which a mask may be drawn.
+class DrawnMasks:
+    """Which samples a mask may be drawn on, and what masks.
 
     Attributes:
-        landmarks: (M, 5, 2) float32 in pixels of the inputs; NaN for samples that stay as they are.
-        share: of their showings.
+        landmarks: (M, 5, 2) float32 (x, y) in pixels of the inputs; NaN for samples that stay as they are.
+        share: of the draws of these samples that get a mask, in [0, 1].
         fabrics, wearings: weight of each; those of `synthesise` when they are empty.
-        task: the column of the codes that a mask changes; -1 where the network does not tell of masks.
-        codes: way of wearing it -> class index.
+        task: the column of the codes that a mask changes; -1 where the network does not predict masks.
+        codes: way of wearing a mask -> class index.
     """
 
     landmarks: NDArray[np.float32]
@@ -38,7 +38,7 @@ class Masks:
     codes: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def draw(self, image: Image, sample: int, rng: np.random.Generator) -> tuple[Image, str | None]:
-        """The image of a sample as it is shown, and how the mask is worn that was drawn on it, if any."""
+        """The image of a sample with or without a mask, and the way the mask is worn, if one was drawn."""
         landmarks = self.landmarks[sample]
         if np.isnan(landmarks[0, 0]) or rng.random() >= self.share:
             return image, None
@@ -51,64 +51,68 @@ class NetworkData:
 
     Attributes:
         pixels: (M, H, W, 3) uint8, one input per sample.
-        codes: (M, T) class index for each task that the network tells, -1 where unlabelled.
+        codes: (M, T) class index for each task that the network predicts, -1 where unlabelled.
         numbers: (M, T) the numbers behind them, NaN where there is none.
-        learnt: (M, T) which labels are learnt from; the others count at validation only.
-        kinds: (M, T) class or group, as the augmentation has it.
-        chances: (M,) by which samples are drawn, up to a factor; None shows all.
+        label_mask: (M, T) which labels are trained on; the others count at validation only.
+        augmentation_groups: (M, T) class or group, as the Augmenter counts them.
         train, validate: rows; `validate` may be empty.
+        sampling_weights: (M,) for drawing samples, up to a factor; None uses all.
         masks: to be drawn.
-        taught: (M, classes of all tasks side by side) a teacher's probabilities, NaN where it told nothing; or None.
-        share: of the teacher in what is learnt.
-        people: (M,) a number for each person; None takes every sample as another one's.
+        teacher_targets: (M, classes of all tasks side by side) probabilities, NaN where the teacher has none; or None.
+        teacher_weight: of the teacher in the targets, in [0, 1].
+        person_ids: (M,) a number for each person; None takes every sample for a person of its own.
     """
 
     pixels: Pixels
     codes: NDArray[np.intp]
     numbers: NDArray[np.float64]
     label_mask: NDArray[np.bool_]
-    kinds: NDArray[np.intp]
+    augmentation_groups: NDArray[np.intp]
     train: NDArray[np.intp]
     validate: NDArray[np.intp]
     sampling_weights: NDArray[np.float64] | None = None
-    masks: Masks | None = None
-    taught: Targets | None = None
-    share: float = 0.0
-    people: NDArray[np.intp] | None = None
+    masks: DrawnMasks | None = None
+    teacher_targets: Targets | None = None
+    teacher_weight: float = 0.0
+    person_ids: NDArray[np.intp] | None = None
 
     def training_set(self, heads: Heads) -> "TrainingSet":
-        """What is trained on."""
+        """The samples that a network with these heads is trained on."""
         rows = self.train
         codes = np.where(self.label_mask[rows], self.codes[rows], UNLABELLED)
-        worn: dict[str, Targets] = {}
-        if self.masks:
-            for wearing, code in self.masks.codes.items():
-                changed = codes.copy()
-                if self.masks.task >= 0:
-                    known = changed[:, self.masks.task] != UNLABELLED
-                    changed[known, self.masks.task] = code
-                worn[wearing] = self._targets(heads, changed, worn=True)
-        people = np.arange(len(self.codes)) if self.people is None else self.people
-        sampling_weights = (
-            None if self.sampling_weights is None else self.sampling_weights[rows] / self.sampling_weights[rows].sum()
-        )
+        sampling_weights = None
+        if self.sampling_weights is not None:
+            sampling_weights = self.sampling_weights[rows] / self.sampling_weights[rows].sum()
+        person_ids = np.arange(len(self.codes)) if self.person_ids is None else self.person_ids
+        augmentation_groups = np.where(codes == UNLABELLED, UNLABELLED, self.augmentation_groups[rows])
         return TrainingSet(
-            self.pixels, rows, np.where(codes == UNLABELLED, UNLABELLED, self.kinds[rows]),
-            self._targets(heads, codes), sampling_weights, self.masks, worn, codes, people[rows],
+            self.pixels, rows, augmentation_groups, self._targets(heads, codes), sampling_weights,
+            self.masks, self._worn_targets(heads, codes), codes, person_ids[rows],
         )  # fmt: skip
 
+    def _worn_targets(self, heads: Heads, codes: NDArray[np.intp]) -> dict[str, Targets]:
+        """The targets (R, columns) once a mask has been drawn, by the way of wearing it."""
+        worn: dict[str, Targets] = {}
+        for wearing, code in self.masks.codes.items() if self.masks else ():
+            changed = codes.copy()
+            if self.masks and self.masks.task >= 0:
+                known = changed[:, self.masks.task] != UNLABELLED
+                changed[known, self.masks.task] = code
+            worn[wearing] = self._targets(heads, changed, worn=True)
+        return worn
+
     def _targets(self, heads: Heads, codes: NDArray[np.intp], *, worn: bool = False) -> Targets:
-        """What is learnt from the samples that are trained on, where these are their codes."""
+        """Class indices (R, T) -> targets (R, columns) of the training rows, with the teacher's part in them."""
         targets = heads.encode(codes, self.numbers[self.train])
-        if self.taught is None:
+        if self.teacher_targets is None:
             return targets
-        taught = self.taught[self.train]
+        teacher_targets = self.teacher_targets[self.train]
         if worn and self.masks and self.masks.task >= 0:  # the teacher saw the face without the mask
             task = self.masks.task
-            first = sum(len(one.classes) for one in heads.tasks[:task])
+            first = sum(len(before.classes) for before in heads.tasks[:task])
             classes = len(heads.tasks[task].classes)
-            taught[:, first : first + classes] = codes[:, task, None] == np.arange(classes)
-        return with_teacher(heads, targets, taught, self.share)
+            teacher_targets[:, first : first + classes] = codes[:, task, None] == np.arange(classes)
+        return mix_in_teacher(heads, targets, teacher_targets, self.teacher_weight)
 
 
 @dataclass(frozen=True)
@@ -116,22 +120,22 @@ class TrainingSet:
     """The samples that one network is trained on.
 
     Attributes:
-        pixels: (M, H, W, 3) uint8 of all samples.
-        rows: (R,) those that are trained on.
-        kinds: (R, T) as the augmentation has them.
+        pixels: (M, H, W, 3) uint8 of all samples of the run.
+        rows: (R,) the index in `pixels` of each training sample.
+        augmentation_groups: (R, T) class or group, as the Augmenter counts them.
         targets: (R, columns).
-        chances: (R,) adding up to 1, or None.
-        masks, worn: masks to be drawn, and the targets of each way of wearing one.
-        codes: (R, T) the labels that are learnt.
-        people: (R,) a number for each person.
+        sampling_weights: (R,) adding up to 1, or None.
+        masks, worn: masks to be drawn, and the targets (R, columns) for each way of wearing one.
+        codes: (R, T) class indices of the labels that are trained on, else -1.
+        person_ids: (R,) a number for each person.
     """
 
     pixels: Pixels
     rows: NDArray[np.intp]
-    kinds: NDArray[np.intp]
+    augmentation_groups: NDArray[np.intp]
     targets: Targets
     sampling_weights: NDArray[np.float64] | None = None
-    masks: Masks | None = None
+    masks: DrawnMasks | None = None
     worn: Mapping[str, Targets] = field(default_factory=dict[str, Targets])
     codes: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 0), np.intp))
-    people: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    person_ids: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))

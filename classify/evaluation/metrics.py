@@ -1,6 +1,6 @@
 """How good predictions are: macro-F1 and accuracy, with intervals over people.
 
-true and told class indices (N,) and the person of each -> Score.
+In: true and predicted class indices (N,) and the person in each photo. Out: a Score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 
 from classify.tasks import UNLABELLED, Task, joint_class, joint_names
 
-Codes = NDArray[np.intp]
-ABSENT: Any = 0  # the F1 of a class without any hit; scikit-learn's types know only its other spelling, a string
+Codes = NDArray[np.intp]  # class indices
+NO_HIT_F1: Any = 0  # Any, because scikit-learn's types allow only strings for zero_division
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,10 @@ class Score:
     """The score of one task or of the joint class.
 
     Attributes:
-        macro_f1: unweighted mean of the F1 of every class that occurs among the truths or the answers, as
-            scikit-learn's default has it.
-        low, high: 95% bootstrap interval of macro_f1, people drawn with replacement.
-        accuracy: share of right answers.
-        confusion: (C, C + 1) counts; rows are truths; the last column counts photos without an answer.
+        macro_f1: in [0, 1], as the function of that name has it.
+        low, high: 95% bootstrap interval of macro_f1, over people drawn with replacement.
+        accuracy: share of correct predictions.
+        confusion: (C, C + 1) counts of true class x predicted class; the last column counts missing predictions.
     """
 
     macro_f1: float
@@ -36,13 +35,13 @@ class Score:
     confusion: NDArray[np.intp]
 
     def as_json(self) -> dict[str, float]:
-        """The figures that `evaluate --json` prints."""
+        """Return the figures that `evaluate --json` prints."""
         return {"macro_f1": self.macro_f1, "low": self.low, "high": self.high, "accuracy": self.accuracy}
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """One row of the per-class table."""
+    """One row of the per-class table; `photos` counts those whose true class it is."""
 
     name: str
     precision: float
@@ -51,110 +50,159 @@ class ClassScore:
     photos: int
 
 
-def macro_f1(truth: Codes, told: Codes) -> float:
-    """Macro-F1 of class indices; -1 in `told` is "no answer" and always wrong."""
-    # Labels of the truth and the answers without -1: "no answer" is no class whose F1 could be averaged in.
-    labels = np.union1d(truth, told[told >= 0])
-    return float(f1_score(truth, told, labels=labels, average="macro", zero_division=ABSENT))
+def macro_f1(true_codes: Codes, predicted_codes: Codes) -> float:
+    """Return the mean F1 of all classes that are true or predicted somewhere, in [0, 1].
 
-
-def score(truth: Codes, told: Codes, people: Sequence[str], classes: int, *, draws: int = 1000, seed: int = 0) -> Score:
-    """Score answers against truths.
+    F1 of class c = 2 * TP / (2 * TP + FP + FN), where TP are the photos with c both true and predicted, FP those with
+    c only predicted, and FN those with c only true. All classes have the same weight.
 
     Args:
-        truth: (N,) in [0, classes).
-        told: (N,) in [0, classes), or -1 where there is no answer, which is counted as wrong.
-        people: the person of each photo; the interval draws people, not photos, because one person's photos
-            are right and wrong together.
-        classes: number of classes.
-        draws: bootstrap draws.
-        seed: of the bootstrap.
+        true_codes: (N,) class indices.
+        predicted_codes: (N,) class indices, or -1 for a missing prediction, which is wrong.
+
+    >>> true, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    >>> round(macro_f1(true, predicted), 4)  # the mean of 4/5 for class 0 and 2/3 for class 1
+    0.7333
     """
-    confusion = confusion_matrix(truth, np.where(told < 0, classes, told), labels=np.arange(classes + 1))[:classes]
-    low, high = _interval(truth, told, people, classes, draws, seed)
-    return Score(macro_f1(truth, told), low, high, float(accuracy_score(truth, told)), confusion)
+    # -1 is no class: its F1 must not enter the mean.
+    labels = np.union1d(true_codes, predicted_codes[predicted_codes >= 0])
+    return float(f1_score(true_codes, predicted_codes, labels=labels, average="macro", zero_division=NO_HIT_F1))
+
+
+def score(
+    true_codes: Codes,
+    predicted_codes: Codes,
+    people: Sequence[str],
+    classes: int,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Score:
+    """Score predictions.
+
+    Args:
+        true_codes: (N,) in [0, classes).
+        predicted_codes: (N,) in [0, classes), or -1 for a missing prediction, which counts as wrong.
+        people: (N,) the person in each photo. The bootstrap draws people, not photos, because the photos of one
+            person tend to be right or wrong together.
+        classes: number of classes.
+        draws: number of bootstrap draws.
+        seed: of the bootstrap.
+
+    >>> one = score(np.array([0, 0, 1, 1]), np.array([0, 1, 1, -1]), ["ann", "ann", "bob", "bob"], 2)
+    >>> round(one.macro_f1, 4), one.accuracy
+    (0.5833, 0.5)
+    >>> one.confusion.tolist()
+    [[1, 1, 0], [0, 1, 1]]
+    """
+    # A missing prediction has a column of its own.
+    columns = np.where(predicted_codes < 0, classes, predicted_codes)
+    confusion = confusion_matrix(true_codes, columns, labels=np.arange(classes + 1))[:classes]
+    names, person = np.unique(np.asarray(people), return_inverse=True)
+    counts = bootstrap_counts(len(names), draws, seed)
+    low, high = percentile_interval(bootstrap_macro_f1(true_codes, predicted_codes, person, counts, classes))
+    accuracy = float(accuracy_score(true_codes, predicted_codes))
+    return Score(macro_f1(true_codes, predicted_codes), low, high, accuracy, confusion)
 
 
 def score_tasks(
-    tasks: Sequence[Task], truths: Mapping[str, Codes], answers: Mapping[str, Codes], people: Sequence[str]
+    tasks: Sequence[Task],
+    true_codes: Mapping[str, Codes],
+    predicted_codes: Mapping[str, Codes],
+    people: Sequence[str],
 ) -> dict[str, Score]:
-    """The scores of the joint class, "joint", and of every task; those without any labelled photo are left out.
+    """Score the joint class, as "joint", and each task; those without any labelled photo are left out.
 
     Args:
         tasks: in config order.
-        truths, answers: per task, (N,) class indices; a truth is -1 where unlabelled.
-        people: the person of each photo.
+        true_codes, predicted_codes: by task name, (N,) class indices; a true one is -1 where the photo is unlabelled.
+        people: (N,) the person in each photo.
     """
-    order = [task.name for task in tasks]
-    joint = [
-        np.array(
-            [joint_class(tasks, codes) for codes in zip(*(own[name].tolist() for name in order), strict=True)], np.intp
-        )
-        for own in (truths, answers)
-    ]
-    pairs = {"joint": (*joint, len(joint_names(tasks)))}
-    pairs |= {task.name: (truths[task.name], answers[task.name], len(task.classes)) for task in tasks}
+    joint = (_joint_codes(tasks, true_codes), _joint_codes(tasks, predicted_codes))
+    columns = {"joint": (*joint, len(joint_names(tasks)))}
+    for task in tasks:
+        columns[task.name] = (true_codes[task.name], predicted_codes[task.name], len(task.classes))
     scores: dict[str, Score] = {}
-    for name, (truth, told, classes) in pairs.items():
-        labelled = truth != UNLABELLED
-        if labelled.any():
-            whose = [person for person, there in zip(people, labelled.tolist(), strict=True) if there]
-            scores[name] = score(truth[labelled], told[labelled], whose, classes)
+    for name, (true, predicted, classes) in columns.items():
+        labelled = np.flatnonzero(true != UNLABELLED)
+        if len(labelled):
+            scores[name] = score(
+                true[labelled], predicted[labelled], [people[row] for row in labelled.tolist()], classes
+            )
     return scores
 
 
-def class_table(truth: Codes, told: Codes, names: Sequence[str]) -> list[ClassScore]:
-    """Precision, recall, F1 and number of photos of every class."""
-    columns: Any = precision_recall_fscore_support(truth, told, labels=np.arange(len(names)), zero_division=ABSENT)
+def class_table(true_codes: Codes, predicted_codes: Codes, names: Sequence[str]) -> list[ClassScore]:
+    """Return precision, recall, F1 and number of photos of each class.
+
+    >>> [row] = class_table(np.array([0, 0]), np.array([0, -1]), ["male"])
+    >>> row.precision, row.recall, row.photos
+    (1.0, 0.5, 2)
+    """
+    columns: Any = precision_recall_fscore_support(
+        true_codes, predicted_codes, labels=np.arange(len(names)), zero_division=NO_HIT_F1
+    )
     return [
         ClassScore(name, float(precision), float(recall), float(f1), int(photos))
         for name, precision, recall, f1, photos in zip(names, *columns, strict=True)
     ]
 
 
-def draw_people(people: int, draws: int, seed: int) -> NDArray[np.float64]:
-    """How often each person is in each bootstrap draw, (draws, people); every row adds up to `people`."""
-    times = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=draws)
-    return times.astype(np.float64)  # a product of floats is many times as fast, and as exact, as one of integers
+def bootstrap_counts(people: int, draws: int, seed: int) -> NDArray[np.float64]:
+    """Return how often each person is in each bootstrap draw, (draws, people); each row adds up to `people`."""
+    counts = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=draws)
+    return counts.astype(np.float64)  # a matrix product is much faster on floats than on integers, and as exact
 
 
-def drawn_macro_f1(
-    truth: Codes, told: Codes, person: NDArray[np.intp], times: NDArray[np.float64], classes: int
+def bootstrap_macro_f1(
+    true_codes: Codes,
+    predicted_codes: Codes,
+    person: NDArray[np.intp],
+    counts: NDArray[np.float64],
+    classes: int,
 ) -> NDArray[np.float64]:
-    """The macro-F1 of every bootstrap draw, (draws,).
+    """Return the macro-F1 of each bootstrap draw, (draws,).
 
     Args:
-        truth, told: (N,) as for `score`.
-        person: (N,) the column of `times` that each photo belongs to.
-        times: (draws, people) from `draw_people`.
+        true_codes, predicted_codes: (N,) as for `score`.
+        person: (N,) the column of `counts` that each photo belongs to.
+        counts: (draws, people) from `bootstrap_counts`.
         classes: number of classes.
+
+    >>> everyone_once = np.ones((1, 2))
+    >>> drawn = bootstrap_macro_f1(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]), everyone_once, 2)
+    >>> drawn.round(4).tolist()  # the mean of 2/3 for class 0 and 0 for class 1
+    [0.3333]
     """
-    # Counts per person; a draw is a sum of some of them, so that 1,000 draws are one product.
-    hit = _counts(truth, truth == told, person, times.shape[1], classes)
-    occurs = _counts(truth, truth >= 0, person, times.shape[1], classes)
-    occurs += _counts(told, told >= 0, person, times.shape[1], classes)
-    hits, occurrences = times @ hit, times @ occurs
+    # TP and 2 * TP + FP + FN per person. A draw sums them over its people, so one product computes all draws.
+    people = counts.shape[1]
+    hits = _counts(true_codes, true_codes == predicted_codes, person, people, classes)
+    occurrences = _counts(true_codes, true_codes >= 0, person, people, classes)
+    occurrences += _counts(predicted_codes, predicted_codes >= 0, person, people, classes)
+    hits, occurrences = counts @ hits, counts @ occurrences
     f1 = np.divide(2 * hits, occurrences, out=np.zeros_like(hits), where=occurrences > 0)
     return f1.sum(axis=1) / np.maximum((occurrences > 0).sum(axis=1), 1)
 
 
-def interval_of(drawn: NDArray[np.float64]) -> tuple[float, float]:
-    """The middle 95% of a figure's draws."""
+def percentile_interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the middle 95% of a figure's bootstrap draws.
+
+    >>> percentile_interval(np.arange(101.0))
+    (2.5, 97.5)
+    """
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _joint_codes(tasks: Sequence[Task], codes: Mapping[str, Codes]) -> Codes:
+    """Return the joint class of each photo, (N,); -1 where any task's code is."""
+    rows = zip(*(codes[task.name].tolist() for task in tasks), strict=True)
+    return np.array([joint_class(tasks, row) for row in rows], np.intp)
 
 
 def _counts(
     codes: Codes, counted: NDArray[np.bool_], person: NDArray[np.intp], people: int, classes: int
 ) -> NDArray[np.float64]:
-    """How often each person has each class among the photos that are `counted`, (people, classes)."""
+    """Return how often each person has each class among the photos that are `counted`, (people, classes)."""
     cell = person[counted] * classes + codes[counted]
     return np.bincount(cell, minlength=people * classes).reshape(people, classes).astype(np.float64)
-
-
-def _interval(
-    truth: Codes, told: Codes, people: Sequence[str], classes: int, draws: int, seed: int
-) -> tuple[float, float]:
-    names, person = np.unique(np.asarray(people), return_inverse=True)
-    times = draw_people(len(names), draws, seed)
-    return interval_of(drawn_macro_f1(truth, told, person, times, classes))

@@ -1,28 +1,29 @@
-"""Which of several ways to tell is better: scores side by side, on the same photos.
+"""Which of several methods predicts better: scores side by side, on the same photos.
 
-true class indices (N,), told ones (ways, seeds, N) and the person of each photo -> one Standing for each way.
+In: true class indices (N,), predicted ones (methods, seeds, N) and the person in each photo. Out: a PairedScore per
+method.
 
-Two intervals that overlap say little about a difference, for the ways mostly fail on the same people. So the people
-are drawn once for all, and the difference is taken inside each draw.
+Methods mostly fail on the same people, so two overlapping intervals say little about the difference. The people are
+therefore drawn once for all methods, and the difference is computed within each draw.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.evaluation.metrics import Codes, draw_people, drawn_macro_f1, interval_of, macro_f1
+from classify.evaluation.metrics import Codes, bootstrap_counts, bootstrap_macro_f1, macro_f1, percentile_interval
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better than the first way.
+    """How much better a method is than the first one.
 
     Attributes:
-        macro_f1: this way's macro-F1 minus the first one's.
-        low, high: 95% bootstrap interval of it, the same drawn people for both.
+        macro_f1: this method's macro-F1 minus the first one's.
+        low, high: 95% bootstrap interval of it, with the same drawn people for both.
         better: share of the draws in which it is above 0.
     """
 
@@ -32,20 +33,20 @@ class Difference:
     better: float
 
     def as_json(self) -> dict[str, float]:
-        """The figures as compare.json has them."""
-        return {"macro_f1": self.macro_f1, "low": self.low, "high": self.high, "better": self.better}
+        """Return the figures for compare.json."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One way's figures for one task or the joint class.
+class PairedScore:
+    """One method's figures for one task or the joint class.
 
     Attributes:
         macro_f1: mean over the seeds.
-        low, high: 95% bootstrap interval of that mean, people drawn with replacement.
-        accuracy: share of right answers, mean over the seeds.
+        low, high: 95% bootstrap interval of that mean, over people drawn with replacement.
+        accuracy: share of correct predictions, mean over the seeds.
         by_seed: the macro-F1 of each seed.
-        difference: to the first way; None for the first way itself.
+        difference: to the first method; None for the first method itself.
     """
 
     macro_f1: float
@@ -56,43 +57,45 @@ class Standing:
     difference: Difference | None
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as compare.json has them."""
-        return {
-            "macro_f1": self.macro_f1,
-            "low": self.low,
-            "high": self.high,
-            "accuracy": self.accuracy,
-            "by_seed": list(self.by_seed),
-            "difference": self.difference.as_json() if self.difference else None,
-        }
+        """Return the figures for compare.json."""
+        return asdict(self) | {"by_seed": list(self.by_seed)}
 
 
-def standings(
-    truth: Codes, told: NDArray[np.intp], people: Sequence[str], classes: int, *, draws: int = 1000, seed: int = 0
-) -> list[Standing]:
-    """Score each way, and its difference to the first one.
+def paired_scores(
+    true_codes: Codes,
+    predicted_codes: NDArray[np.intp],
+    people: Sequence[str],
+    classes: int,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> list[PairedScore]:
+    """Score each method, and its difference to the first one.
 
     Args:
-        truth: (N,) in [0, classes).
-        told: (ways, seeds, N) in [0, classes), or -1 where there is no answer, which is counted as wrong.
-        people: the person of each photo.
+        true_codes: (N,) in [0, classes).
+        predicted_codes: (methods, seeds, N) in [0, classes), or -1 for a missing prediction, which counts as wrong.
+        people: (N,) the person in each photo.
         classes: number of classes.
-        draws: bootstrap draws.
+        draws: number of bootstrap draws.
         seed: of the bootstrap.
     """
     names, person = np.unique(np.asarray(people), return_inverse=True)
-    times = draw_people(len(names), draws, seed)
-    found: list[Standing] = []
-    first = np.zeros(draws)
-    for number, way in enumerate(told):
-        drawn = np.mean([drawn_macro_f1(truth, one, person, times, classes) for one in way], axis=0)
-        by_seed = tuple(macro_f1(truth, one) for one in way)
-        mean, accuracy = float(np.mean(by_seed)), float((way == truth).mean())
+    counts = bootstrap_counts(len(names), draws, seed)
+    scores: list[PairedScore] = []
+    first_drawn = np.zeros(draws)
+    for method, by_seed in enumerate(predicted_codes):
+        # The mean over the seeds, of all photos and of each draw.
+        seed_scores = tuple(macro_f1(true_codes, predicted) for predicted in by_seed)
+        mean = float(np.mean(seed_scores))
+        drawn = np.mean([bootstrap_macro_f1(true_codes, p, person, counts, classes) for p in by_seed], axis=0)
+        accuracy = float((by_seed == true_codes).mean())
+        # The difference within each draw.
         difference = None
-        if number == 0:
-            first = drawn
+        if method == 0:
+            first_drawn = drawn
         else:
-            apart = drawn - first
-            difference = Difference(mean - found[0].macro_f1, *interval_of(apart), float((apart > 0).mean()))
-        found.append(Standing(mean, *interval_of(drawn), accuracy, by_seed, difference))
-    return found
+            gain = drawn - first_drawn
+            difference = Difference(mean - scores[0].macro_f1, *percentile_interval(gain), float((gain > 0).mean()))
+        scores.append(PairedScore(mean, *percentile_interval(drawn), accuracy, seed_scores, difference))
+    return scores

@@ -1,10 +1,11 @@
 """Which labels are doubtful, the most doubtful first.
 
-out-of-fold probabilities (N, C), the labels as class indices, the person of each photo -> ranked Suspects of one task.
+In: out-of-fold probabilities (N, C), the labels as class indices, the person in each photo. Out: ranked Suspects of one
+task.
 
-A label is scored by cleanlab's normalised margin: 0 is surely wrong, 1 surely right, 0.5 where the given class and
-the best other one are equally probable. What belongs together has one rank: all photos of a person, where the label is
-the person's and not the photo's, and two photos of a person that seem to have each other's label.
+A label's score is cleanlab's normalised margin: 0 is certainly wrong, 1 certainly right, 0.5 where the given class and
+the best other class are equally probable. Labels that are wrong together share a rank: all photos of a person, if the
+label describes the person and not the photo; and two photos of a person that seem to have each other's label.
 """
 
 from collections import Counter, defaultdict
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from cache.errors import UsageError
 from classify.tasks import UNLABELLED
 
-SHARE_OF_ONE_LABEL = 0.95
-SMALLEST = 1e-3  # keeps one photo with a probability of 0 from deciding for all photos of its person
+CONSISTENT_SHARE = 0.95  # of the people, for a label that describes the person
+MIN_PROBABILITY = 1e-3  # keeps a single photo with a probability of 0 from deciding for all photos of its person
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class Suspect:
     """Labels that are doubtful together.
 
     Attributes:
-        rows: the photos, as rows of the arrays that were given.
+        rows: the photos, as rows of the arrays that were passed in.
         suggested: a class index for each of them.
-        score: from 0, surely wrong, to 0.5.
+        score: from 0, certainly wrong, to 0.5.
     """
 
     rows: tuple[int, ...]
@@ -42,7 +43,7 @@ class Suspects:
 
     Attributes:
         ranked: the most doubtful first.
-        by_person: each of them is a person; else a photo, or two photos that were swapped.
+        by_person: whether each suspect is a person; otherwise, it is a photo, or two photos that were swapped.
     """
 
     ranked: tuple[Suspect, ...]
@@ -54,53 +55,56 @@ def find_suspects(probabilities: NDArray[np.float64], given: NDArray[np.intp], p
 
     Args:
         probabilities: (N, C) of networks that were not trained on these photos.
-        given: (N,) class index of each label; `UNLABELLED` rows are passed over.
-        people: (N,) who is in each photo.
+        given: (N,) class index of each label; `UNLABELLED` rows are skipped.
+        people: (N,) the person in each photo.
 
     Raises:
         UsageError: cleanlab is not installed.
     """
-    labelled = np.flatnonzero(given != UNLABELLED)
-    if not len(labelled):
+    labelled = np.flatnonzero(given != UNLABELLED).tolist()
+    if not labelled:
         return Suspects((), by_person=False)
-    units = [(int(row),) for row in labelled]
+
+    # Units: the rows that share a label. Each gets the probabilities of all its photos together.
     by_person = is_label_of_person(given, people)
+    units = _rows_by_person_and_label(labelled, given, people) if by_person else [(row,) for row in labelled]
+    combined = np.stack([_combine(probabilities[list(rows)]) for rows in units])
     if by_person:
-        units = _people_with_one_label(labelled, given, people)
-    told = np.stack([_together(probabilities[list(rows)]) for rows in units])
-    if by_person:
-        # A person with two labels is two units; the evidence for both is all that is known of the person.
-        told = _pooled(told, units, people)
+        # A person with two labels is two units; both are judged by all photos of the person.
+        combined = _combine_units_of_person(combined, units, people)
+
+    # The units whose label is not the most probable class.
     codes = np.array([given[rows[0]] for rows in units], dtype=np.intp)
-    quality, answers = label_quality(told, codes), told.argmax(axis=1)
-    doubtful = np.flatnonzero(answers != codes).tolist()
+    quality, predicted = label_quality(combined, codes), combined.argmax(axis=1)
+    doubtful = np.flatnonzero(predicted != codes).tolist()
+
+    # Two photos with exchanged labels are one suspect.
     swaps = [] if by_person else _swaps([units[i][0] for i in doubtful], probabilities, given, people)
     swapped = {row for swap in swaps for row in swap.rows}
     suspects = [
-        Suspect(units[i], (int(answers[i]),) * len(units[i]), float(quality[i]))
+        Suspect(units[i], (int(predicted[i]),) * len(units[i]), float(quality[i]))
         for i in doubtful
         if units[i][0] not in swapped
     ]
-    ranked = sorted([*swaps, *suspects], key=lambda one: (one.score, -len(one.rows), one.rows))
+    ranked = sorted([*swaps, *suspects], key=lambda suspect: (suspect.score, -len(suspect.rows), suspect.rows))
     return Suspects(tuple(ranked), by_person)
 
 
 def is_label_of_person(given: NDArray[np.intp], people: Sequence[str]) -> bool:
-    """Whether a label says something of the person (gender) and not of the photo (mask), as the labels tell.
+    """Whether a label describes the person (gender) and not the photo (mask), judged by the labels themselves.
 
-    True when nearly all people of whom there are several labelled photos have one label only: the few others are
-    mistakes.
+    True when nearly all people with several labelled photos have the same label in all of them; the rest are mistakes.
     """
     labels: defaultdict[str, list[int]] = defaultdict(list)
     for person, code in zip(people, given.tolist(), strict=True):
         if code != UNLABELLED:
             labels[person].append(code)
-    several = [len(set(codes)) == 1 for codes in labels.values() if len(codes) > 1]
-    return bool(several) and sum(several) >= SHARE_OF_ONE_LABEL * len(several)
+    consistent = [len(set(codes)) == 1 for codes in labels.values() if len(codes) > 1]
+    return bool(consistent) and sum(consistent) >= CONSISTENT_SHARE * len(consistent)
 
 
 def label_quality(probabilities: NDArray[np.float64], codes: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(N,) in [0, 1]: cleanlab's normalised margin of the labels `codes`, (N,), under `probabilities`, (N, C).
+    """Return cleanlab's normalised margin of the labels `codes`, (N,), given `probabilities`, (N, C): (N,) in [0, 1].
 
     Raises:
         UsageError: cleanlab is not installed.
@@ -112,59 +116,62 @@ def label_quality(probabilities: NDArray[np.float64], codes: NDArray[np.intp]) -
     return np.asarray(get_label_quality_scores(codes, probabilities, method="normalized_margin"), dtype=np.float64)
 
 
-def _people_with_one_label(
-    labelled: NDArray[np.intp], given: NDArray[np.intp], people: Sequence[str]
+def _rows_by_person_and_label(
+    labelled: Sequence[int], given: NDArray[np.intp], people: Sequence[str]
 ) -> list[tuple[int, ...]]:
+    """Group the labelled rows that have the same person and the same label."""
     rows: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-    for row in map(int, labelled):
-        key: tuple[str, int] = (people[row], int(given[row]))
-        rows[key].append(row)
-    return [tuple(one) for one in rows.values()]
+    for row in labelled:
+        rows[people[row], int(given[row])].append(row)
+    return list(map(tuple, rows.values()))
 
 
-def _together(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(C,): what several photos of one thing tell, as the mean of their log-probabilities."""
+def _combine(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Combine the predictions (N, C) for photos with the same true label into one, (C,), by their mean log."""
     if len(probabilities) == 1:
         return probabilities[0]
-    mean = np.log(np.maximum(probabilities, SMALLEST)).mean(axis=0)
+    mean = np.log(np.maximum(probabilities, MIN_PROBABILITY)).mean(axis=0)
     likelihood = np.exp(mean - mean.max())
     return likelihood / likelihood.sum()
 
 
-def _pooled(told: NDArray[np.float64], units: Sequence[tuple[int, ...]], people: Sequence[str]) -> NDArray[np.float64]:
-    pooled = told.copy()
-    owners = [people[rows[0]] for rows in units]
-    for owner, count in Counter(owners).items():
+def _combine_units_of_person(
+    probabilities: NDArray[np.float64], units: Sequence[tuple[int, ...]], people: Sequence[str]
+) -> NDArray[np.float64]:
+    """Give all units of a person the same probabilities, (units, C), weighted by their numbers of photos."""
+    combined = probabilities.copy()
+    person_of_unit = [people[rows[0]] for rows in units]
+    for person, count in Counter(person_of_unit).items():
         if count > 1:
-            own = [i for i, one in enumerate(owners) if one == owner]
-            pooled[own] = _together(np.repeat(told[own], [len(units[i]) for i in own], axis=0))
-    return pooled
+            same = [i for i, other in enumerate(person_of_unit) if other == person]
+            combined[same] = _combine(np.repeat(probabilities[same], [len(units[i]) for i in same], axis=0))
+    return combined
 
 
 def _swaps(
     doubtful: Sequence[int], probabilities: NDArray[np.float64], given: NDArray[np.intp], people: Sequence[str]
 ) -> list[Suspect]:
-    """Pairs of a person's doubtful photos, each told to be what the other is said to be; a photo is in one at most."""
-    answers = probabilities.argmax(axis=1)
-    waiting: defaultdict[tuple[str, int, int], list[int]] = defaultdict(list)
-    for row in doubtful:
-        waiting[people[row], int(given[row]), int(answers[row])].append(row)
+    """Pair doubtful photos of a person that are predicted to have each other's label; no photo is in two pairs."""
+    predicted = probabilities.argmax(axis=1)
+    rows_by_codes: defaultdict[tuple[str, int, int], list[int]] = defaultdict(list)
+    for row in sorted(doubtful, key=lambda row: probabilities[row, given[row]]):
+        rows_by_codes[people[row], int(given[row]), int(predicted[row])].append(row)
+
+    # The most certain photo of one direction with the most certain of the other.
     pairs: list[tuple[int, int]] = []
-    for (person, said, told), firsts in waiting.items():
-        if said < told:
-            seconds = waiting.get((person, told, said), [])
-            # The surest of the one kind with the surest of the other.
-            one, other = (sorted(rows, key=lambda row: probabilities[row, given[row]]) for rows in (firsts, seconds))
-            pairs += zip(one, other, strict=False)
+    for (person, label, prediction), rows in rows_by_codes.items():
+        if label < prediction:
+            pairs += zip(rows, rows_by_codes.get((person, prediction, label), []), strict=False)
     if not pairs:
         return []
+
+    # The margin of "as given" against "exchanged", as of a label with two classes.
     first, second = np.array(pairs, dtype=np.intp).T
     as_given = probabilities[first, given[first]] * probabilities[second, given[second]]
     exchanged = probabilities[first, given[second]] * probabilities[second, given[first]]
     both = np.stack([as_given, exchanged], axis=1)
     quality = label_quality(both / both.sum(axis=1, keepdims=True), np.zeros(len(both), dtype=np.intp))
-    ordered = [tuple(sorted(pair)) for pair in pairs]
     return [
-        Suspect(pair, (int(given[pair[1]]), int(given[pair[0]])), float(score))
-        for pair, score in zip(ordered, quality, strict=True)
+        Suspect((a, b), (int(given[b]), int(given[a])), float(score))
+        for (a, b), score in zip(map(sorted, pairs), quality, strict=True)
     ]

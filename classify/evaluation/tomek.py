@@ -1,10 +1,11 @@
 """Photos of different classes that are each other's nearest neighbour: where two classes touch.
 
-features (N, D), class indices, the person of each photo -> Tomek links (Tomek, "Two modifications of CNN", 1976).
+In: features (N, D), class indices, the person in each photo. Out: Tomek links (Tomek, "Two Modifications of CNN",
+1976).
 
-Such photos lie on the border of two classes, or one of the two has a wrong label. It is a list to look at: of each link
-the side of the larger class is proposed for removal. Two photos of one person are no such sign, for what makes them
-neighbours is the person.
+Such photos lie on the border of two classes, or one of them has a wrong label. The links are a list to look through; of
+each, the photo of the larger class is proposed for removal. Links within a person are no evidence of either, since the
+photos are neighbours because of the person, so nothing is proposed for them.
 """
 
 from collections.abc import Sequence
@@ -17,17 +18,17 @@ from sklearn.neighbors import NearestNeighbors
 
 from classify.tasks import UNLABELLED
 
-DIMENSIONS = 64  # in a thousand dimensions hardly any two photos are each other's nearest
+DIMENSIONS = 64  # with a thousand dimensions, hardly any two photos are each other's nearest neighbour
 
 
 @dataclass(frozen=True, slots=True)
 class TomekLink:
-    """Two photos, as rows of the arrays that were given.
+    """Two photos, as rows of the arrays that were passed in.
 
     Attributes:
         first, second: the photos; `first` is of the smaller class.
-        distance: between their features.
-        same_person: both show one person.
+        distance: between their embeddings.
+        same_person: whether both show the same person.
     """
 
     first: int
@@ -37,12 +38,12 @@ class TomekLink:
 
     @property
     def removed(self) -> int | None:
-        """The photo that is proposed for removal, of the larger class; None within a person."""
+        """The photo that is proposed for removal, of the larger class; None if both show the same person."""
         return None if self.same_person else self.second
 
 
 def embedding_of(features: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
-    """Features (N, D) of length one, in at most `DIMENSIONS` of their principal components: (N, min(N, D, 64))."""
+    """Scale features (N, D) to length 1 and keep their first principal components, (N, min(N, D, DIMENSIONS))."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     unit = features / np.maximum(lengths, np.finfo(np.float32).tiny)
     size = min(DIMENSIONS, *unit.shape)
@@ -50,26 +51,24 @@ def embedding_of(features: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.
 
 
 def tomek_links(embedding: NDArray[np.float32], codes: NDArray[np.intp], people: Sequence[str]) -> list[TomekLink]:
-    """All links, the closest first.
+    """Return all links, the closest first.
 
     Args:
-        embedding: (N, D), where near is alike.
-        codes: (N,) class index of each photo; `UNLABELLED` rows are passed over.
-        people: (N,) who is in each photo.
+        embedding: (N, D), in which similar photos are close.
+        codes: (N,) class index of each photo; `UNLABELLED` rows are skipped.
+        people: (N,) the person in each photo.
     """
     rows = np.flatnonzero(codes != UNLABELLED)
     if len(rows) < 2:
         return []
     nearest = NearestNeighbors(n_neighbors=1).fit(embedding[rows])
-    distances, found = nearest.kneighbors()  # without a query, no photo is its own neighbour, copies included
-    distance, neighbour = distances[:, 0], found[:, 0]
-    own = codes[rows]
-    sizes = np.bincount(own)
+    # Without a query, no photo is its own neighbour, even if there is a copy of it.
+    distances, neighbours = (column[:, 0] for column in nearest.kneighbors())
+    sizes = np.bincount(codes[rows])
     links: list[TomekLink] = []
-    for here in range(len(rows)):
-        there = int(neighbour[here])
-        if here < there and neighbour[there] == here and own[here] != own[there]:
-            first, second = sorted((here, there), key=lambda one: (sizes[own[one]], own[one]))
-            pair = int(rows[first]), int(rows[second])
-            links.append(TomekLink(*pair, float(distance[here]), people[pair[0]] == people[pair[1]]))
+    for i, j in enumerate(neighbours.tolist()):
+        if i < j and neighbours[j] == i and codes[rows[i]] != codes[rows[j]]:
+            pair = int(rows[i]), int(rows[j])
+            first, second = sorted(pair, key=lambda row: (sizes[codes[row]], codes[row]))
+            links.append(TomekLink(first, second, float(distances[i]), people[first] == people[second]))
     return sorted(links, key=lambda link: (link.distance, link.first, link.second))

@@ -1,5 +1,5 @@
 """From crops and a trained bundle to probabilities and answers.
 
-images -> probabilities of each network -> mean of the ensemble -> calibration -> decision rule -> class. Open
-`decision.py` to see how an answer is chosen from probabilities.
+images -> probabilities of each network -> mean over networks -> calibration -> decision rule -> class. Open
+`decision.py` first to see how probabilities become an answer.
 """

@@ -1,4 +1,4 @@
-"""All that prediction needs, in one folder.
+"""Everything that prediction needs, in one folder.
 
 bundle/bundle.json (tasks, crop spec, input sizes, mean and std, model names, metrics, sha256 of every weights file) and
 one safetensors file per network <-> Bundle.
@@ -26,7 +26,7 @@ from classify.models.heads import Heads
 from classify.models.plan import Plan
 from classify.tasks import Task
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class TrainedNetwork:
     """A trained network with the way its input is made and what its outputs mean.
 
     Attributes:
-        name: of its file.
-        plan: the tasks that it tells, their heads, and its model; the settings of its training are not kept.
-        normalise: from pixels to what it expects.
+        name: of its file in the bundle, without the ending.
+        plan: the tasks that it predicts, their heads, and its model; the settings of its training are not kept.
+        normalise: from pixels to what the network expects.
         network: in evaluation mode.
     """
 
@@ -47,7 +47,7 @@ class TrainedNetwork:
 
     @property
     def heads(self) -> Heads:
-        """What its outputs mean."""
+        """What the network's outputs mean."""
         return self.plan.heads
 
     @property
@@ -58,16 +58,16 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What a training leaves for prediction.
+    """What training leaves for prediction.
 
     Attributes:
         tasks: in config order.
-        networks: every task is told by at least one; where several tell it, they vote.
-        crop: the settings that made the crops, as the detection room wrote them, with their fingerprint.
-        metrics: validation scores, for people.
+        networks: each task is predicted by one or more; of several, the mean probabilities count.
+        crop: the settings that made the crops, as `crop_settings` wrote them, with their fingerprint.
+        metrics: validation scores, for people to read.
         most_frequent: the joint class that a submission gets for a photo that can't be read.
         flip: average over each crop and its mirror image.
-        verdicts: per task, what becomes of the votes; argmax where there is none.
+        decision_rules: per task, how probabilities become an answer; argmax where there is none.
     """
 
     tasks: tuple[Task, ...]
@@ -79,38 +79,39 @@ class Bundle:
     decision_rules: Mapping[str, DecisionRule] = field(default_factory=dict[str, DecisionRule])
 
     def decision_rule(self, task: str) -> DecisionRule:
-        """What becomes of a task's votes."""
+        """How a task's mean probabilities become an answer."""
         return self.decision_rules.get(task, DecisionRule())
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
     """Write the bundle; bundle.json comes last, so that a folder without it is no bundle."""
     models: dict[str, Any] = {}
-    for one in bundle.networks:
-        content = save({name: value.contiguous() for name, value in one.network.state_dict().items()})
-        file = f"{one.name}.safetensors"
+    for trained in bundle.networks:
+        weights = {name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}
+        content = save(weights)
+        file = f"{trained.name}.safetensors"
         atomic.write_bytes(folder / file, content)
-        models[one.name] = {
+        models[trained.name] = {
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
-            "tells": [task.name for task in one.plan.tasks],
-            "heads": [config.head.model_dump(mode="json") for config in one.plan.configs],
-            "joint": one.plan.joint,
-            "model": one.model.model_dump(mode="json"),
-            "mean": list(one.normalise.mean),
-            "std": list(one.normalise.std),
+            "tasks": [task.name for task in trained.plan.tasks],
+            "heads": [config.head.model_dump(mode="json") for config in trained.plan.configs],
+            "joint": trained.plan.joint,
+            "model": trained.model.model_dump(mode="json"),
+            "mean": list(trained.normalise.mean),
+            "std": list(trained.normalise.std),
         }
-    described = {
+    description = {
         "format": FORMAT,
-        "tasks": {task.name: _describe(task) for task in bundle.tasks},
+        "tasks": {task.name: _describe_task(task) for task in bundle.tasks},
         "crop": dict(bundle.crop),
         "models": models,
         "metrics": dict(bundle.metrics),
         "most_frequent": bundle.most_frequent,
         "flip": bundle.flip,
-        "verdicts": {name: decision_rule.as_json() for name, decision_rule in bundle.decision_rules.items()},
+        "decision_rules": {name: decision_rule.as_json() for name, decision_rule in bundle.decision_rules.items()},
     }
-    atomic.write_text(folder / "bundle.json", json.dumps(described, indent=1, allow_nan=False))
+    atomic.write_text(folder / "bundle.json", json.dumps(description, indent=1, allow_nan=False))
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -119,80 +120,85 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: no bundle is there, it is of a newer version, or a file is missing or changed.
     """
-    described = _read_description(folder)
+    description = _read_description(folder)
     try:
-        tasks = tuple(_task(name, facts) for name, facts in described["tasks"].items())
-        if not described["models"]:
+        tasks = tuple(_read_task(name, entry) for name, entry in description["tasks"].items())
+        if not description["models"]:
             raise KeyError("models")
-        networks = tuple(_load_network(folder, name, tasks, facts) for name, facts in described["models"].items())
-        decision_rules = {name: DecisionRule(**facts) for name, facts in described.get("verdicts", {}).items()}
-        return Bundle(
-            tasks, networks, described["crop"], described["metrics"], described["most_frequent"], described["flip"],
-            decision_rules,
-        )  # fmt: skip
+        networks = tuple(_load_network(folder, name, tasks, entry) for name, entry in description["models"].items())
+        rules = description.get("decision_rules", description.get("verdicts", {}))  # "verdicts" until format 2
+        decision_rules = {name: DecisionRule(**entry) for name, entry in rules.items()}
+        kept = {key: description[key] for key in ("crop", "metrics", "most_frequent", "flip")}
+        return Bundle(tasks, networks, decision_rules=decision_rules, **kept)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / 'bundle.json'} lacks or misstates {error}; train again to remake it") from error
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
+    """Read bundle.json and check that this version knows its format."""
     path = folder / "bundle.json"
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(
-            f"{folder} is no bundle: it holds no bundle.json. A finished training leaves one in RUN/bundle."
+            f"{folder} is no bundle: it holds no bundle.json. A finished training run has its bundle in RUN/bundle."
         ) from None
     except (ValueError, OSError) as error:
         raise BundleError(f"{path} can't be read ({error}); train again to remake it") from error
-    if not isinstance(described, dict) or not isinstance(described.get("format"), int):
+    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
         raise BundleError(f"{path} is not the description of a bundle")
-    if described["format"] > FORMAT:
-        raise BundleError(f"{path} was written by a newer faceline (format {described['format']}); upgrade faceline")
-    return described
+    if description["format"] > FORMAT:
+        raise BundleError(f"{path} was written by a newer faceline (format {description['format']}); upgrade faceline")
+    return description
 
 
-def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], facts: dict[str, Any]) -> TrainedNetwork:
-    path = folder / facts["file"]
+def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], entry: dict[str, Any]) -> TrainedNetwork:
+    """Check one weights file against its entry in bundle.json and build the network."""
+    path = folder / entry["file"]
     if path.parent != folder or not path.is_file():
         raise BundleError(f"the bundle's file {path} is missing; copy the whole folder, or train again")
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-        raise BundleError(
-            f"{path} is not the file that was bundled (its sha256 differs); copy it again, or train again"
-        )
-    model = ModelConfig(**facts["model"])
-    tells = facts.get("tells", [name])  # the first format had one network per task
-    heads = facts.get("heads", [{}] * len(tells))
-    named = {task.name: task for task in tasks}
-    told = tuple(named[one] for one in tells)
-    configs = tuple(_config(task, HeadConfig(**head), model) for task, head in zip(told, heads, strict=True))
-    plan = Plan(name, told, configs, facts.get("joint", False))
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise BundleError(f"{path} is not the bundle's file (its sha256 differs); copy it again, or train again")
+    model = ModelConfig(**entry["model"])
+
+    # Format 1 had one network per task, named after it, and format 2 called the tasks "tells".
+    task_names = entry.get("tasks", entry.get("tells", [name]))
+    heads = entry.get("heads", [{}] * len(task_names))
+    tasks_by_name = {task.name: task for task in tasks}
+    predicted_tasks = tuple(tasks_by_name[task_name] for task_name in task_names)
+    configs = tuple(
+        _task_config(task, HeadConfig(**head), model) for task, head in zip(predicted_tasks, heads, strict=True)
+    )
+    plan = Plan(name, predicted_tasks, configs, entry.get("joint", False))
+
     network = build_network(model, plan.heads.outputs, pretrained=False)
     try:
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:
         raise BundleError(f"{path} does not fit {model.backbone}: {error}") from error
-    normalise = Normalise(tuple(facts["mean"]), tuple(facts["std"]))
+    normalise = Normalise(tuple(entry["mean"]), tuple(entry["std"]))
     return TrainedNetwork(name, plan, normalise, network.eval())
 
 
-def _config(task: Task, head: HeadConfig, model: ModelConfig) -> TaskConfig:
+def _task_config(task: Task, head: HeadConfig, model: ModelConfig) -> TaskConfig:
+    """The settings that prediction needs; 0 to 120 is the default range."""
     limits = (task.low, task.high) if task.edges else (0, 120)
     return TaskConfig(classes=task.classes, edges=task.edges, range=limits, head=head, model=model)
 
 
 def trained_network(plan: Plan, name: str, network: nn.Module) -> TrainedNetwork:
-    """A trained network with what it expects of its input."""
+    """Put a network together with the plan that it was trained by and the normalisation of its input."""
     return TrainedNetwork(name, plan, normalise_of(network), network)
 
 
-def _describe(task: Task) -> dict[str, Any]:
+def _describe_task(task: Task) -> dict[str, Any]:
+    """A task as it stands in bundle.json."""
     limits = [task.low, task.high] if task.edges else None
     return {"classes": list(task.classes), "edges": list(task.edges), "range": limits}
 
 
-def _task(name: str, facts: dict[str, Any]) -> Task:
-    if not facts["edges"]:
-        return Task(name, tuple(facts["classes"]))
-    low, high = facts["range"]
-    return Task(name, tuple(facts["classes"]), tuple(facts["edges"]), low, high)
+def _read_task(name: str, entry: dict[str, Any]) -> Task:
+    """The inverse of `_describe_task`."""
+    limits = entry["range"] if entry["edges"] else ()
+    return Task(name, tuple(entry["classes"]), tuple(entry["edges"]), *limits)

@@ -1,6 +1,6 @@
 """From the probabilities of one or several networks to an answer.
 
-several (N, C) -> their mean -> temperature -> probabilities; times the factors that favour a class -> answer.
+several (N, C) -> their mean -> temperature -> calibrated probabilities; times a factor per class -> answer.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """What becomes of a task's votes.
+    """How one task's probabilities become an answer.
 
     Attributes:
-        temperature: above 1 for networks that are surer than they are right.
-        factors: of each class's probability before the largest is taken; empty for none.
-        unsure_below: an answer with a smaller probability is marked.
+        temperature: above 1 for networks that are more confident than they are accurate.
+        factors: what each class's probability is multiplied by before the largest is taken; empty for none.
+        unsure_below: an answer with a smaller probability is marked as unsure.
     """
 
     temperature: float = 1.0
@@ -29,25 +29,25 @@ class DecisionRule:
     unsure_below: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """As bundle.json has it."""
+        """The rule as it stands in bundle.json and votes.json."""
         return asdict(self)
 
-    def calibrated(self, votes: Probabilities) -> Probabilities:
-        """(N, C) -> (N, C), rows that add up to 1."""
+    def calibrated(self, probabilities: Probabilities) -> Probabilities:
+        """Apply the temperature: (N, C) -> (N, C), rows that add up to 1."""
         if self.temperature == 1.0:
-            return votes
-        powers = np.exp(np.log(np.clip(votes, TINY, 1)) / self.temperature)
+            return probabilities
+        powers = np.exp(np.log(np.clip(probabilities, TINY, 1)) / self.temperature)
         return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def answers(self, probabilities: Probabilities) -> NDArray[np.intp]:
-        """(N, C) -> (N,) class indices."""
+        """Choose a class for each row: (N, C) calibrated -> (N,) class indices."""
         return (probabilities * np.array(self.factors or (1.0,))).argmax(axis=1)
 
     def unsure(self, probabilities: Probabilities, answers: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """(N,) whether the answer's probability is too small."""
+        """Mark the answers whose probability is below `unsure_below`: (N, C) and (N,) -> (N,)."""
         return probabilities[np.arange(len(answers)), answers] < self.unsure_below
 
 
-def vote(parts: Sequence[Probabilities], weights: Sequence[float] | None = None) -> Probabilities:
-    """The weighted mean of several (N, C)."""
+def mean_probabilities(parts: Sequence[Probabilities], weights: Sequence[float] | None = None) -> Probabilities:
+    """The weighted mean of several (N, C); the plain mean without weights."""
     return np.average(np.stack(parts), axis=0, weights=weights).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Several bundles that vote as one: which, how much each counts, and what becomes of their mean.
+"""Several bundles that predict together: which ones, how much each counts, and how their mean becomes an answer.
 
-folders of bundles, or the folder that `faceline vote` wrote -> Voters.
+folders of bundles, or the folder that `faceline vote` wrote -> Ensemble.
 
-Bundles may look at other crops and other sizes: each gets what it was trained on, and only probabilities meet.
+The bundles may need different crops and sizes: each gets what it was trained on, and only probabilities are combined.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from classify.inference.bundle import Bundle, load_bundle
 from classify.inference.decision import DecisionRule, Probabilities
 from classify.tasks import Task
 
-FORMAT = 1
+FORMAT = 2
 VOTES = "votes.json"
-# So that a photo that only a bundle without weight can read is told by that one.
-LEAST = 1e-9
+# Above 0, so that a photo that only a bundle with weight 0 can read is still predicted, by that bundle.
+LEAST_WEIGHT = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Bundles that tell the same tasks.
+    """Bundles that predict the same tasks.
 
     Attributes:
         bundles: at least one; the first says where a photo's face is.
-        weights: per task, what each bundle counts; equal where there are none.
-        verdicts: per task, what becomes of the bundles' mean; argmax where there is none.
+        weights: per task, how much each bundle counts; equal where there are none.
+        decision_rules: per task, how the bundles' mean becomes an answer; argmax where there is none.
     """
 
     bundles: tuple[Bundle, ...]
@@ -42,50 +42,53 @@ class Ensemble:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What all of them tell."""
+        """The tasks that all bundles predict."""
         return self.bundles[0].tasks
 
     def decision_rule(self, task: str) -> DecisionRule:
-        """What becomes of a task's mean."""
+        """How a task's mean probabilities become an answer."""
         return self.decision_rules.get(task, DecisionRule())
 
     def mean(
-        self, task: str, told: Sequence[Probabilities], rows: Sequence[NDArray[np.intp]], photos: int
+        self, task: str, parts: Sequence[Probabilities], rows: Sequence[NDArray[np.intp]], photos: int
     ) -> Probabilities:
-        """One task's probabilities of the photos that the first bundle reads.
+        """Average one task's probabilities over the bundles, for the photos that the first bundle could read.
 
         Args:
             task: its name.
-            told: of each bundle, (N_k, C) calibrated.
-            rows: of each bundle, (N_k,) the photos that it reads.
-            photos: of all.
+            parts: of each bundle k, (N_k, C) calibrated probabilities.
+            rows: of each bundle k, (N_k,) which of the photos it could read.
+            photos: how many there are in all.
 
         Returns:
-            (N_0, C) with the verdict's temperature.
+            (N_0, C), calibrated with the temperature of the ensemble's decision rule.
         """
-        total, counted = np.zeros((photos, told[0].shape[1])), np.zeros((photos, 1))
-        for weight, own, at in zip(self.weights.get(task, (1.0,) * len(told)), told, rows, strict=True):
-            total[at] += max(weight, LEAST) * own
-            counted[at] += max(weight, LEAST)
-        mixed = (total[rows[0]] / counted[rows[0]]).astype(np.float32)
-        return self.decision_rule(task).calibrated(mixed)
+        total = np.zeros((photos, parts[0].shape[1]))
+        weight_sum = np.zeros((photos, 1))
+        weights = self.weights.get(task, (1.0,) * len(parts))
+        for weight, part, part_rows in zip(weights, parts, rows, strict=True):
+            total[part_rows] += max(weight, LEAST_WEIGHT) * part
+            weight_sum[part_rows] += max(weight, LEAST_WEIGHT)
+        mean = (total[rows[0]] / weight_sum[rows[0]]).astype(np.float32)
+        return self.decision_rule(task).calibrated(mean)
 
 
 def single(bundle: Bundle) -> Ensemble:
-    """One bundle, whose own temperatures have made its probabilities what they are."""
-    return Ensemble((bundle,), {}, {name: replace(one, temperature=1.0) for name, one in bundle.decision_rules.items()})
+    """An ensemble of one bundle; its probabilities are calibrated already, so the temperature is 1."""
+    rules = {name: replace(rule, temperature=1.0) for name, rule in bundle.decision_rules.items()}
+    return Ensemble((bundle,), {}, rules)
 
 
 def load_ensemble(folders: Sequence[Path]) -> Ensemble:
-    """Read bundles that vote with equal weights, or the one folder that `faceline vote` wrote.
+    """Read bundles that count equally, or the one folder that `faceline vote` wrote.
 
     Raises:
-        BundleError: a bundle is missing or damaged, was made anew since the vote was weighed, or tells something else.
+        BundleError: a bundle is missing or damaged, has changed since it was weighed, or predicts other tasks.
     """
     weighed = [folder for folder in folders if (folder / VOTES).is_file()]
     if weighed and len(folders) > 1:
         raise BundleError(
-            f"{weighed[0]} is a vote whose weights are for its own bundles; name it alone, or weigh all with "
+            f"{weighed[0]} has weights for its own bundles only; name it alone, or weigh all with "
             "`faceline vote RUN RUN ... --out DIR`"
         )
     if weighed:
@@ -94,26 +97,24 @@ def load_ensemble(folders: Sequence[Path]) -> Ensemble:
     refuse_other_tasks(bundles, folders)
     if len(bundles) == 1:
         return single(bundles[0])
-    # Factors were fitted to one bundle's probabilities and say nothing of a mean.
-    decision_rules = {
-        name: DecisionRule(unsure_below=one.unsure_below) for name, one in bundles[0].decision_rules.items()
-    }
-    return Ensemble(tuple(bundles), {}, decision_rules)
+    # Factors were fitted to one bundle's probabilities and do not hold for a mean.
+    rules = {name: DecisionRule(unsure_below=rule.unsure_below) for name, rule in bundles[0].decision_rules.items()}
+    return Ensemble(tuple(bundles), {}, rules)
 
 
 def refuse_other_tasks(bundles: Sequence[Bundle], folders: Sequence[Path]) -> None:
-    """Probabilities can be averaged only where the same is asked, with the same classes in the same order.
+    """Require the same tasks with the same classes in the same order: other probabilities can't be averaged.
 
     Raises:
-        BundleError: two bundles tell different things; the message names both.
+        BundleError: two bundles predict different tasks or classes; the message names both.
     """
     first = {task.name: task for task in bundles[0].tasks}
     for bundle, folder in zip(bundles[1:], folders[1:], strict=True):
-        own = {task.name: task for task in bundle.tasks}
-        where = f"{folders[0]} and {folder} can't vote together"
-        if list(own) != list(first):
-            raise BundleError(f"{where}: the first tells {', '.join(first)} and the other {', '.join(own)}")
-        for name, task in own.items():
+        other = {task.name: task for task in bundle.tasks}
+        where = f"{folders[0]} and {folder} can't be combined"
+        if list(other) != list(first):
+            raise BundleError(f"{where}: the first predicts {', '.join(first)} and the other {', '.join(other)}")
+        for name, task in other.items():
             if (task.classes, task.edges) != (first[name].classes, first[name].edges):
                 raise BundleError(
                     f"{where}: {name} has the classes {', '.join(first[name].classes)} in the first and "
@@ -122,7 +123,7 @@ def refuse_other_tasks(bundles: Sequence[Bundle], folders: Sequence[Path]) -> No
 
 
 def digest_of(bundle: Path) -> str:
-    """The sha256 of bundle.json, which has those of all weights."""
+    """The sha256 of bundle.json, which contains the sha256 of every weights file."""
     try:
         return hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest()
     except OSError as error:
@@ -130,21 +131,27 @@ def digest_of(bundle: Path) -> str:
 
 
 def _load_weighed(folder: Path) -> Ensemble:
+    """Read votes.json and the bundles that it names."""
     path = folder / VOTES
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] > FORMAT:
-            raise BundleError(f"{path} was written by a newer faceline (format {told['format']}); upgrade faceline")
-        folders = [folder / one["path"] for one in told["bundles"]]
-        for one, place in zip(told["bundles"], folders, strict=True):
-            if digest_of(place) != one["sha256"]:
-                raise BundleError(f"{place} is not the bundle that {path} weighed; run `faceline vote` again")
-        bundles = [load_bundle(place) for place in folders]
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] > FORMAT:
+            raise BundleError(f"{path} was written by a newer faceline (format {content['format']}); upgrade faceline")
+
+        # The bundles are the ones that were weighed.
+        folders = [folder / entry["path"] for entry in content["bundles"]]
+        for entry, bundle_folder in zip(content["bundles"], folders, strict=True):
+            if digest_of(bundle_folder) != entry["sha256"]:
+                raise BundleError(f"{bundle_folder} is not the bundle that {path} weighed; run `faceline vote` again")
+        bundles = [load_bundle(bundle_folder) for bundle_folder in folders]
         refuse_other_tasks(bundles, folders)
-        weights = {task.name: tuple(map(float, told["weights"][task.name])) for task in bundles[0].tasks}
-        if any(len(own) != len(bundles) or min(own) < 0 or sum(own) <= 0 for own in weights.values()):
+
+        # Weights and decision rules, which format 1 called "verdicts".
+        weights = {task.name: tuple(map(float, content["weights"][task.name])) for task in bundles[0].tasks}
+        if any(len(w) != len(bundles) or min(w) < 0 or sum(w) <= 0 for w in weights.values()):
             raise KeyError("weights")
-        decision_rules = {name: DecisionRule(**facts) for name, facts in told["verdicts"].items()}
+        rules = content["verdicts"] if content["format"] == 1 else content["decision_rules"]
+        decision_rules = {name: DecisionRule(**entry) for name, entry in rules.items()}
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError) as error:
         raise BundleError(f"{path} lacks or misstates {error}; run `faceline vote` again") from error
     return Ensemble(tuple(bundles), weights, decision_rules)

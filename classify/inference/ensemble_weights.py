@@ -1,6 +1,7 @@
-"""What each of several voters should count, from what they told of people they had not seen.
+"""How much each member of an ensemble should count, from its predictions for people that it was not trained on.
 
-(K, N, C) held-out probabilities of K voters and true class indices (N,) -> K weights, and honest scores of the mean.
+(K, N, C) held-out probabilities of K members and true class indices (N,) -> K weights, and cross-fitted predictions
+of the weighted mean.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,79 +12,70 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.model_selection import GroupKFold
 
-from classify.inference.calibration import PARTS, Codes
-from classify.inference.decision import TINY, DecisionRule, Probabilities, vote
+from classify.inference.calibration import Codes
+from classify.inference.decision import TINY, DecisionRule, Probabilities, mean_probabilities
 
+FOLDS = 5  # of people
 Weights = tuple[float, ...]
 Weigh = Callable[[NDArray[np.float32], Codes], Weights]
+FitRule = Callable[[Probabilities, Codes], DecisionRule]
 
 
-def fit_weights(parts: NDArray[np.float32], truth: Codes) -> Weights:
-    """The weights, not negative and adding up to 1, whose mean has the smallest log loss.
+def fit_weights(parts: NDArray[np.float32], true_codes: Codes) -> Weights:
+    """Find the weights, not negative and adding up to 1, whose weighted mean has the smallest log loss.
 
-    The loss is convex in the weights, so where the search begins does not matter. A voter that adds nothing gets 0.
+    The loss is convex in the weights, so the start of the search does not matter. A member that adds nothing gets 0.
+
+    Args:
+        parts: (K, N, C) probabilities of each member.
+        true_codes: (N,) class indices, all labelled.
 
     Source: Breiman, "Stacked Regressions", 1996, with the log loss in place of the squared error.
     """
-    ensemble = len(parts)
-    likelihood = parts[:, np.arange(len(truth)), truth].astype(np.float64)
+    members = len(parts)
+    likelihood = parts[:, np.arange(len(true_codes)), true_codes].astype(np.float64)  # (K, N)
 
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        told = np.maximum(weights @ likelihood, TINY)
-        return float(-np.log(told).mean()), -(likelihood / told).mean(axis=1)
+    def loss_and_gradient(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        mixed = np.maximum(weights @ likelihood, TINY)
+        return float(-np.log(mixed).mean()), -(likelihood / mixed).mean(axis=1)
 
-    constraint: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
-    found: Any = minimize(
-        loss,
-        np.full(ensemble, 1 / ensemble),
-        jac=True,
-        bounds=[(0, 1)] * ensemble,
-        constraints=[constraint],
-        method="SLSQP",
-    )
-    weights = np.round(np.clip(found.x, 0, 1), 4)
+    sum_is_one: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
+    start, bounds = np.full(members, 1 / members), [(0, 1)] * members
+    result: Any = minimize(loss_and_gradient, start, jac=True, bounds=bounds, constraints=[sum_is_one], method="SLSQP")
+    weights = np.round(np.clip(result.x, 0, 1), 4)
     return tuple(float(weight) for weight in weights / weights.sum())
 
 
 def equal_weights(parts: NDArray[np.float32], _: Codes) -> Weights:
-    """The same for every voter."""
+    """The same weight for every member."""
     return (1 / len(parts),) * len(parts)
 
 
-def cross_fit_ensemble(
-    parts: NDArray[np.float32],
-    truth: Codes,
-    people: Sequence[str],
-    weigh: Weigh,
-    fit: Callable[[Probabilities, Codes], DecisionRule],
+def cross_fit(
+    parts: NDArray[np.float32], true_codes: Codes, people: Sequence[str], fit: FitRule, weigh: Weigh = equal_weights
 ) -> tuple[Probabilities, Codes]:
-    """Means and answers by weights and verdicts that were fitted to other people's photos.
+    """Apply to each photo weights and a rule that were fitted to other people's photos, so that it can be scored.
 
     Args:
-        parts: (K, N, C).
-        truth: (N,), -1 where unlabelled.
+        parts: (K, N, C) probabilities of each member.
+        true_codes: (N,), -1 where unlabelled.
         people: the person of each photo.
-        weigh: probabilities and truths of labelled photos -> weights.
-        fit: their mean and truths -> Verdict.
+        fit: weighted mean probabilities and true codes of labelled photos -> DecisionRule.
+        weigh: each member's probabilities and the true codes of labelled photos -> weights.
 
     Returns:
-        (N, C) and (N,).
+        Calibrated probabilities (N, C) and answers (N,).
     """
-    told = vote(list(parts))
-    answers = told.argmax(axis=1)
-    groups = min(PARTS, len(set(people)))
-    if groups < 2:
-        return told, answers
-    for others, own in GroupKFold(groups).split(told, groups=list(people)):
-        labelled = others[truth[others] >= 0]
+    calibrated = mean_probabilities(list(parts))
+    answers = calibrated.argmax(axis=1)
+    folds = min(FOLDS, len(set(people)))
+    if folds < 2:
+        return calibrated, answers
+    for others, fold in GroupKFold(folds).split(true_codes, groups=list(people)):
+        labelled = others[true_codes[others] >= 0]
         if len(labelled):
-            weights = weigh(parts[:, labelled], truth[labelled])
-            decision_rule = fit(vote(list(parts[:, labelled]), weights), truth[labelled])
-            told[own] = decision_rule.calibrated(vote(list(parts[:, own]), weights))
-            answers[own] = decision_rule.answers(told[own])
-    return told, answers
-
-
-def log_loss(told: Probabilities, truth: Codes) -> float:
-    """The mean of minus the logarithm of the true class's probability; every photo labelled."""
-    return float(-np.log(np.clip(told[np.arange(len(truth)), truth], TINY, 1)).mean())
+            weights = weigh(parts[:, labelled], true_codes[labelled])
+            decision_rule = fit(mean_probabilities(list(parts[:, labelled]), weights), true_codes[labelled])
+            calibrated[fold] = decision_rule.calibrated(mean_probabilities(list(parts[:, fold]), weights))
+            answers[fold] = decision_rule.answers(calibrated[fold])
+    return calibrated, answers

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classify.allocator import keep_freed_memory
+from classify.inference.decision import Probabilities
 from classify.models.backbones import Normalise
 from classify.models.heads import Heads
 
 BATCH = 64
-Probabilities = NDArray[np.float32]
 
 
 @torch.inference_mode()
@@ -28,7 +28,7 @@ def probabilities(
     *,
     flip: bool = False,
 ) -> list[Probabilities]:
-    """The class probabilities of each input, for each task of the heads.
+    """The class probabilities of each input, (N, C) for each task of the heads.
 
     Args:
         network: put into evaluation mode.
@@ -42,16 +42,17 @@ def probabilities(
     if device == "cpu":
         keep_freed_memory()
 
-    def told(batch: Tensor) -> list[Tensor]:
+    def predict(batch: Tensor) -> list[Tensor]:
         return heads.probabilities(network(batch).float())
 
-    parts: list[list[Probabilities]] = [[np.zeros((0, len(task.classes)), np.float32)] for task in heads.tasks]
+    batches: list[list[Probabilities]] = [[np.zeros((0, len(task.classes)), np.float32)] for task in heads.tasks]
     for start in range(0, len(inputs), BATCH):
         batch = torch.from_numpy(np.array(inputs[start : start + BATCH])).to(device)
         batch = normalise(batch) if normalise else batch
-        ours = told(batch)
+        predicted = predict(batch)
         if flip:
-            ours = [(one + mirrored) / 2 for one, mirrored in zip(ours, told(batch.flip(3)), strict=True)]
-        for own, one in zip(parts, ours, strict=True):
-            own.append(one.cpu().numpy())
-    return [np.concatenate(own) for own in parts]
+            mirrored = predict(batch.flip(3))
+            predicted = [(plain + mirror) / 2 for plain, mirror in zip(predicted, mirrored, strict=True)]
+        for task_batches, task_probabilities in zip(batches, predicted, strict=True):
+            task_batches.append(task_probabilities.cpu().numpy())
+    return [np.concatenate(task_batches) for task_batches in batches]

@@ -1,4 +1,4 @@
-"""Masks drawn on faces that wear none, so that a network sees more masks than were photographed.
+"""Masks drawn on maskless faces, so that a network sees more masks than were photographed.
 
-RGB face + five landmarks -> the same face in a mask. Open `synthesis.py` first.
+In: an RGB face and five landmarks. Out: the same face in a mask. Open `synthesis.py` first.
 """

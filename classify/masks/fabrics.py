@@ -1,7 +1,10 @@
 """What masks are made of, laid out flat.
 
-fabric name -> Cloth: a picture (h, w, 3) of the whole mask with its colours, print, pleats, seams and folds, as it
-looks in even light; (0, 0) is the upper left corner of the mask, whatever its shape.
+In: a fabric's name. Out: a Cloth, a picture (h, w, 3) of the flat mask with its colours, print, pleats, seams and folds
+in even light.
+
+Reliefs are functions of the position on the mask: s from -1 (left edge) to 1 (right), t from 0 (top) to 1 (bottom).
+They return the brightness there, about 1.
 """
 
 from collections.abc import Callable
@@ -43,8 +46,8 @@ class Cloth:
     Attributes:
         picture: (h, w, 3) float32 RGB, 0 to 255.
         opacity: 1 hides the face; less lets the mouth's shadow through.
-        colour: of the fabric without print.
-        strings: colour of the ear loops.
+        colour: RGB of the fabric without its print.
+        strings: RGB of the ear loops.
     """
 
     picture: Floats
@@ -54,7 +57,7 @@ class Cloth:
 
 
 def cloth_of(fabric: str, height: int, width: int, rng: np.random.Generator) -> Cloth:
-    """A piece of `fabric`, about as many pixels high and wide as it will be seen."""
+    """Draw a mask of `fabric`, (height, width) pixels large: about the size at which it will be seen."""
     colour = colour_for(fabric, rng)
     s, t = np.meshgrid(
         np.linspace(-1, 1, width, dtype=np.float32), np.linspace(0, 1, height, dtype=np.float32), copy=False
@@ -64,7 +67,7 @@ def cloth_of(fabric: str, height: int, width: int, rng: np.random.Generator) -> 
     if fabric == "patterned" or (fabric == "scarf" and rng.random() < 0.6):
         print_on(picture, np.stack([colour_for("patterned", rng) for _ in range(4)]), rng)
     relief = RELIEFS[fabric](s, t, rng)
-    # Dark cloth shows its folds by what it reflects, more than by its own colour.
+    # The folds of dark cloth show by what they reflect, more than by their colour.
     picture = picture * relief[..., None] + 26 * (relief[..., None] - 1)
     opacity = 1.0
     if fabric == "thin":
@@ -77,7 +80,7 @@ def cloth_of(fabric: str, height: int, width: int, rng: np.random.Generator) -> 
 
 
 def colour_for(fabric: str, rng: np.random.Generator) -> Floats:
-    """A colour that this fabric is sold in, and each dye lot a little different."""
+    """Draw a colour that this fabric is sold in, with the slight variation of dye lots: (3,) RGB."""
     shares = SHARES.get(fabric)
     if shares is None:
         name = list(COLOURS)[int(rng.integers(len(COLOURS)))]
@@ -89,26 +92,28 @@ def colour_for(fabric: str, rng: np.random.Generator) -> Floats:
 
 
 def _smooth_noise(like: Floats, rows: int, columns: int, rng: np.random.Generator) -> Floats:
-    """(h, w) as `like` of about normal values that change over `rows` and `columns` waves."""
+    """Return about normal values, shaped as `like` (h, w), that vary over `rows` and `columns` waves."""
     coarse = rng.normal(0, 1, (rows + 1, columns + 1)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, like.shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _pleated(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
+    """Relief of a mask with horizontal pleats, a nose wire and a hem."""
     pleats, depth = int(rng.integers(2, 5)), float(rng.uniform(0.08, 0.3))
     # Pleats sag in the middle and are sewn together at the sides.
-    place = (t - 0.12 + float(rng.uniform(-0.08, 0.1)) * (1 - s**2)) / 0.76 * pleats
-    below = place - np.floor(place)
-    inside = (place > 0) & (place < pleats)
+    position = (t - 0.12 + float(rng.uniform(-0.08, 0.1)) * (1 - s**2)) / 0.76 * pleats
+    below = position - np.floor(position)
+    inside = (position > 0) & (position < pleats)
     shade = 1 - inside * (depth * np.exp(-below / 0.13) - 0.05 * below)
     wire = np.exp(-(((t - 0.06) / 0.03) ** 2)) * (np.abs(s) < 0.45)
     hem = (np.abs(s) > 0.93) | (t > 0.955)
-    return np.asarray(shade + 0.05 * wire - 0.05 * hem, np.float32) * _worn(s, t, rng)
+    return np.asarray(shade + 0.05 * wire - 0.05 * hem, np.float32) * _creased(s, t, rng)
 
 
 def _panelled(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
-    kind = rng.random()
-    if kind < 0.55:  # three panels, with a beak between the upper two
+    """Relief of a stiff mask, in one of three cuts."""
+    cut = rng.random()
+    if cut < 0.55:  # three panels, with a beak between the upper two
         upper = float(rng.uniform(0.26, 0.42)) + float(rng.uniform(-0.05, 0.18)) * s**2
         lower = float(rng.uniform(0.62, 0.8)) - float(rng.uniform(0, 0.25)) * s**2
         shade = 1 + 0.05 * (t < upper) - float(rng.uniform(0.06, 0.2)) * (t > lower)
@@ -116,7 +121,7 @@ def _panelled(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
             shade = shade - float(rng.uniform(0.05, 0.16)) * np.exp(-(((t - fold) / 0.018) ** 2))
         edge = 0.92 - 0.06 * np.cos(t * 6)
         shade = shade - 0.1 * np.exp(-(((np.abs(s) - edge) / 0.02) ** 2))
-    elif kind < 0.8:  # two halves, folded down the middle
+    elif cut < 0.8:  # two halves, folded down the middle
         side = float(rng.choice([-1, 1])) * float(rng.uniform(0.02, 0.08))
         fold = 0.06 * np.sin(t * float(rng.uniform(1, 4)))
         shade = (
@@ -125,10 +130,11 @@ def _panelled(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
     else:  # a moulded cup
         shade = 1.04 - 0.25 * ((s / 0.9) ** 2 + ((t - 0.42) / 0.55) ** 2) ** 1.5 * 0.6
         shade = shade - 0.08 * (np.abs(np.hypot(s * 0.9, (t - 0.5) * 1.9) - 0.85) < 0.04)
-    return np.asarray(shade, np.float32) * _worn(s, t, rng)
+    return np.asarray(shade, np.float32) * _creased(s, t, rng)
 
 
 def _sewn(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
+    """Relief of a cloth mask, some with a seam down the middle or a hem."""
     shade = np.ones_like(s)
     if rng.random() < 0.5:
         seam = 0.05 * np.sin(t * 3)
@@ -136,10 +142,11 @@ def _sewn(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
     if rng.random() < 0.4:
         edge = np.minimum(np.minimum(t, 1 - t), (1 - np.abs(s)) * 1.2)
         shade += float(rng.choice([-1, 1])) * 0.1 * (edge < 0.05)
-    return np.asarray(shade, np.float32) * _worn(s, t, rng)
+    return np.asarray(shade, np.float32) * _creased(s, t, rng)
 
 
 def _wrapped(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
+    """Relief of a scarf: deep folds, mostly across."""
     rows, columns = (int(rng.integers(4, 10)), 2) if rng.random() < 0.7 else (3, int(rng.integers(4, 8)))
     folds = _smooth_noise(s, rows, columns, rng)
     # A fold's upper side is lit, its lower side is not.
@@ -147,8 +154,8 @@ def _wrapped(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
     return np.clip(1 - float(rng.uniform(0.14, 0.4)) * lit + 0.08 * folds, 0.4, 1.4).astype(np.float32)
 
 
-def _worn(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
-    """Round from side to side, in the shade below, and creased by wearing."""
+def _creased(s: Floats, t: Floats, rng: np.random.Generator) -> Floats:
+    """Relief of any mask on a face: rounded from side to side, in the shade below, creased by wearing."""
     rounded = (
         1.03 - float(rng.uniform(0.05, 0.22)) * s**2 - float(rng.uniform(0.02, 0.2)) * np.clip(t - 0.35, 0, 1) ** 2
     )
@@ -167,15 +174,15 @@ RELIEFS: dict[str, Callable[[Floats, Floats, np.random.Generator], Floats]] = {
 
 
 def _mark(picture: Floats, fabric: str, rng: np.random.Generator) -> None:
-    """A valve, a stamped line of letters, or a band along the edge."""
+    """Draw a valve, a stamped line of letters, or a band along the edge on `picture`, in place."""
     height, width = picture.shape[:2]
     ink = colour_for("patterned", rng)
     if fabric == "surgical" or rng.random() < 0.4:
         y, x = int(height * rng.uniform(0.3, 0.8)), width * float(rng.uniform(0.15, 0.6))
         for _ in range(int(rng.integers(3, 9))):
-            long = float(rng.uniform(0.01, 0.04)) * width
-            cv2.line(picture, (int(x), y), (int(x + long), y), ink.tolist(), max(height // 40, 1), cv2.LINE_AA)
-            x += long * 1.7
+            length = float(rng.uniform(0.01, 0.04)) * width
+            cv2.line(picture, (int(x), y), (int(x + length), y), ink.tolist(), max(height // 40, 1), cv2.LINE_AA)
+            x += length * 1.7
     elif rng.random() < 0.5:
         centre = (int(width * rng.uniform(0.22, 0.78)), int(height * rng.uniform(0.45, 0.7)))
         radius = max(int(width * rng.uniform(0.05, 0.09)), 1)
@@ -190,7 +197,8 @@ def _mark(picture: Floats, fabric: str, rng: np.random.Generator) -> None:
 
 
 def _string_colour(colour: Floats, rng: np.random.Generator) -> Floats:
-    kind = rng.random()
-    if kind < 0.5:
+    """Draw the colour of ear loops: the fabric's, white or black."""
+    draw = rng.random()
+    if draw < 0.5:
         return np.asarray(colour * 0.95, np.float32)
-    return np.asarray(COLOURS["white" if kind < 0.85 else "black"], np.float32)
+    return np.asarray(COLOURS["white" if draw < 0.85 else "black"], np.float32)

@@ -1,6 +1,6 @@
-"""Light, sharpness and noise of a photo, so that what is drawn into it looks taken with it.
+"""Light, sharpness and noise of a photo, so that what is drawn into it looks photographed with it.
 
-image (h, w, 3) or its grey part (h, w) -> brightness fields and a few numbers.
+In: an image (h, w, 3), or the grey values (h, w) of a part of it. Out: brightness fields and a few numbers.
 """
 
 import cv2
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from classify.masks.shape import Floats, Head
 from classify.preprocessing import Image
 
-SKIN = 165.0  # a face's brightness in a photo that is exposed as usual
-PAPER = 235.0  # a white thing's
+SKIN = 165.0  # brightness of a face in a photo with normal exposure
+PAPER = 235.0  # brightness of a white object in such a photo
 
 
 def light_on(grey: Floats, cover: Floats, size: float, rng: np.random.Generator) -> Floats:
-    """The light on the covered skin, relative to its mean; mouth and beard are too small to show in it.
+    """Estimate the light on the covered skin, relative to its mean, too coarsely for mouth and beard to show.
 
     Args:
         grey: (h, w) brightness, 0 to 255.
-        cover: (h, w) in [0, 1], where the mask lies.
-        size: pixels between the eyes.
-        rng: how much of the skin's contrast the mask takes on.
+        cover: (h, w) in [0, 1], how much of each pixel the mask covers.
+        size: distance between the eyes, in pixels.
+        rng: draws how much of the skin's contrast the mask takes on.
 
     Returns:
         (h, w) about 1, between 0.4 and 1.6.
@@ -38,14 +38,15 @@ def light_on(grey: Floats, cover: Floats, size: float, rng: np.random.Generator)
 
 
 def brightness_of(grey: Floats, cover: Floats) -> float:
-    """Mean brightness of what is covered."""
+    """Return the mean of `grey` (h, w), weighted by `cover` (h, w)."""
     return float((grey * cover).sum() / max(float(cover.sum()), 1e-6))
 
 
 def exposure_of(image: Image, grey: Floats, cover: Floats, rng: np.random.Generator) -> float:
-    """How bright a white mask is in this photo, as a share of white.
+    """Estimate how bright a white mask is in this photo, as a share of white, in [0.2, 1.2].
 
-    The skin alone does not tell a dark skin from a dark room: the photo's brightest parts have a say, too.
+    The brightness of the skin alone can't distinguish dark skin from a dark room, so the photo's brightest parts count
+    as well.
     """
     step = max(image.shape[0] // 32, 1)
     paper = float(np.percentile(image[::step, ::step, 1], 92)) / PAPER
@@ -54,21 +55,21 @@ def exposure_of(image: Image, grey: Floats, cover: Floats, rng: np.random.Genera
 
 
 def tint_of(image: Image) -> Floats:
-    """(3,) factors that give white a little of the photo's colour."""
+    """Return (3,) RGB factors that give white a slight tint of the photo's mean colour."""
     mean = np.asarray(cv2.mean(image)[:3]) + 8
     return np.clip((mean / mean.mean()) ** 0.15, 0.9, 1.1).astype(np.float32)
 
 
 def grain_of(grey: Floats) -> float:
-    """Standard deviation of the photo's noise, by what differs between next pixels where nothing else does."""
+    """Estimate the standard deviation of the photo's noise from neighbouring pixels (h, w) in its smooth parts."""
     step = np.abs(grey[:, 1:] - grey[:, :-1])[::2, ::2]
     return min(float(np.percentile(step, 30)) * 0.6, 5.0)
 
 
 def softness_of(image: Image, head: Head) -> float:
-    """Pixels that an edge is blurred by in this photo, from the eyes' sharpest edges; 0.5 where they are sharp."""
+    """Estimate the blur of this photo's edges, in pixels, from the sharpest ones at the eyes; at least 0.5."""
     reach = max(round(head.size * 0.9), 4)
-    x, y = (round(float(a)) for a in head.centre)
+    x, y = (round(float(value)) for value in head.centre)
     eyes = image[max(y - reach // 2, 0) : max(y + reach // 2, 0), max(x - reach, 0) : max(x + reach, 0), 1]
     if min(eyes.shape) < 4:
         return 0.6

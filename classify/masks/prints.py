@@ -1,6 +1,6 @@
 """Prints on cloth.
 
-picture (h, w, 3) of plain cloth + a few colours -> the same picture with dots, stripes, checks, flowers, ... on it.
+In: a picture (h, w, 3) of plain cloth and a few colours. Out: the same picture with dots, stripes, checks or flowers.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,15 @@ def print_on(picture: Floats, colours: Floats, rng: np.random.Generator) -> None
     """Print one of the patterns on `picture`, in place.
 
     Args:
-        picture: (h, w, 3) float32 RGB; only its colour is known, so patterns lie anywhere on it.
-        colours: (n, 3) inks.
-        rng: chooses the pattern, its scale and its places.
+        picture: (h, w, 3) float32 RGB, 0 to 255.
+        colours: (n, 3) RGB inks, n >= 2.
+        rng: draws the pattern, its scale and its positions.
     """
     PRINTS[int(rng.integers(len(PRINTS)))](picture, colours, rng)
 
 
 def _dots(picture: Floats, colours: Floats, rng: np.random.Generator) -> None:
+    """Dots in staggered rows, on some cloths shaken out of line."""
     width = picture.shape[1]
     step = max(width * float(rng.uniform(0.06, 0.2)), 3.0)
     radius = max(step * float(rng.uniform(0.15, 0.38)), 1.0)
@@ -40,6 +41,7 @@ def _stripes(picture: Floats, colours: Floats, rng: np.random.Generator) -> None
 
 
 def _checks(picture: Floats, colours: Floats, rng: np.random.Generator) -> None:
+    """Two crossing sets of stripes, upright or on the diagonal."""
     turn = float(rng.choice([0, 0, np.pi / 4]))
     strength = float(rng.uniform(0.4, 0.8))
     edge = float(rng.uniform(-0.2, 0.75))
@@ -60,6 +62,7 @@ def _flowers(picture: Floats, colours: Floats, rng: np.random.Generator) -> None
 
 
 def _camouflage(picture: Floats, colours: Floats, rng: np.random.Generator) -> None:
+    """Large spots in two or three colours."""
     height, width = picture.shape[:2]
     for ink in colours[: int(rng.integers(2, 4))]:
         coarse = rng.normal(0, 1, (int(rng.integers(4, 9)), int(rng.integers(5, 11)))).astype(np.float32)
@@ -68,6 +71,7 @@ def _camouflage(picture: Floats, colours: Floats, rng: np.random.Generator) -> N
 
 
 def _dyed(picture: Floats, colours: Floats, rng: np.random.Generator) -> None:
+    """A second colour that runs into the first, as on batik."""
     height, width = picture.shape[:2]
     coarse = rng.uniform(-0.3, 1.3, (int(rng.integers(2, 6)), int(rng.integers(2, 6)))).astype(np.float32)
     share = np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
@@ -75,7 +79,7 @@ def _dyed(picture: Floats, colours: Floats, rng: np.random.Generator) -> None:
 
 
 def _letters(picture: Floats, colours: Floats, rng: np.random.Generator) -> None:
-    """A line or two of strokes that look like letters from where they can't be read."""
+    """One to three lines of strokes that look like letters from a distance."""
     height, width = picture.shape[:2]
     for _ in range(int(rng.integers(1, 4))):
         tall = height * float(rng.uniform(0.05, 0.22))
@@ -83,13 +87,13 @@ def _letters(picture: Floats, colours: Floats, rng: np.random.Generator) -> None
         end = x + width * float(rng.uniform(0.15, 0.6))
         while x < end:
             strokes = np.asarray([x, y]) + rng.uniform(0, 1, (int(rng.integers(2, 5)), 2)) * [tall * 0.7, tall]
-            at = np.round(strokes * 8).astype(np.int32)
-            cv2.polylines(picture, [at], False, colours[0].tolist(), max(round(tall / 7), 1), cv2.LINE_AA, 3)
+            points = np.round(strokes * 8).astype(np.int32)
+            cv2.polylines(picture, [points], False, colours[0].tolist(), max(round(tall / 7), 1), cv2.LINE_AA, 3)
             x += tall * 0.9
 
 
 def _emblem(picture: Floats, colours: Floats, rng: np.random.Generator) -> None:
-    """One large thing: a snout, a smile, a badge."""
+    """One large motif: a snout, a smile, a badge."""
     height, width = picture.shape[:2]
     x, y, size = width * rng.uniform(0.25, 0.75), height * rng.uniform(0.3, 0.7), width * float(rng.uniform(0.06, 0.2))
     turn, flat = float(rng.uniform(0, 180)), float(rng.uniform(0.3, 1))
@@ -123,18 +127,19 @@ PRINTS: tuple[Callable[[Floats, Floats, np.random.Generator], None], ...] = (
 
 
 def _waves(picture: Floats, turn: float, rng: np.random.Generator) -> Floats:
-    """A sine across the picture, 5 to 18 waves wide, never finer than four pixels."""
+    """A sine (h, w) across the picture, at `turn` radians: 5 to 18 waves wide, each 4 pixels or longer."""
     height, width = picture.shape[:2]
-    long = max(width / float(rng.uniform(5, 18)), 4.0)
+    length = max(width / float(rng.uniform(5, 18)), 4.0)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    return np.sin((x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn))) * np.float32(2 * np.pi / long))
+    return np.sin((x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn))) * np.float32(2 * np.pi / length))
 
 
 def _step(value: Floats) -> Floats:
-    """0 below zero and 1 above, with a soft edge between."""
+    """Return 0 below zero and 1 above, with a soft edge in between."""
     return np.clip(value * 3 + 0.5, 0, 1)
 
 
 def _disc(picture: Floats, x: float, y: float, radius: float, colour: Floats) -> None:
-    at = (round(float(x) * 8), round(float(y) * 8))
-    cv2.circle(picture, at, max(round(float(radius) * 8), 4), colour.tolist(), -1, cv2.LINE_AA, 3)
+    """Fill a disc; x, y and radius in pixels of `picture`, kept to an eighth (OpenCV's shift of 3 bits)."""
+    centre = (round(float(x) * 8), round(float(y) * 8))
+    cv2.circle(picture, centre, max(round(float(radius) * 8), 4), colour.tolist(), -1, cv2.LINE_AA, 3)

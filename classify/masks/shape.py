@@ -1,9 +1,9 @@
 """Where a mask lies on a head: from five landmarks to an outline that turns with it.
 
-landmarks (5, 2) -> Head (a cylinder with a yaw) -> Outline (angle around the head -> upper and lower edge) -> pixels.
+In: landmarks (5, 2) in pixels of the photo, (x, y). Out: a Head (a cylinder with a yaw) and an Outline on it.
 
-Heights on a head are counted in its own unit: 0 at the eyes, 1 at the mouth's corners, about 1.65 at the chin. Widths
-are in distances between the eyes as they are from the front.
+Head coordinates are (x, v). Width x: in distances between the eyes, as seen from the front; 0 at the head's axis.
+Height v: 0 at the eyes, 1 at the corners of the mouth, about 1.65 at the chin.
 """
 
 import math
@@ -17,9 +17,9 @@ Range = tuple[float, float]
 
 RADIUS = 0.92  # of the head at the cheeks
 EYE_ANGLE = math.asin(0.5 / RADIUS)
-NOSE_REACH = 0.4  # how far the nose's tip moves, in distances between the eyes, for each unit of the yaw's tangent
-STEEPEST_NOSE = 0.75  # the tip's place between the eyes beyond which a face is a profile
-STEPS = 25  # of an outline, from one side to the other
+NOSE_REACH = 0.4  # sideways movement of the nose's tip, as a width, per unit of the yaw's tangent
+PROFILE_NOSE = 0.75  # a face is a profile if the nose's tip is further than this from the middle of the eyes
+STEPS = 25  # of an outline, from side to side
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Head:
     """A head as an upright cylinder.
 
     Attributes:
-        centre: (2,) pixel of its axis at the height of the eyes.
-        across, down: (2,) pixels of one unit of width to the right, and of one unit of height.
-        yaw: radians that it is turned to the right of the image.
+        centre: (2,) pixel (x, y) of its axis at the height of the eyes.
+        across, down: (2,) pixels (x, y) of one unit of width to the right, and of one unit of height.
+        yaw: rotation towards the right of the image, in radians.
         nose: height of the nose's tip.
     """
 
@@ -41,35 +41,35 @@ class Head:
 
     @property
     def size(self) -> float:
-        """Pixels between the eyes, if the head faced the camera."""
+        """Distance between the eyes in pixels, if the head faced the camera."""
         return float(np.hypot(*self.across))
 
     def pixels(self, x: Floats, v: Floats) -> Floats:
-        """Widths and heights (n,) as pixel positions (n, 2)."""
+        """Convert widths and heights, (n,) each, to pixels (n, 2) of the photo, (x, y)."""
         return np.asarray(self.centre + x[:, None] * self.across + v[:, None] * self.down, np.float32)
 
     def widths_and_heights(self, left: int, top: int, width: int, height: int) -> tuple[Floats, Floats]:
-        """Of every pixel of a rectangle, (height, width) each: the inverse of `pixels`."""
+        """Return the x and v of each pixel of a rectangle, (height, width) each: the inverse of `pixels`."""
         inverse = np.linalg.inv(np.stack([self.across, self.down], axis=1).astype(np.float64))
         column = np.arange(left, left + width, dtype=np.float64) - self.centre[0]
         row = (np.arange(top, top + height, dtype=np.float64) - self.centre[1])[:, None]
         x, v = (inverse[i, 0] * column + inverse[i, 1] * row for i in (0, 1))
         return x.astype(np.float32), v.astype(np.float32)
 
-    def around(self, angle: Floats) -> Floats:
-        """The width at which each angle (n,) is seen; 0 is the face's middle, and what lies behind is at the rim."""
+    def width_at(self, angle: Floats) -> Floats:
+        """Return the width (n,) of each angle (n,) from the middle of the face; hidden ones are at the rim."""
         return np.asarray(RADIUS * np.sin(np.clip(angle + self.yaw, -math.pi / 2, math.pi / 2)), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A worn mask's edge; n steps from its left side (s = -1) to its right (s = 1).
+    """The edge of a mask on a head, in n steps from its left side (s = -1) to its right (s = 1).
 
     Attributes:
-        x: (n,) rising widths at which the steps are seen.
+        x: (n,) rising widths of the steps.
         top, bottom: (n,) heights of the upper and lower edge.
-        angles: the left and right side's angle on the head.
-        flare: how much wider it gets for each unit of height below 0.9; negative where it narrows to the chin.
+        angles: of the left and right side around the head, in radians.
+        flare: how much wider it gets per unit of height below 0.9; negative if it narrows towards the chin.
     """
 
     x: Floats
@@ -79,16 +79,16 @@ class Outline:
     flare: float
 
     def polygon(self) -> tuple[Floats, Floats]:
-        """Widths and heights of the closed edge."""
+        """Return widths and heights of the closed edge, (2 * n + 10,) each."""
         side = np.linspace(0, 1, 7)[1:-1]
         right, left = (self.top[i] + side * (self.bottom[i] - self.top[i]) for i in (-1, 0))
         x = np.concatenate([self.x, np.full(5, self.x[-1]), self.x[::-1], np.full(5, self.x[0])])
         v = np.concatenate([self.top, right, self.bottom[::-1], left[::-1]])
-        return np.asarray(x * self._wider(v), np.float32), np.asarray(v, np.float32)
+        return np.asarray(x * self._stretch(v), np.float32), np.asarray(v, np.float32)
 
     def on_cloth(self, x: Floats, v: Floats) -> tuple[Floats, Floats]:
-        """Pixels' widths and heights as (s, t): from -1 left to 1 right, from 0 at the upper edge to 1 at the lower."""
-        step = np.interp(x / self._wider(v), self.x, np.arange(len(self.x))).astype(np.float32)
+        """Convert x and v to s, -1 at the left to 1 at the right edge, and t, 0 at the upper to 1 at the lower edge."""
+        step = np.interp(x / self._stretch(v), self.x, np.arange(len(self.x))).astype(np.float32)
         below = step.astype(np.intp)
         above, part = np.minimum(below + 1, len(self.x) - 1), step - below
         top = self.top[below] * (1 - part) + self.top[above] * part
@@ -96,7 +96,8 @@ class Outline:
         s = step * (2 / (len(self.x) - 1)) - 1
         return np.asarray(s, np.float32), np.asarray((v - top) / (bottom - top), np.float32)
 
-    def _wider(self, v: Floats) -> Floats:
+    def _stretch(self, v: Floats) -> Floats:
+        """Return the factor of the widths at heights `v`, by `flare`."""
         return np.asarray(1 + self.flare * np.clip(v - 0.9, 0, 1.2), np.float32)
 
 
@@ -106,12 +107,12 @@ class Cut:
 
     Attributes:
         reach: degrees around the head from the middle to a side.
-        bump: height that the nose lifts the upper edge by.
-        side_top, side_bottom: heights of the sides' ends.
-        chin: height of the lower edge's middle.
-        corner: how pointed the sides are: 0 keeps the corners, 1 makes them meet.
-        belly: how far the lower edge stays down towards the sides; an exponent.
-        bulge: how far the middle stands off the face.
+        bump: height by which the nose lifts the upper edge.
+        side_top, side_bottom: heights of the upper and lower edge at the sides.
+        chin: height of the middle of the lower edge.
+        corner: how pointed the sides are: 0 keeps the corners apart, 1 makes them meet.
+        belly: how far towards the sides the lower edge stays down; an exponent.
+        bulge: how far the middle stands off the face, as a share of the width.
         flare: as in `Outline`.
     """
 
@@ -147,15 +148,15 @@ CUTS: dict[str, tuple[Cut, ...]] = {
 
 
 def can_wear(landmarks: NDArray[np.floating], shape: tuple[int, ...]) -> bool:
-    """Whether a mask can be put where these landmarks are.
+    """Whether a mask can be drawn at these landmarks.
 
     Args:
-        landmarks: (5, 2) pixels: left eye, right eye, nose, left and right corner of the mouth.
+        landmarks: (5, 2) pixels (x, y): left eye, right eye, nose, left and right corner of the mouth.
         shape: of the image, height first.
 
     Returns:
-        False where they are not finite or far outside, the eyes lie on one another, the mouth is not below them, or the
-        face is a profile.
+        False if they are not finite or far outside the image, the eyes coincide, the mouth is not below the eyes, or
+        the face is a profile.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (5, 2) or not np.isfinite(points).all():
@@ -166,32 +167,32 @@ def can_wear(landmarks: NDArray[np.floating], shape: tuple[int, ...]) -> bool:
     eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
     if not (-0.2 * width <= mouth[0] <= 1.2 * width and -0.2 * height <= mouth[1] <= 1.1 * height):
         return False
-    apart = math.dist(points[0], points[1])
-    if apart < 3 or mouth[1] <= eyes[1]:
+    eye_distance = math.dist(points[0], points[1])
+    if eye_distance < 3 or mouth[1] <= eyes[1]:
         return False
-    right = (points[1] - points[0]) / apart
+    right = (points[1] - points[0]) / eye_distance
     down = np.array([-right[1], right[0]])
     reach = abs(float((mouth - eyes) @ down))
     nose = points[2] - eyes
     return (
-        0.5 * apart < reach < 3 * apart
-        and abs(float(nose @ right)) < STEEPEST_NOSE * apart
-        and abs(float((mouth - eyes) @ right)) < 0.8 * apart
+        0.5 * eye_distance < reach < 3 * eye_distance
+        and abs(float(nose @ right)) < PROFILE_NOSE * eye_distance
+        and abs(float((mouth - eyes) @ right)) < 0.8 * eye_distance
         and 0.15 < float(nose @ down) / float((mouth - eyes) @ down) < 0.9
     )
 
 
 def head_of(landmarks: NDArray[np.floating]) -> Head:
-    """The head behind landmarks that `can_wear` has let pass."""
+    """Estimate the head from landmarks (5, 2) for which `can_wear` is true."""
     points = np.asarray(landmarks, np.float64)
     eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
-    apart = math.dist(points[0], points[1])
-    right = (points[1] - points[0]) / apart
+    eye_distance = math.dist(points[0], points[1])
+    right = (points[1] - points[0]) / eye_distance
     down = np.array([-right[1], right[0]])
-    reach = float((mouth - eyes) @ down)  # negative where left and right are told the wrong way round
+    reach = float((mouth - eyes) @ down)  # negative if left and right are exchanged
     nose = points[2] - eyes
-    yaw = math.atan(0.85 * float(nose @ right) / apart / NOSE_REACH)
-    across = right * apart / math.cos(yaw)
+    yaw = math.atan(0.85 * float(nose @ right) / eye_distance / NOSE_REACH)
+    across = right * eye_distance / math.cos(yaw)
     centre = eyes - across * RADIUS * math.cos(EYE_ANGLE) * math.sin(yaw)
     down = down * reach
     return Head(
@@ -204,7 +205,7 @@ def head_of(landmarks: NDArray[np.floating]) -> Head:
 
 
 def outline_of(head: Head, fabric: str, wearing: str, rng: np.random.Generator) -> Outline:
-    """One of the outlines that a mask of this fabric can have when worn like this."""
+    """Draw the outline of a mask of this fabric, worn like this; see `synthesis.FABRICS` and `WEARINGS`."""
     cut = CUTS[fabric][int(rng.integers(len(CUTS[fabric])))]
     reach, bump, side_top, side_bottom, chin, corner, belly, bulge, flare = (
         float(rng.uniform(*span))
@@ -213,7 +214,7 @@ def outline_of(head: Head, fabric: str, wearing: str, rng: np.random.Generator) 
         )
     )  # fmt: skip
     is_scarf = fabric == "scarf"
-    hollow = 2.0  # how soon the upper edge leaves its middle's height
+    hollow = 2.0  # exponent of the upper edge between its middle and its sides
     if wearing == "right":
         middle = head.nose * float(rng.uniform(0.4, 0.8)) + bump * 0.5
     elif wearing == "nose_out":
@@ -233,15 +234,15 @@ def outline_of(head: Head, fabric: str, wearing: str, rng: np.random.Generator) 
     bottom = chin - (chin - side_bottom) * np.abs(s) ** belly
     slant, shift = float(rng.normal(0, 0.03)), math.radians(float(rng.normal(0, 3)))
     top, bottom = top + slant * s, bottom + slant * s + float(rng.normal(0, 0.03)) * s
-    # Corners are rounded off by drawing the edges together over the last part of the way.
+    # Round the corners by drawing the edges together towards the sides.
     closing = corner * np.abs(s) ** 6 + 0.15 * np.abs(s) ** 24
     gap = np.maximum(bottom - top, 0.12)
     top, bottom = top + closing * gap * 0.5, top + gap * (1 - closing * 0.5)
     angles = np.radians(reach) * s + shift
     stands_off = 1 + bulge * np.cos(s * math.pi / 2) ** 2
-    if is_scarf:  # it lies on hair and collar, too
+    if is_scarf:  # it lies on hair and collar as well
         stands_off = stands_off + float(rng.uniform(0.05, 0.3))
-    x = np.maximum.accumulate(head.around(angles.astype(np.float32)) * stands_off)
-    x = x + np.linspace(0, 1e-3, STEPS)  # rising, also where a turned head hides its far side
+    x = np.maximum.accumulate(head.width_at(angles.astype(np.float32)) * stands_off)
+    x = x + np.linspace(0, 1e-3, STEPS)  # rising, even where a turned head hides its far side
     ends = (float(angles[0]), float(angles[-1]))
     return Outline(x.astype(np.float32), top.astype(np.float32), bottom.astype(np.float32), ends, flare)

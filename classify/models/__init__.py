@@ -1,5 +1,5 @@
 """Networks: backbones, the heads on them, what their outputs mean, and the losses.
 
-settings -> Plan -> network; labels -> targets; logits and targets -> loss; logits -> probabilities. Open `plan.py`
-first; a new loss goes into `losses.py`, a new head into `heads.py`, a new backbone into `backbones.py`.
+settings -> Plan -> network; labels -> targets; outputs and targets -> loss; outputs -> probabilities. Open `plan.py`
+first. New losses go into `losses.py`, new heads into `heads.py`, new backbones into `backbones.py`.
 """

@@ -1,7 +1,7 @@
-"""Head-only training: what the last layer sees, computed once.
+"""Head-only training: the inputs of the last layer, computed once.
 
-pixels (N, H, W, 3) uint8 -> features (N, D) float32. With `train.freeze` the backbone never runs again, so that a
-laptop trains a head in seconds; the price is that photos are not augmented, only repeated.
+pixels (N, H, W, 3) uint8 -> features (N, D) float32. With `train.freeze` the backbone runs only once, so that a laptop
+trains a head in seconds; in return, photos are not augmented, only repeated.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Features:
 def compute_features(network: nn.Module, normalise: Normalise, pixels: NDArray[np.uint8], device: str) -> Tensor:
     """Run the frozen backbone once over every input: (N, D) float32 on the CPU."""
     network.eval()
-    parts = [
-        features_of(network, normalise(torch.from_numpy(np.array(pixels[start : start + BATCH])).to(device))).cpu()
-        for start in range(0, len(pixels), BATCH)
-    ]
+    parts: list[Tensor] = []
+    for start in range(0, len(pixels), BATCH):
+        images = torch.from_numpy(np.array(pixels[start : start + BATCH])).to(device)
+        parts.append(features_of(network, normalise(images)).cpu())
     return torch.cat(parts).float()

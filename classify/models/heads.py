@@ -1,9 +1,11 @@
-"""What a network's outputs mean: how a task's labels become targets, and outputs a loss and probabilities.
+"""What the outputs of a network mean: labels become targets; outputs become a loss and probabilities.
 
 class index and, where there is one, the number behind it -> targets (N, T) -> loss; outputs (N, O) -> probabilities.
 
-A row of targets is a weight spread over classes, or over years: it adds up to what the sample counts in the loss, and
-to zero where the task is not labelled. Rows can be averaged, so that samples can be mixed.
+A row of targets spreads the sample's weight in the loss over classes, or over years; it is zero where the task is not
+labelled. Rows can be averaged, so that samples can be mixed.
+
+A new head is a class with the members of Head, built in `_build_head`, and a name in `head.kind` in classify/config.py.
 """
 
 import math
@@ -17,33 +19,33 @@ import torch
 from torch import Tensor
 
 from classify.config import TaskConfig
-from classify.models.losses import Loss, cross_entropy, loss_of
+from classify.models.losses import LOSSES, Loss, cross_entropy
 from classify.models.ordinal_heads import CoralHead, OrdinalHead
 from classify.models.targets import TINY, Codes, Numbers, Targets, one_hot
 from classify.tasks import UNLABELLED, Task, joint_class
 
 
 class Head(Protocol):
-    """One task's part, or the joint class's, of a network's outputs."""
+    """The part of a network's outputs that predicts one task, or the joint class."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What it tells."""
+        """The tasks that it predicts."""
         ...
 
     @property
     def outputs(self) -> int:
-        """Of the network."""
+        """Number of network outputs, O."""
         ...
 
     @property
     def columns(self) -> int:
-        """Of the targets."""
+        """Number of target columns."""
         ...
 
     @property
     def weight(self) -> float:
-        """Of the loss, among those of other heads."""
+        """Factor of its loss in the sum over the heads."""
         ...
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
@@ -61,7 +63,7 @@ class Head(Protocol):
 
 @dataclass(frozen=True)
 class ClassHead:
-    """One output per class. Labels next to a border between bins can be shared between both, by `spread`."""
+    """One output per class; with `head.spread`, a label close to an edge is shared between the bins on both sides."""
 
     task: Task
     config: TaskConfig
@@ -73,24 +75,24 @@ class ClassHead:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What it tells."""
+        """The one task that it predicts."""
         return (self.task,)
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
-        """One-hot rows; with `spread`, the mass that a normal distribution around the number has in every bin."""
-        rows = one_hot(codes[:, 0], len(self.task.classes))
-        spread, known = self.config.head.spread, np.isfinite(numbers[:, 0]) & (codes[:, 0] != UNLABELLED)
-        if spread and known.any():
-            edges, at = np.array(self.task.edges), numbers[known]
+        """One-hot rows; with `spread`, the mass in each bin of a normal distribution around the number."""
+        targets = one_hot(codes[:, 0], len(self.task.classes))
+        known = np.isfinite(numbers[:, 0]) & (codes[:, 0] != UNLABELLED)
+        if self.config.head.spread and known.any():
+            edges = np.array(self.task.edges)
+            centres = numbers[known]
             if (edges == np.floor(edges)).all():
-                at = at + 0.5 * (at == np.floor(at))  # a whole number stands for all until the next: 29 is until 30
-            below = _normal_below(edges[None], at, spread)
-            ends = np.zeros((len(below), 1)), np.ones((len(below), 1))
-            rows[known] = np.diff(np.concatenate([ends[0], below, ends[1]], axis=1), axis=1)
-        return rows * self.class_weights[codes[:, 0]][:, None]
+                centres = centres + 0.5 * (centres == np.floor(centres))  # someone aged 29 is between 29.0 and 30.0
+            below = _normal_below(edges[None], centres, self.config.head.spread)
+            targets[known] = np.diff(below, axis=1, prepend=0.0, append=1.0)
+        return targets * self.class_weights[codes[:, 0]][:, None]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss that the settings name."""
+        """The loss that `train.loss` names."""
         return self.task_loss(outputs, targets)
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
@@ -100,10 +102,10 @@ class ClassHead:
 
 @dataclass(frozen=True)
 class YearsHead:
-    """One output per whole number in the task's range: a distribution over years, whose bins are summed.
+    """One output per whole number in the task's range: a distribution over years, which is summed over each bin.
 
-    Source: Gao et al., "Deep Label Distribution Learning with Label Ambiguity", 2017, and for the expected number's
-    share of the loss "Age Estimation Using Expectation of Label Distribution Learning", 2018.
+    Source: Gao et al., "Deep Label Distribution Learning with Label Ambiguity", 2017; for the loss of the expected
+    number, "Age Estimation Using Expectation of Label Distribution Learning", 2018.
     """
 
     task: Task
@@ -111,21 +113,22 @@ class YearsHead:
     outputs: int
     columns: int
     weight: float
-    class_weights: Targets
+    class_weights: Targets  # (C,)
     task_loss: Loss
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What it tells."""
+        """The one task that it predicts."""
         return (self.task,)
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
-        """Normal distributions around the numbers, cut off at the range's ends; without a number, over its bin.
+        """Normal distributions around the numbers, cut off at the ends of the range; evenly over the bin without one.
 
-        With `top`, what is beyond is the last output's, and it alone is what a number from there on becomes.
+        With `head.top`, the last output stands for all years from `top` on.
         """
-        years, top, last = np.arange(self.task.low, self.task.high + 1), self.config.head.top, self.outputs - 1
-        rows = np.zeros((len(codes), self.outputs), np.float32)
+        years = np.arange(self.task.low, self.task.high + 1)
+        top, last = self.config.head.top, self.outputs - 1
+        targets = np.zeros((len(codes), self.outputs), np.float32)
         for row, (code, number) in enumerate(zip(codes[:, 0], numbers[:, 0], strict=True)):
             if code == UNLABELLED:
                 continue
@@ -134,42 +137,43 @@ class YearsHead:
             elif top is not None and number >= top:
                 mass = (years == top).astype(np.float64)
             else:
-                # Until 30, one is 29 years old: rounded, 29.7 would be in the next bin.
+                # Rounded down as people round their age: 29.7 rounded up would be in the next bin.
                 mass = np.exp(-0.5 * ((years - np.floor(number)) / self.config.head.spread) ** 2)
-            rows[row] = np.append(mass[:last], mass[last:].sum()) / mass.sum() * self.class_weights[code]
-        return rows
+            targets[row] = np.append(mass[:last], mass[last:].sum()) / mass.sum() * self.class_weights[code]
+        return targets
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy over the years, and what the settings add of the bins' loss and the expected number's error."""
-        head, loss = self.config.head, cross_entropy(outputs, targets)
+        """Cross-entropy over the years + bins_loss * loss over the bins + number_loss * mean |error| / outputs."""
+        head = self.config.head
+        loss = cross_entropy(outputs, targets)
         if head.bins_loss:
-            loss = loss + head.bins_loss * self.task_loss(
-                self._bins(outputs.softmax(1)).clamp_min(TINY).log(), self._bins(targets)
-            )
+            log_p = self._sum_bins(outputs.softmax(dim=1)).clamp_min(TINY).log()
+            loss = loss + head.bins_loss * self.task_loss(log_p, self._sum_bins(targets))
         if head.number_loss:
             years = torch.arange(self.outputs, device=outputs.device, dtype=outputs.dtype)
             weights = targets.sum(dim=1)
-            wanted = (targets @ years) / weights.clamp_min(TINY)
-            wrong = ((outputs.softmax(dim=1) @ years) - wanted).abs() / self.outputs
-            loss = loss + head.number_loss * (wrong * weights).sum() / weights.sum().clamp_min(TINY)
+            expected = (targets @ years) / weights.clamp_min(TINY)
+            error = ((outputs.softmax(dim=1) @ years) - expected).abs() / self.outputs
+            loss = loss + head.number_loss * (error * weights).sum() / weights.sum().clamp_min(TINY)
         return loss
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
-        """The years' probabilities, summed over every bin."""
-        return [self._bins(outputs.softmax(dim=1))]
+        """The probabilities of the years, summed over each bin."""
+        return [self._sum_bins(outputs.softmax(dim=1))]
 
     @property
     def first_years(self) -> list[int]:
-        """The first output of every bin, and the number of outputs."""
+        """The first output of each bin, and the number of outputs."""
         return [0, *(round(edge - self.task.low) for edge in self.task.edges), self.outputs]
 
-    def _bins(self, years: Tensor) -> Tensor:
+    def _sum_bins(self, years: Tensor) -> Tensor:
+        """(N, outputs) -> (N, C)."""
         return torch.stack([years[:, a:b].sum(dim=1) for a, b in pairwise(self.first_years)], dim=1)
 
 
 @dataclass(frozen=True)
 class JointHead:
-    """One output per joint class; a task's probabilities are sums over the others' classes."""
+    """One output per joint class; the probabilities of a task are sums over the classes of the other tasks."""
 
     tasks: tuple[Task, ...]
     outputs: int
@@ -179,25 +183,26 @@ class JointHead:
     task_loss: Loss
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
-        """One-hot rows, weighted by every task's weight of its class; zero where a task is not labelled."""
+        """One-hot rows times the class weights of all tasks; zero where the label of a task is missing."""
         joint = np.array([joint_class(self.tasks, row) for row in codes.tolist()], np.intp)
-        weights = np.prod([own[codes[:, i]] for i, own in enumerate(self.class_weights)], axis=0)
+        weights = np.prod([per_class[codes[:, i]] for i, per_class in enumerate(self.class_weights)], axis=0)
         return (one_hot(joint, self.outputs) * weights[:, None]).astype(np.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss that the common settings name."""
+        """The loss that `train.loss`, the same for all tasks, names."""
         return self.task_loss(outputs, targets)
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
-        """Softmax, then the marginals."""
-        whole = outputs.softmax(dim=1).reshape(-1, *(len(task.classes) for task in self.tasks))
-        axes = range(1, whole.ndim)
-        return [whole.sum(dim=[a for a in axes if a != own]) if whole.ndim > 2 else whole for own in axes]
+        """Softmax, then the marginal distribution of each task."""
+        joint = outputs.softmax(dim=1).reshape(-1, *(len(task.classes) for task in self.tasks))
+        axes = range(1, joint.ndim)
+        others = [[other for other in axes if other != axis] for axis in axes]
+        return [joint.sum(dim=dims) if dims else joint for dims in others]
 
 
 @dataclass(frozen=True)
 class Heads:
-    """All that one network tells: its outputs are those of the heads, one after the other."""
+    """All heads of one network; its outputs are those of the heads, side by side."""
 
     parts: tuple[Head, ...]
 
@@ -208,7 +213,7 @@ class Heads:
 
     @property
     def outputs(self) -> int:
-        """The outputs of all heads."""
+        """Number of outputs of all heads."""
         return sum(head.outputs for head in self.parts)
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
@@ -218,80 +223,78 @@ class Heads:
             codes: (N, T) class indices of `tasks`, `UNLABELLED` where there is none.
             numbers: (N, T) the numbers behind them, NaN where there is none.
         """
-        start, parts = 0, list[Targets]()
-        for head in self.parts:
-            own = slice(start, start := start + len(head.tasks))
-            parts.append(head.encode(codes[:, own], numbers[:, own]))
+        bounds = pairwise(accumulate((len(head.tasks) for head in self.parts), initial=0))
+        parts = [head.encode(codes[:, a:b], numbers[:, a:b]) for head, (a, b) in zip(self.parts, bounds, strict=True)]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The heads' losses, weighted."""
-        told = outputs.split([head.outputs for head in self.parts], dim=1)
-        wanted = targets.split([head.columns for head in self.parts], dim=1)
-        losses = [h.weight * h.loss(o, t) for h, o, t in zip(self.parts, told, wanted, strict=True)]
-        return torch.stack(losses).sum()
+        """The weighted sum of the heads' losses: (N, outputs) and (N, columns) -> ()."""
+        output_parts = outputs.split([head.outputs for head in self.parts], dim=1)
+        target_parts = targets.split([head.columns for head in self.parts], dim=1)
+        parts = zip(self.parts, output_parts, target_parts, strict=True)
+        return torch.stack([head.weight * head.loss(o, t) for head, o, t in parts]).sum()
 
-    def disagreement(self, outputs: Tensor, alike: Tensor) -> Tensor:
-        """How differently two photos are told that should be told alike.
+    def disagreement(self, outputs: Tensor, pair_mask: Tensor) -> Tensor:
+        """How much the predictions of two photos differ that show one person with one label.
 
-        Half of the symmetric Kullback-Leibler divergence, in the mean over pairs, added up over tasks.
-
-        Source: Wu et al., "R-Drop: Regularized Dropout for Neural Networks", 2021, with another photo in place of
-        another pass.
+        Per task, the mean over its pairs of sum((a - b) * (log a - log b)) / 2, half the symmetric Kullback-Leibler
+        divergence between their probabilities a and b; the tasks are added up by their heads' weights.
 
         Args:
             outputs: (N, O); rows 2i and 2i + 1 are a pair.
-            alike: (N // 2, T) bool, which pairs show one person with one label.
+            pair_mask: (N // 2, T) bool, True where both photos of a pair have the same label.
+
+        Source: Wu et al., "R-Drop", 2021, with another photo in place of another pass.
         """
-        apart = outputs.new_zeros(())
+        total = outputs.new_zeros(())
         weights = [head.weight for head in self.parts for _ in head.tasks]
-        for weight, told, pairs in zip(weights, self.probabilities(outputs), alike.unbind(dim=1), strict=True):
-            a, b = (told[start : 2 * len(pairs) : 2][pairs].clamp_min(TINY) for start in (0, 1))
-            apart = apart + weight * ((a - b) * (a.log() - b.log())).sum() / 2 / pairs.sum().clamp_min(1)
-        return apart
+        for weight, p, pairs in zip(weights, self.probabilities(outputs), pair_mask.unbind(dim=1), strict=True):
+            a, b = (p[start : 2 * len(pairs) : 2][pairs].clamp_min(TINY) for start in (0, 1))
+            total = total + weight * ((a - b) * (a.log() - b.log())).sum() / 2 / pairs.sum().clamp_min(1)
+        return total
 
     @property
     def tied(self) -> list[slice]:
-        """Outputs whose weights in the last layer are one."""
-        ends = list(accumulate(head.outputs for head in self.parts))
-        return [
-            slice(end - head.outputs, end)
-            for head, end in zip(self.parts, ends, strict=True)
-            if isinstance(head, CoralHead)
-        ]
+        """The outputs that share one row of weights in the last layer: a slice for each CORAL head."""
+        ends = zip(self.parts, accumulate(head.outputs for head in self.parts), strict=True)
+        return [slice(end - head.outputs, end) for head, end in ends if isinstance(head, CoralHead)]
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
         """(N, outputs) -> (N, C) for each of `tasks`; rows add up to 1."""
-        told = outputs.split([head.outputs for head in self.parts], dim=1)
-        return [one for head, own in zip(self.parts, told, strict=True) for one in head.probabilities(own)]
+        output_parts = outputs.split([head.outputs for head in self.parts], dim=1)
+        return [p for head, part in zip(self.parts, output_parts, strict=True) for p in head.probabilities(part)]
 
 
-def heads_of(tasks: Sequence[Task], configs: Sequence[TaskConfig], *, joint: bool = False) -> Heads:
-    """The heads of one network that tells `tasks`: one for each, or one for their joint class."""
-    weights = [_class_weights(task, config) for task, config in zip(tasks, configs, strict=True)]
-    if joint:
-        size = math.prod(len(task.classes) for task in tasks)
-        return Heads((JointHead(tuple(tasks), size, size, 1.0, tuple(weights), loss_of(configs[0].train)),))
-    return Heads(tuple(_head(*one) for one in zip(tasks, configs, weights, strict=True)))
+def build_heads(tasks: Sequence[Task], configs: Sequence[TaskConfig], *, joint: bool = False) -> Heads:
+    """The heads of one network that predicts `tasks`: one for each, or one for their joint class."""
+    if not joint:
+        return Heads(tuple(_build_head(task, config) for task, config in zip(tasks, configs, strict=True)))
+    loss = LOSSES[configs[0].train.loss](configs[0].train)
+    outputs = math.prod(len(task.classes) for task in tasks)
+    weights = tuple(_class_weights(task, config) for task, config in zip(tasks, configs, strict=True))
+    return Heads((JointHead(tuple(tasks), outputs, outputs, 1.0, weights, loss),))
 
 
-def _head(task: Task, config: TaskConfig, class_weights: Targets) -> Head:
-    classes, loss, weight = len(task.classes), loss_of(config.train), config.head.weight
+def _build_head(task: Task, config: TaskConfig) -> Head:
+    """The head that `head.kind` names."""
+    classes, weight, class_weights = len(task.classes), config.head.weight, _class_weights(task, config)
     if config.head.kind == "ordinal":
         return OrdinalHead(task, classes - 1, classes, weight, class_weights)
     if config.head.kind == "coral":
         return CoralHead(task, classes - 1, classes, weight, class_weights)
+    loss = LOSSES[config.train.loss](config.train)
     if config.head.kind == "years":
         top = task.high if config.head.top is None else config.head.top
-        years = round(top - task.low) + 1
-        return YearsHead(task, config, years, years, weight, class_weights, loss)
+        outputs = round(top - task.low) + 1
+        return YearsHead(task, config, outputs, outputs, weight, class_weights, loss)
     return ClassHead(task, config, classes, classes, weight, class_weights, loss)
 
 
 def _class_weights(task: Task, config: TaskConfig) -> Targets:
+    """(C,) the factor of each class in the loss."""
     return np.array([config.head.weights.get(name, 1.0) for name in task.classes], np.float32)
 
 
-def _normal_below(limits: Numbers, numbers: Numbers, spread: float) -> Numbers:
-    """The mass below each limit (1, E) of normal distributions around numbers (N, 1): (N, E)."""
-    return np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))((limits - numbers) / spread)
+def _normal_below(edges: Numbers, centres: Numbers, spread: float) -> Numbers:
+    """The mass below each edge (1, E) of normal distributions around centres (N, 1): (N, E)."""
+    return np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))((edges - centres) / spread)

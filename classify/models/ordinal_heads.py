@@ -1,6 +1,6 @@
-"""Heads that ask for every border between classes whether a sample is above it.
+"""Heads for ordered classes, with one output per border between two classes: is the sample above it?
 
-outputs, one per border -> a loss, and the chances of the classes between the borders.
+outputs (N, C - 1) -> a loss, and the probabilities (N, C) of the classes between the borders.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from classify.tasks import Task
 
 @dataclass(frozen=True)
 class OrdinalHead:
-    """One output per border between classes: is the class above it, given that it reached it?
+    """One output per border: the log-odds that the class is above it, given that it is not below it.
 
     Source: Shi et al., "Deep Neural Networks for Rank-Consistent Ordinal Regression Based On Conditional
     Probabilities" (CORN), 2021.
@@ -25,11 +25,11 @@ class OrdinalHead:
     outputs: int
     columns: int
     weight: float
-    class_weights: Targets
+    class_weights: Targets  # (C,)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What it tells."""
+        """The one task that it predicts."""
         return (self.task,)
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
@@ -37,20 +37,20 @@ class OrdinalHead:
         return one_hot(codes[:, 0], len(self.task.classes)) * self.class_weights[codes[:, 0]][:, None]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy at each border over the rows that reached it."""
+        """Binary cross-entropy at each border over the rows that are not below it."""
         at_least = targets.flip(1).cumsum(1).flip(1)
         reached, above = at_least[:, :-1], at_least[:, 1:]
-        wrong = -(above * logsigmoid(outputs) + (reached - above) * logsigmoid(-outputs))
-        return wrong.sum() / targets.sum().clamp_min(TINY)
+        entropy = -(above * logsigmoid(outputs) + (reached - above) * logsigmoid(-outputs))
+        return entropy.sum() / targets.sum().clamp_min(TINY)
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
-        """Differences of the chances to get above each border."""
-        return [_between(outputs.sigmoid().cumprod(dim=1))]
+        """Differences between the probabilities of being above successive borders, products of the conditional ones."""
+        return [_class_probabilities(outputs.sigmoid().cumprod(dim=1))]
 
 
 @dataclass(frozen=True)
 class CoralHead(OrdinalHead):
-    """One output per border between classes: is the class above it? All have the same weights, but for their biases.
+    """One output per border: the log-odds that the class is above it. The outputs differ only in their biases.
 
     Source: Cao, Mirjalili and Raschka, "Rank Consistent Ordinal Regression for Neural Networks with Application to Age
     Estimation" (CORAL), 2020.
@@ -58,17 +58,18 @@ class CoralHead(OrdinalHead):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Binary cross-entropy at each border over all rows."""
-        above, whole = targets.flip(1).cumsum(1).flip(1)[:, 1:], targets.sum(dim=1, keepdim=True)
-        wrong = -(above * logsigmoid(outputs) + (whole - above) * logsigmoid(-outputs))
-        return wrong.sum() / whole.sum().clamp_min(TINY)
+        weights = targets.sum(dim=1, keepdim=True)
+        above = targets.flip(1).cumsum(1).flip(1)[:, 1:]
+        entropy = -(above * logsigmoid(outputs) + (weights - above) * logsigmoid(-outputs))
+        return entropy.sum() / weights.sum().clamp_min(TINY)
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
-        """Differences of the chances to be above each border."""
-        return [_between(outputs.sigmoid().cummin(dim=1).values)]  # once trained, they fall by themselves
+        """Differences between the probabilities of being above successive borders."""
+        # Once trained, the probabilities fall from border to border anyway.
+        return [_class_probabilities(outputs.sigmoid().cummin(dim=1).values)]
 
 
-def _between(above: Tensor) -> Tensor:
-    """The chances (N, B) to be above each border, never rising -> the chances (N, B + 1) of the classes between."""
-    ends = above.new_ones((len(above), 1)), above.new_zeros((len(above), 1))
-    reached = torch.cat([ends[0], above, ends[1]], dim=1)
-    return reached[:, :-1] - reached[:, 1:]
+def _class_probabilities(above: Tensor) -> Tensor:
+    """Probabilities (N, C - 1) of being above each border, which never rise -> probabilities (N, C) of the classes."""
+    at_least = torch.cat([above.new_ones((len(above), 1)), above, above.new_zeros((len(above), 1))], dim=1)
+    return at_least[:, :-1] - at_least[:, 1:]

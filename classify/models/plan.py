@@ -1,4 +1,4 @@
-"""Which networks are trained: one per task, one that tells all, or one over the joint classes.
+"""Which networks are trained: one per task, one with a head per task, or one over the joint classes.
 
 the tasks' settings + model.sharing -> Plans; each becomes one network.
 """
@@ -9,27 +9,27 @@ from functools import cached_property
 
 from cache.errors import UsageError
 from classify.config import HeadConfig, ModelConfig, TaskConfig, TrainConfig
-from classify.models.heads import Heads, heads_of
+from classify.models.heads import Heads, build_heads
 from classify.tasks import Task
 
-# What may differ between tasks whose network is the same: everything else is done once for all of them.
-OF_EACH_HEAD: dict[str, set[str]] = {
+# Keys that may differ between tasks that share a network; all others must be the same.
+FREE_IF_SHARED: dict[str, set[str]] = {
     "model": set(),
     "train": {"loss", "gamma", "smoothing"},
     "augment": {"classes", "groups", "balance"},
 }
-# One network over the joint classes has one loss, too.
-OF_EACH_CLASS = {**OF_EACH_HEAD, "train": set[str]()}
+# With one head over the joint classes, the loss must be the same, too.
+FREE_IF_JOINT = {**FREE_IF_SHARED, "train": set[str]()}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One network.
+    """One network that will be trained.
 
     Attributes:
         name: of its folder in RUN and of its file in the bundle.
-        tasks: what it tells.
-        configs: of each task.
+        tasks: that it predicts.
+        configs: the settings of each task.
         joint: one output per joint class, not one head per task.
     """
 
@@ -40,64 +40,68 @@ class Plan:
 
     @cached_property
     def heads(self) -> Heads:
-        """What its outputs mean."""
-        return heads_of(self.tasks, self.configs, joint=self.joint)
+        """The heads, which give its outputs their meaning."""
+        return build_heads(self.tasks, self.configs, joint=self.joint)
 
     @property
     def model(self) -> ModelConfig:
-        """Its network."""
+        """The settings of the network."""
         return self.configs[0].model
 
     @property
     def train(self) -> TrainConfig:
-        """How it learns."""
+        """The settings of the training."""
         return self.configs[0].train
 
 
 def plan_networks(configs: Mapping[str, TaskConfig]) -> list[Plan]:
-    """The networks that answer all tasks.
+    """The networks that together predict all tasks.
 
     Raises:
-        UsageError: tasks that share a network have different settings for it, or a setting has no part in it.
+        UsageError: tasks that share a network have different settings for it, or a setting has no effect.
     """
-    every = tuple(configs.values())
-    sharing = every[0].model.sharing
     tasks = tuple(config.task(name) for name, config in configs.items())
-    for task, config in zip(tasks, every, strict=True):
-        _refuse_unknown_half(task, config, tasks)
+    task_configs = tuple(configs.values())
+    sharing = task_configs[0].model.sharing
+    for task, config in zip(tasks, task_configs, strict=True):
+        _check_cutmix_class(task, config, tasks)
         if config.model.sharing != sharing:
             raise UsageError(
                 f"tasks.{task.name}.model.sharing is {config.model.sharing}, and "
-                f"tasks.{tasks[0].name}.model.sharing is {sharing}; set model.sharing for all tasks alike"
+                f"tasks.{tasks[0].name}.model.sharing is {sharing}; set the same model.sharing for all tasks"
             )
     if sharing == "separate":
-        return [Plan(task.name, (task,), (config,)) for task, config in zip(tasks, every, strict=True)]
+        return [Plan(task.name, (task,), (config,)) for task, config in zip(tasks, task_configs, strict=True)]
     if sharing == "joint":
-        _refuse_heads(tasks, every)
-    for task, config in zip(tasks, every, strict=True):
-        for section, of_each in (OF_EACH_CLASS if sharing == "joint" else OF_EACH_HEAD).items():
-            own, first = (getattr(one, section).model_dump(exclude=of_each) for one in (config, every[0]))
-            if differing := [key for key in own if own[key] != first[key]]:
-                key = f"{section}.{differing[0]}"
-                raise UsageError(
-                    f"tasks.{task.name}.{key} is not what tasks.{tasks[0].name}.{key} is, and with "
-                    f"model.sharing={sharing} one network tells both; set it for all tasks, or share no network"
-                )
-    return [Plan(sharing, tasks, every, joint=sharing == "joint")]
+        _refuse_heads(tasks, task_configs)
+    for task, config in zip(tasks, task_configs, strict=True):
+        for section, free in (FREE_IF_JOINT if sharing == "joint" else FREE_IF_SHARED).items():
+            first = getattr(task_configs[0], section).model_dump(exclude=free)
+            for key, value in getattr(config, section).model_dump(exclude=free).items():
+                if value != first[key]:
+                    raise UsageError(
+                        f"tasks.{task.name}.{section}.{key} is not what tasks.{tasks[0].name}.{section}.{key} is, and "
+                        f"with model.sharing={sharing} one network predicts both; set it for all tasks, or set "
+                        "model.sharing=separate"
+                    )
+    return [Plan(sharing, tasks, task_configs, joint=sharing == "joint")]
 
 
-def _refuse_unknown_half(task: Task, config: TaskConfig, tasks: tuple[Task, ...]) -> None:
-    name, known = config.train.cutmix_with, [name for one in tasks for name in one.classes]
+def _check_cutmix_class(task: Task, config: TaskConfig, tasks: tuple[Task, ...]) -> None:
+    """Refuse a `train.cutmix_with` that is a class of no task."""
+    name = config.train.cutmix_with
+    known = [class_name for other in tasks for class_name in other.classes]
     if name and name not in known:
         raise UsageError(f"tasks.{task.name}.train.cutmix_with is {name!r}, which is none of {', '.join(known)}")
 
 
 def _refuse_heads(tasks: tuple[Task, ...], configs: tuple[TaskConfig, ...]) -> None:
-    usual = HeadConfig()
+    """Refuse settings of heads, class weights apart, that a network over the joint classes can't follow."""
+    defaults = HeadConfig()
     for task, config in zip(tasks, configs, strict=True):
         for key in HeadConfig.model_fields:
-            if key != "weights" and getattr(config.head, key) != getattr(usual, key):
+            if key != "weights" and getattr(config.head, key) != getattr(defaults, key):
                 raise UsageError(
-                    f"tasks.{task.name}.head.{key} has no part in model.sharing=joint, whose one head is of the joint "
-                    "classes; leave it out, or share otherwise"
+                    f"tasks.{task.name}.head.{key} has no effect with model.sharing=joint, whose one head is of the "
+                    "joint classes; leave it out, or set another model.sharing"
                 )

@@ -1,8 +1,9 @@
-"""What a student learns: labels mixed with what a teacher told.
+"""Targets of a student: labels mixed with the probabilities that a teacher predicted.
 
 targets (N, columns) of a network's heads + the teacher's probabilities per task -> targets (N, columns).
 
-A row keeps what it counts, so that class weights stay; a row without a label stays without, whatever the teacher says.
+A row keeps its sum, so that class weights still hold; a row without a label stays without one, whatever the teacher
+predicted.
 
 Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, with temperature 1.
 """
@@ -15,47 +16,53 @@ from numpy.typing import NDArray
 
 from classify.models.heads import Head, Heads, Targets, YearsHead
 
-LEAST_MASS = 1e-4  # of a label in a bin, for its shape there to be the teacher's, too
+LEAST_MASS = 1e-4  # of a label within a bin; with less, the teacher's probability is spread evenly over the bin
 
 
-def with_teacher(heads: Heads, targets: Targets, taught: Targets, share: float) -> Targets:
-    """Mix labels and teacher.
+def mix_in_teacher(heads: Heads, targets: Targets, teacher_targets: Targets, teacher_weight: float) -> Targets:
+    """Mix the labels with the teacher's predictions: (1 - teacher_weight) * label + teacher_weight * teacher.
 
     Args:
         heads: of the network.
         targets: (N, columns) from `heads.encode`.
-        taught: (N, classes of all tasks side by side) probabilities; NaN where the teacher told nothing.
-        share: of the teacher, from 0 to 1.
+        teacher_targets: (N, classes of all tasks side by side) probabilities; NaN where the teacher has no prediction.
+        teacher_weight: in [0, 1].
 
     Returns:
-        (N, columns) with the sums of `targets`' rows, per head.
+        (N, columns) whose rows have the same sums as those of `targets`, per head.
     """
-    mixed, column, start = targets.copy(), 0, 0
+    mixed = targets.copy()
+    widths = [len(task.classes) for task in heads.tasks]
+    by_task = iter(np.split(teacher_targets.astype(np.float64), np.cumsum(widths)[:-1], axis=1))
+    start = 0
     for head in heads.parts:
-        own = slice(column, column := column + head.columns)
-        told: list[NDArray[np.float64]] = []
-        for task in head.tasks:
-            told.append(taught[:, start : (start := start + len(task.classes))].astype(np.float64))
-        known = np.isfinite(np.concatenate(told, axis=1)).all(axis=1) & (targets[:, own].sum(axis=1) > 0)
-        rows = targets[known, own].astype(np.float64)
-        counts = rows.sum(axis=1, keepdims=True)
-        spread = _columns(head, rows / counts, [one[known] for one in told])
-        mixed[known, own] = (1 - share) * rows + share * counts * spread
+        columns = slice(start, start + head.columns)
+        start = columns.stop
+        predicted = [next(by_task) for _ in head.tasks]
+        known = np.isfinite(np.concatenate(predicted, axis=1)).all(axis=1) & (targets[:, columns].sum(axis=1) > 0)
+        labels = targets[known, columns].astype(np.float64)
+        weights = labels.sum(axis=1, keepdims=True)
+        teacher = _as_targets(head, labels / weights, [probabilities[known] for probabilities in predicted])
+        mixed[known, columns] = (1 - teacher_weight) * labels + teacher_weight * weights * teacher
     return mixed
 
 
-def _columns(head: Head, labels: NDArray[np.float64], told: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The teacher's probabilities as rows of a head's targets that add up to 1."""
-    joint = told[0]
-    for one in told[1:]:  # as if the tasks had nothing to do with each other; the last task's classes run fastest
-        joint = (joint[:, :, None] * one[:, None, :]).reshape(len(one), -1)
+def _as_targets(
+    head: Head, labels: NDArray[np.float64], predicted: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """The teacher's probabilities (N, C) per task as rows (N, columns) of a head's targets that add up to 1."""
+    # The joint distribution as if the tasks were independent; the classes of the last task run fastest.
+    joint = predicted[0]
+    for probabilities in predicted[1:]:
+        joint = (joint[:, :, None] * probabilities[:, None, :]).reshape(len(probabilities), -1)
     joint = joint / joint.sum(axis=1, keepdims=True)
     if not isinstance(head, YearsHead):
         return joint
-    spread = np.empty_like(labels)
+    # Over the years: the teacher's probability of each bin, in the shape that the label has within the bin.
+    years = np.empty_like(labels)
     for code, (first, end) in enumerate(pairwise(head.first_years)):
         mass = labels[:, first:end].sum(axis=1, keepdims=True)
         even = np.full((len(labels), end - first), 1 / (end - first))
         shape = np.where(mass > LEAST_MASS, labels[:, first:end] / np.maximum(mass, LEAST_MASS), even)
-        spread[:, first:end] = joint[:, code : code + 1] * shape
-    return spread
+        years[:, first:end] = joint[:, code : code + 1] * shape
+    return years

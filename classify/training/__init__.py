@@ -1,5 +1,5 @@
-"""The training loop, the optimiser and the checkpoints.
+"""The training loop, one network's trainer, its optimiser and its checkpoints.
 
-NetworkData + Plan -> trained weights and a metrics line per epoch. Open `loop.py` first; the learning rate is set in
-`optimisation.py`.
+NetworkData + Plan -> trained weights and metrics per epoch. Open `loop.py` first; a step of training is in `trainer.py`
+and the learning rate in `optimisation.py`.
 """

@@ -1,12 +1,13 @@
 """Keep a training's state on disk without pickle.
 
-Nested tensors and plain values -> one safetensors file, its plain values as JSON in the header -> back again.
+Tensors and plain values -> one safetensors file, with the values as JSON in its header -> back again.
 
-Tensors and values are in one file because two can't be replaced at once: a kill between them would leave the weights of
+Tensors and values are in one file because two can't be replaced at once: a kill in between would leave the weights of
 one epoch beside the history of another. The JSON file next to it is a copy for people to read.
 """
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], values: dict[str, An
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_checkpoint` wrote.
+    """Read the tensors and values that `save_checkpoint` wrote.
 
     Raises:
         BundleError: the file is damaged or of a newer version.
@@ -46,18 +47,22 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
     return tensors, values
 
 
-def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under `prefix.`, so that several sets fit one file."""
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+def flatten(groups: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Put several groups of tensors in one dictionary, named "group.name"."""
+    return {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
 
 
-def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The set that `with_prefix` put in."""
-    return {name.removeprefix(f"{prefix}."): v for name, v in tensors.items() if name.startswith(f"{prefix}.")}
+def unflatten(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The inverse of `flatten`; a group without tensors comes back empty."""
+    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, tensor in tensors.items():
+        group, _, name = key.partition(".")
+        groups[group][name] = tensor
+    return groups
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimiser's state: its tensors by "parameter.name", and everything else as plain values."""
+    """Take out an optimiser's state: its tensors by "parameter.name", and everything else as plain values."""
     state = optimiser.state_dict()
     tensors: dict[str, Tensor] = {}
     plain: dict[str, dict[str, Any]] = {}

@@ -1,99 +1,81 @@
-"""The command line's `faceline cache ...`: parse, call one function, print.
+"""`faceline cache ...`: the commands that look after the cache of crops; each calls one function.
 
-Nothing heavy is imported before a command needs it, so that --help answers at once.
+stats, verify and gc are in `cache_maintenance.py`, export and import in `cache_exchange.py`, pack in `cache_pack.py`.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from pipeline.commands.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, SetOpt, WorkersOpt
+from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
 
-if TYPE_CHECKING:
-    from pipeline.console import Console
-
-cache_app = typer.Typer(help="Look after the cache of crops.", no_args_is_help=True)
+cache_app = typer.Typer(name="cache", help="Look after the cache of crops.", no_args_is_help=True)
 
 
 @cache_app.command("stats")
-def cache_stats(cache: CacheOpt = None, json: JsonOpt = False, quiet: QuietOpt = False) -> None:
+@with_shared_options("cache", "json", "quiet")
+def cache_stats(shared: SharedOptions) -> None:
     """Count what the cache holds, per fingerprint."""
     from pipeline.commands.cache_maintenance import show_stats
 
-    show_stats(*_care(cache, json, quiet))
+    show_stats(shared.context())
 
 
 @cache_app.command("verify")
+@with_shared_options("cache", "json", "quiet")
 def cache_verify(
-    cache: CacheOpt = None,
+    shared: SharedOptions,
     repair: Annotated[bool, typer.Option("--repair", help="Set damaged units aside; detect makes them again.")] = False,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
 ) -> None:
     """Check every crop and manifest; exit code 1 when anything is damaged."""
-    from pipeline.commands.cache_maintenance import show_verify
+    from pipeline.commands.cache_maintenance import verify_cache
 
-    if not show_verify(*_care(cache, json, quiet), repair=repair):
+    if not verify_cache(shared.context(), repair=repair):
         raise typer.Exit(1)
 
 
 @cache_app.command("pack")
-def cache_pack(
-    data: DataArg,
-    config: ConfigOpt = None,
-    settings: SetOpt = None,
-    cache: CacheOpt = None,
-    device: DeviceOpt = "auto",
-    workers: WorkersOpt = None,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
-) -> None:
+@with_shared_options()
+def cache_pack(shared: SharedOptions, data: DataArg) -> None:
     """Make the arrays that training DATA with these settings reads; `train` makes them by itself otherwise."""
-    from pipeline.commands.cache_pack import pack_stage
-    from pipeline.context import make_context
+    from pipeline.commands.cache_pack import pack_crops
 
-    pack_stage(data, make_context(config, settings, cache, device, workers, as_json=json, quiet=quiet))
+    pack_crops(data, shared.context())
 
 
 @cache_app.command("export")
+@with_shared_options()
 def cache_export(
+    shared: SharedOptions,
     data: DataArg,
     out: Annotated[Path, typer.Option("--out", help="The folder to write; it must not be there yet.", metavar="DIR")],
     form: Annotated[
         Literal["folder", "webdataset"], typer.Option("--format", help="Files and tables, or tar files for WebDataset.")
     ] = "folder",
-    config: ConfigOpt = None,
-    settings: SetOpt = None,
-    cache: CacheOpt = None,
-    device: DeviceOpt = "auto",
-    workers: WorkersOpt = None,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
 ) -> None:
     """Write the crops of DATA with their labels for other programs."""
-    from pipeline.commands.cache_exchange import export_stage
-    from pipeline.context import make_context
+    from pipeline.commands.cache_exchange import export_crops
 
-    export_stage(data, out, form, make_context(config, settings, cache, device, workers, as_json=json, quiet=quiet))
+    export_crops(data, out, form, shared.context())
 
 
 @cache_app.command("import")
+@with_shared_options("cache", "json", "quiet")
 def cache_import(
+    shared: SharedOptions,
     source: Annotated[str, typer.Argument(help="Another cache, a folder or URL, or what `cache export` wrote.")],
-    cache: CacheOpt = None,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
 ) -> None:
-    """Take in the crops of another cache or of an export."""
-    from pipeline.commands.cache_exchange import import_stage
+    """Add the crops of another cache or of an export to this one."""
+    from pipeline.commands.cache_exchange import import_crops
 
-    import_stage(source, *_care(cache, json, quiet))
+    import_crops(source, shared.context())
 
 
 @cache_app.command("gc")
+@with_shared_options("cache", "json", "quiet")
 def cache_gc(
-    cache: CacheOpt = None,
+    shared: SharedOptions,
     keep: Annotated[
         list[Path] | None,
         typer.Option(
@@ -101,17 +83,8 @@ def cache_gc(
         ),
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed; without it, only list.")] = False,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
 ) -> None:
     """List what neither the default settings nor --keep need, and what dead processes left."""
-    from pipeline.commands.cache_maintenance import show_garbage
+    from pipeline.commands.cache_maintenance import collect_garbage
 
-    show_garbage(*_care(cache, json, quiet), keep or [], delete=delete)
-
-
-def _care(cache: str | None, as_json: bool, quiet: bool) -> "tuple[Path, Console]":
-    from cache import cache_folder
-    from pipeline.console import Console
-
-    return cache_folder(cache), Console(as_json=as_json, quiet=quiet)
+    collect_garbage(keep or [], shared.context(), delete=delete)

@@ -1,4 +1,4 @@
-"""Crops for other programs and from other caches: `faceline cache export` and `import`.
+"""`faceline cache export` and `import`: crops for other programs, and from them or other caches.
 
 photos with labels -> their crops -> a folder or WebDataset; a folder or another cache -> this cache.
 """
@@ -15,7 +15,7 @@ from cache.exchange import Outgoing, export_folder, export_shards, import_cache,
 from cache.layout import FORMAT_FILE, SPEC_FILE, check_format
 from cache.remote import address, pull_all
 from detect.spec import crop_spec
-from pipeline.console import Console, cell
+from pipeline.console import cell
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos
 from pipeline.intake.corrections import load_labelled
@@ -24,51 +24,61 @@ from pipeline.intake.photo import Photo
 LABELS = "labels.csv"
 
 
-def export_stage(data: Path, out: Path, form: Literal["folder", "webdataset"], context: RunContext) -> None:
-    """`faceline cache export`: the crops of all photos that could be read."""
+def export_crops(data: Path, out: Path, form: Literal["folder", "webdataset"], context: RunContext) -> None:
+    """Write the crops of all readable photos, with their labels, into a new folder.
+
+    Raises:
+        UsageError: `out` exists.
+    """
     if out.exists():
         raise UsageError(f"there is something at {out} already; name a new folder with --out")
     dataset = load_labelled(data, context.settings).require_usable()
     photos = [*dataset.train, *dataset.evaluation]
     detection = detect_photos(photos, context)
     kept = [photo for photo in photos if detection.entry(photo).outcome == "ok"]
-    names = _names(kept)
+    names = _crop_names(kept)
+    spec = crop_spec(context.settings.detect, context.settings.crop)
+    export = export_shards if form == "webdataset" else export_folder
     with context.console.progress("Exporting crops", len(kept)) as advance:
-        crops = _outgoing(kept, names, detection, advance)
-        spec = crop_spec(context.settings.detect, context.settings.crop)
-        count = (export_shards if form == "webdataset" else export_folder)(out, spec, crops)
+        count = export(out, spec, _outgoing_crops(kept, names, detection, advance))
     if form == "folder":
         tasks = context.settings.task_list()
         columns = {task.name: [_label(photo, task.name) for photo in kept] for task in tasks}
-        table = {"path": names, "person": [photo.person for photo in kept], **columns}
-        pl.DataFrame(table).write_csv(out / LABELS)
+        table = pl.DataFrame({"path": names, "person": [photo.person for photo in kept], **columns})
+        table.write_csv(out / LABELS)
     left_out = len(photos) - len(kept)
     text = f"{out}: {cell(count)} crops" + (f"; {cell(left_out)} photos could not be read." if left_out else ".")
     context.console.done({"out": str(out), "format": form, "crops": count, "left_out": left_out}, text=text)
 
 
-def import_stage(source: str, cache: Path, console: Console) -> None:
-    """`faceline cache import`: another cache or an export."""
+def import_crops(source: str, context: RunContext) -> None:
+    """Add the crops of another cache (a folder or URL) or of an export (a folder) to the cache.
+
+    Raises:
+        UsageError: `source` is neither.
+    """
     folder = Path(source)
-    if "://" not in source and not folder.is_dir():
+    is_url = "://" in source
+    if not is_url and not folder.is_dir():
         raise UsageError(f"there is no folder {source}; name a cache or what `cache export` wrote")
-    if "://" not in source and (folder / SPEC_FILE).is_file() and not (folder / FORMAT_FILE).is_file():
-        new = import_export(folder, cache)
+    if not is_url and (folder / SPEC_FILE).is_file() and not (folder / FORMAT_FILE).is_file():
+        new = import_export(folder, context.cache)
     else:
         other = cache_folder(source)
         pull_all(other)
         if not (other / FORMAT_FILE).is_file():
             raise UsageError(f"{source} is neither a cache nor what `cache export` wrote: it has no {FORMAT_FILE}")
         check_format(other)
-        new = import_cache(other, cache)
-    console.done({"new": new, "cache": address(cache)}, text=f"{address(cache)}: {cell(new)} photos are new.")
+        new = import_cache(other, context.cache)
+    location = address(context.cache)
+    context.console.done({"new": new, "cache": location}, text=f"{location}: {cell(new)} photos are new.")
 
 
 def _label(photo: Photo, task: str) -> str | None:
     return str(photo.labels[task]) if task in photo.labels else None
 
 
-def _names(photos: Sequence[Photo]) -> list[str]:
+def _crop_names(photos: Sequence[Photo]) -> list[str]:
     """A file name for each crop: its photo's, made unique where two photos differ by their suffix only."""
     names: list[str] = []
     taken: set[str] = set()
@@ -83,9 +93,10 @@ def _names(photos: Sequence[Photo]) -> list[str]:
     return names
 
 
-def _outgoing(
+def _outgoing_crops(
     photos: Sequence[Photo], names: Sequence[str], detection: Detection, advance: Callable[[int], None]
 ) -> Iterator[Outgoing]:
+    """Read the crops one by one, with what is known of their photos."""
     for photo, name in zip(photos, names, strict=True):
         source = detection.sources[photo.path]
         about = {"photo": photo.name, "person": photo.person, "labels": dict(photo.labels)}

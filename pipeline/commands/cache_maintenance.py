@@ -1,4 +1,7 @@
-"""Looking after the cache: `faceline cache stats`, `verify` and `gc`."""
+"""`faceline cache stats`, `verify` and `gc`: what the cache holds, what is damaged, and what can go.
+
+a cache folder -> counts, damaged files, or garbage, which is deleted on request.
+"""
 
 import json
 from collections.abc import Sequence
@@ -12,76 +15,83 @@ from cache.remote import address
 from cache.verify import stats, verify
 from detect.config import CropConfig, DetectConfig
 from detect.spec import crop_spec, detector_spec
-from pipeline.console import Console, cell
+from pipeline.console import cell
+from pipeline.context import RunContext
 from pipeline.settings import load_settings
 
 
-def show_stats(root: Path, console: Console) -> None:
-    """Print what the cache holds."""
-    place = address(root)
-    held = stats(root)
-    orphans = find_garbage(root, [one["fingerprint"] for one in (*held["fingerprints"], *held["detections"])])
-    held["orphans"] = {"count": len(orphans), "bytes": sum(one.size_bytes for one in orphans)}
-    rows = [
-        [one["fingerprint"][:16], one["units"], one["ok"], sum(one["failed"].values()), f"{one['bytes'] / 1e6:.1f} MB"]
-        for one in held["fingerprints"]
-    ]
+def show_stats(context: RunContext) -> None:
+    """Print what the cache holds, and how much of it is garbage whatever the settings."""
+    location = address(context.cache)
+    contents = stats(context.cache)
+    crops, detections = contents["fingerprints"], contents["detections"]
+    orphans = find_garbage(context.cache, [folder["fingerprint"] for folder in (*crops, *detections)])
+    contents["orphans"] = {"count": len(orphans), "bytes": sum(orphan.size_bytes for orphan in orphans)}
+
+    rows: list[list[object]] = []
+    for folder in crops:
+        failures, size = sum(folder["failed"].values()), f"{folder['bytes'] / 1e6:.1f} MB"
+        rows.append([folder["fingerprint"][:16], folder["units"], folder["ok"], failures, size])
     if rows:
-        console.table(f"Crops in {place}", ["fingerprint", "units", "crops", "failures", "size"], rows)
-    text = f"{place}: {cell(len(rows))} kinds of crops, {cell(sum(int(row[2]) for row in rows))} crops."
+        columns = ["fingerprint", "units", "crops", "failures", "size"]
+        context.console.table(f"Crops in {location}", columns, rows)
+    text = f"{location}: {cell(len(rows))} kinds of crops, {cell(sum(folder['ok'] for folder in crops))} crops."
     if orphans:
         text += f" {cell(len(orphans))} orphans that nobody reads; list them with: faceline cache gc"
-    console.done(held, text=text, next_step="faceline cache verify")
+    context.console.done(contents, text=text, next_step="faceline cache verify")
 
 
-def show_verify(root: Path, console: Console, *, repair: bool) -> bool:
-    """Check everything, print what is damaged; True when nothing is."""
-    place = address(root)
-    found = verify(root, repair=repair)
-    rows = [[one.unit, one.file, one.what] for one in found.damaged]
+def verify_cache(context: RunContext, *, repair: bool) -> bool:
+    """Check every file and print what is damaged; returns whether nothing is."""
+    location = address(context.cache)
+    report = verify(context.cache, repair=repair)
+    rows = [[damage.unit, damage.file, damage.what] for damage in report.damaged]
     if rows:
-        console.table("Damaged", ["unit", "file", "what"], rows)
+        context.console.table("Damaged", ["unit", "file", "what"], rows)
     if not rows:
-        text = f"{place}: {cell(found.units)} units and {cell(found.crops)} crops, all as they were written."
+        text = f"{cell(report.units)} units and {cell(report.crops)} crops, all as they were written."
     elif repair:
-        text = f"{place}: {cell(len(rows))} damages; their units were set aside, and the next detect makes them again."
+        text = f"{cell(len(rows))} damaged files; their units were set aside, and the next detect makes them again."
     else:
-        text = f"{place}: {cell(len(rows))} damages. Mend with: faceline cache verify --repair --cache {place}"
-    console.done(found.as_json(), text=text)
+        text = f"{cell(len(rows))} damaged files. Repair with: faceline cache verify --repair --cache {location}"
+    context.console.done(report.as_json(), text=f"{location}: {text}")
     return not rows
 
 
-def show_garbage(root: Path, console: Console, keep: Sequence[Path], *, delete: bool) -> None:
-    """Print what nothing in `keep` needs, nor the settings by default; delete it when asked."""
-    place = address(root)
-    used = [one for place in (None, *keep) for one in _fingerprints_of(place)]
-    garbage = find_garbage(root, used)
-    total = f"{sum(one.size_bytes for one in garbage) / 1e6:.1f} MB"
+def collect_garbage(keep: Sequence[Path], context: RunContext, *, delete: bool) -> None:
+    """Print what neither the default settings nor those in `keep` need, and delete it if `delete`."""
+    location = address(context.cache)
+    used = _fingerprints_of(None)
+    for path in keep:
+        used += _fingerprints_of(path)
+    garbage = find_garbage(context.cache, used)
     if garbage:
-        rows = [[one.place, one.why, f"{one.size_bytes / 1e6:.1f} MB"] for one in garbage]
-        console.table("Not needed", ["what", "why", "size"], rows)
+        rows = [[entry.place, entry.why, f"{entry.size_bytes / 1e6:.1f} MB"] for entry in garbage]
+        context.console.table("Not needed", ["what", "why", "size"], rows)
     if delete:
-        delete_garbage(root, garbage)
-    told = {"garbage": [asdict(one) for one in garbage], "deleted": delete}
+        delete_garbage(context.cache, garbage)
+
+    total = f"{sum(entry.size_bytes for entry in garbage) / 1e6:.1f} MB"
     if not garbage:
-        text = f"{place}: everything in it is needed."
+        text = "everything in it is needed."
     elif delete:
-        text = f"{place}: {total} deleted."
+        text = f"{total} deleted."
     else:
-        text = f"{place}: {total} can go. Name what is still needed with --keep, then add --delete."
-    console.done(told, text=text)
+        text = f"{total} can go. Name what is still needed with --keep, then add --delete."
+    record = {"garbage": [asdict(entry) for entry in garbage], "deleted": delete}
+    context.console.done(record, text=f"{location}: {text}")
 
 
-def _fingerprints_of(place: Path | None) -> list[str]:
-    """Of the crops and the detection of a settings file, a run or a bundle; of the default settings for None."""
-    if place is not None and (place / "bundle.json").is_file():
-        told = json.loads((place / "bundle.json").read_text(encoding="utf-8"))["crop"]
-        detect, crop = DetectConfig(**told["detect"]), CropConfig(**told["crop"])
-        return [told["fingerprint"], fingerprint(crop_spec(detect, crop)), fingerprint(detector_spec(detect))]
-    if place is not None and place.is_dir():
-        place = place / "config.yaml"
-        if not place.is_file():
-            raise UsageError(f"--keep: {place.parent} is no run and no bundle: it holds no config.yaml or bundle.json")
-    settings = load_settings(place)
+def _fingerprints_of(path: Path | None) -> list[str]:
+    """Fingerprints of crops and detection for a settings file, a run or a bundle; None: for the default settings."""
+    if path is not None and (path / "bundle.json").is_file():
+        record = json.loads((path / "bundle.json").read_text(encoding="utf-8"))["crop"]
+        detect, crop = DetectConfig(**record["detect"]), CropConfig(**record["crop"])
+        return [record["fingerprint"], fingerprint(crop_spec(detect, crop)), fingerprint(detector_spec(detect))]
+    if path is not None and path.is_dir():
+        if not (path / "config.yaml").is_file():
+            raise UsageError(f"--keep: {path} is no run and no bundle: it holds no config.yaml or bundle.json")
+        path /= "config.yaml"
+    settings = load_settings(path)
     spec = crop_spec(settings.detect, settings.crop)
     return [fingerprint(spec), fingerprint(spec["detector"])]

@@ -1,4 +1,7 @@
-"""`faceline cache pack`: the arrays that training reads, made before it starts."""
+"""`faceline cache pack`: the arrays that training reads, made before it starts.
+
+photos with crops + settings -> one array per network input, in the cache.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,8 @@ from pipeline.intake.corrections import load_labelled
 from pipeline.training.packed_crops import training_pixels, with_crops
 
 
-def pack_stage(data: Path, context: RunContext) -> None:
-    """`faceline cache pack`: what training with these settings would pack, made now."""
+def pack_crops(data: Path, context: RunContext) -> None:
+    """Make the arrays that training with these settings would make, one per input size and zoom."""
     dataset = load_labelled(data, context.settings).require_usable()
     detection = detect_photos(dataset.train, context)
     sources = [detection.sources[photo.path] for photo in with_crops(dataset.train, detection)]
@@ -21,8 +24,8 @@ def pack_stage(data: Path, context: RunContext) -> None:
     packs: list[dict[str, Any]] = []
     for (size, zoom), model in models.items():
         pixels = training_pixels(sources, model, detection, context)
-        where = str(Path(pixels.filename).parent) if isinstance(pixels, np.memmap) and pixels.filename else ""
-        packs.append({"input": list(size), "zoom": zoom, "rows": len(pixels), "bytes": pixels.nbytes, "pack": where})
+        folder = str(Path(pixels.filename).parent) if isinstance(pixels, np.memmap) and pixels.filename else ""
+        packs.append({"input": list(size), "zoom": zoom, "rows": len(pixels), "bytes": pixels.nbytes, "pack": folder})
     rows = [[f"{p['input'][0]}x{p['input'][1]}", p["zoom"], p["rows"], f"{p['bytes'] / 1e6:.1f} MB"] for p in packs]
     context.console.table("Packs", ["input", "zoom", "photos", "size"], rows)
     text = f"{cell(len(packs))} packs of {cell(len(sources))} photos."

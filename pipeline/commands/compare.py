@@ -1,17 +1,20 @@
-"""The command line's `faceline compare`: parse, call one function, print.
+"""`faceline compare`: several settings, trained on the same folds of the same people."""
 
-Nothing heavy is imported before the command needs it, so that --help answers at once.
-"""
-
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import CacheOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, SetOpt, WorkersOpt
+from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+
+if TYPE_CHECKING:
+    from pipeline.experiments.results import Comparison
 
 
+@with_shared_options("settings", "cache", "device", "workers", "json", "quiet")
 def compare(
+    shared: SharedOptions,
     data: DataArg,
     configs: Annotated[list[Path], typer.Argument(help="Settings, YAML files; the first is compared with each other.")],
     out: Annotated[Path, typer.Option("--out", help="The comparison's folder; keeps every run.", metavar="DIR")],
@@ -22,21 +25,34 @@ def compare(
     ] = None,
     first: Annotated[int | None, typer.Option(min=1, help="Only so many folds.", metavar="N")] = None,
     split_seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the folds.")] = 0,
-    settings: SetOpt = None,
-    cache: CacheOpt = None,
-    device: DeviceOpt = "auto",
-    workers: WorkersOpt = None,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
 ) -> None:
     """Train each configuration on the same folds; macro-F1 with paired differences and 95% intervals over people."""
-    from pipeline.commands.stages import compare_stage
-    from pipeline.context import make_context
-    from pipeline.experiments.compare import make_plan
+    from pipeline.experiments.compare import make_plan, train_plan
+    from pipeline.experiments.results import collect_results, write_comparison
 
-    overrides = settings or []
     plan = make_plan(
         data, configs, out, folds=folds, seeds=seeds, held_out=held_out, first=first, split_seed=split_seed,
-        overrides=overrides,
+        overrides=shared.settings or [],
     )  # fmt: skip
-    compare_stage(plan, make_context(configs[0], overrides, cache, device, workers, as_json=json, quiet=quiet))
+    context = replace(shared, config=configs[0]).context()
+    rounds, fold_count = len(plan.rounds()), len(plan.held_out)
+
+    def write_and_show(comparison: "Comparison", *, remark: bool) -> None:
+        write_comparison(comparison)
+        if remark:
+            context.console.line(f"So far: {comparison.summary()}")
+        for title, columns, rows in comparison.tables():
+            context.console.table(title, columns, rows, remark=remark)
+
+    def after_round(done: int) -> None:
+        # Results are shown after every fold of the first seed, then after every further seed.
+        if done < rounds and (done <= fold_count or done % fold_count == 0):
+            write_and_show(collect_results(plan, done), remark=True)
+
+    train_plan(plan, context, after_round)
+    comparison = collect_results(plan, rounds)
+    write_and_show(comparison, remark=False)
+    for warning in comparison.warnings():
+        context.console.warn(warning)
+    text = f"{comparison.summary()}.\nComparison: {plan.out / 'compare.md'}, compare.json"
+    context.console.done(comparison.as_json(), text=text)

@@ -2,12 +2,12 @@
 
 import importlib.util
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from pipeline.commands.options import SharedOptions, with_shared_options
 
-from pipeline.context import RunContext
-from pipeline.run_record import versions
+if TYPE_CHECKING:
+    from pipeline.context import RunContext
 
 OPTIONAL = {
     "fast": ("openvino", "MTCNN's networks in OpenVINO, faster on the CPU"),
@@ -15,25 +15,32 @@ OPTIONAL = {
 }
 
 
-def examine(context: RunContext) -> None:
-    """Print versions, devices, extras and a dry speed test."""
+@with_shared_options("json", "quiet")
+def doctor(shared: SharedOptions) -> None:
+    """Show versions, devices, what is installed, and how fast this machine is."""
     import torch
 
+    from pipeline.run_record import versions
+
+    context = shared.context()
     devices = ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
     extras = {name: importlib.util.find_spec(module) is not None for name, (module, _) in OPTIONAL.items()}
-    speed = _speed(context)
-    found = {"versions": versions(), "devices": devices, "extras": extras, "cache": str(context.cache), **speed}
-    context.console.table("Versions", ["package", "version"], [[k, v] for k, v in versions().items()])
-    told = [[name, "installed" if extras[name] else "not installed", what] for name, (_, what) in OPTIONAL.items()]
-    context.console.table("Extras", ["extra", "", "for"], told)
-    context.console.table("Speed", ["stage", "a second"], [[k.replace("_", " "), v] for k, v in speed.items()])
+    speed = _measure_speed(context)
+    context.console.table("Versions", ["package", "version"], list(versions().items()))
+    rows = [[name, "installed" if extras[name] else "not installed", use] for name, (_, use) in OPTIONAL.items()]
+    context.console.table("Extras", ["extra", "", "for"], rows)
+    rows = [[stage.replace("_", " "), rate] for stage, rate in speed.items()]
+    context.console.table("Speed", ["stage", "a second"], rows)
     context.console.done(
-        found, text=f"Devices: {', '.join(devices)}\nCache: {context.cache}", next_step="faceline demo demo"
+        {"versions": versions(), "devices": devices, "extras": extras, "cache": str(context.cache), **speed},
+        text=f"Devices: {', '.join(devices)}\nCache: {context.cache}",
+        next_step="faceline demo demo",
     )
 
 
-def _speed(context: RunContext) -> dict[str, Any]:
-    """Photos of 384x512 a second through detection and through one training step, on noise."""
+def _measure_speed(context: "RunContext") -> dict[str, float]:
+    """Photos of 384x512 pixels a second through detection, and samples through one training step, on noise."""
+    import numpy as np
     import torch
 
     from classify.models.backbones import build_network, normalise_of
@@ -42,7 +49,7 @@ def _speed(context: RunContext) -> dict[str, Any]:
     device, rng = context.torch_device(), np.random.default_rng(0)
     photos = list(rng.integers(0, 255, (16, 512, 384, 3), dtype=np.uint8))
     finder = SubjectFinder(context.settings.detect, device)
-    finder.find(photos[:2])
+    finder.find(photos[:2])  # warm up
     started = time.perf_counter()
     finder.find(photos)
     detected = len(photos) / (time.perf_counter() - started)
@@ -51,7 +58,7 @@ def _speed(context: RunContext) -> dict[str, Any]:
     network = build_network(config.model, len(config.classes), pretrained=False).to(device).train()
     normalise = normalise_of(network)
     batch = torch.from_numpy(rng.integers(0, 255, (32, *config.model.input, 3), dtype=np.uint8)).to(device)
-    network(normalise(batch)).sum().backward()
+    network(normalise(batch)).sum().backward()  # warm up
     started = time.perf_counter()
     network(normalise(batch)).sum().backward()
     if device != "cpu":

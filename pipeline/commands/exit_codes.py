@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from cache.errors import FacelineError
 
@@ -16,7 +17,7 @@ RANKS_WAIT_S = 5.0  # torchrun looks for dead processes every 0.1 s
 
 
 def run_command(command: Callable[[], object]) -> None:
-    """Run the command line to its end: errors of ours are one message and an exit code, never a traceback."""
+    """Run the command line and exit: an error of ours is one message and an exit code, never a traceback."""
     # Arguments are bytes; a file name that is no UTF-8 must not break the message that names it.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -38,20 +39,21 @@ def run_command(command: Callable[[], object]) -> None:
             time.sleep(RANKS_WAIT_S)
         raise
     except (FacelineError, SystemExit) as error:
-        # safetensors calls Python from Rust and tells of anything that is raised there as a damaged file.
+        # safetensors calls Python from Rust and reports whatever is raised there, a stop too, as a damaged file.
         if stopping:
             _fail("stopped; what was done is kept, and the same command goes on from there", STOPPED)
         if isinstance(error, FacelineError):
             _fail(str(error), error.exit_code)
         raise
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; say nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: print no more
         raise SystemExit(1) from None
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}. Check the space and the permissions there.", 1)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
+    """Print one line and exit; with --debug a traceback before it."""
     if os.environ.get("FACELINE_DEBUG"):
         import traceback
 

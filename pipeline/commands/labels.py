@@ -1,35 +1,30 @@
-"""The command line's `faceline labels ...`: parse, call one function, print.
+"""`faceline labels ...`: the commands that find and correct doubtful labels; each calls one function."""
 
-Nothing heavy is imported before a command needs it, so that --help answers at once.
-"""
-
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import CacheOpt, ConfigOpt, DataArg, DeviceOpt, JsonOpt, QuietOpt, SetOpt, WorkersOpt
+from cache.errors import BundleError
+from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeline.context import RunContext
-
-
-labels_app = typer.Typer(help="Find and mend doubtful labels.", no_args_is_help=True)
+labels_app = typer.Typer(name="labels", help="Find and correct doubtful labels.", no_args_is_help=True)
 
 OutOpt = Annotated[Path, typer.Option("--out", help="The folder to write into.", metavar="DIR")]
-OneTaskOpt = Annotated[list[str] | None, typer.Option("--task", help="Only this task. May be repeated.")]
+TasksOpt = Annotated[list[str] | None, typer.Option("--task", help="Only this task. May be repeated.")]
 
 
 @labels_app.command("suspects")
+@with_shared_options("settings", "cache", "workers", "json", "quiet")
 def labels_suspects(
+    shared: SharedOptions,
     data: DataArg,
     run: Annotated[
         list[Path],
         typer.Option(
             "--run",
-            help="A run whose held-out photos are looked at. Repeated, the runs held out other folds.",
+            help="A run whose held-out photos are examined. Repeated, the runs held out other folds.",
             metavar="RUN",
         ),
     ],
@@ -37,68 +32,52 @@ def labels_suspects(
     top: Annotated[
         int, typer.Option("--top", min=0, max=100_000, help="Ranks of each task that come with their crops.")
     ] = 100,
-    task: OneTaskOpt = None,
-    settings: SetOpt = None,
-    cache: CacheOpt = None,
-    workers: WorkersOpt = None,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
+    task: TasksOpt = None,
 ) -> None:
-    """Rank the labels that networks contradict which were not trained on them."""
+    """Rank the labels that are contradicted by networks which were not trained on them."""
     from pipeline.labels.suspects import suspects_stage
 
-    suspects_stage(data, run, out, task or (), top, _context(run[0], settings, cache, "cpu", workers, json, quiet))
+    context = replace(shared, config=_config_of(run[0]), device="cpu").context()
+    suspects_stage(data, run, out, task or (), top, context)
 
 
 @labels_app.command("tomek")
+@with_shared_options("settings", "cache", "device", "workers", "json", "quiet")
 def labels_tomek(
+    shared: SharedOptions,
     data: DataArg,
-    run: Annotated[Path, typer.Option("--run", help="The run whose networks tell what is alike.", metavar="RUN")],
+    run: Annotated[
+        Path, typer.Option("--run", help="The run whose networks say which photos are similar.", metavar="RUN")
+    ],
     out: OutOpt,
-    task: OneTaskOpt = None,
-    settings: SetOpt = None,
-    cache: CacheOpt = None,
-    device: DeviceOpt = "auto",
-    workers: WorkersOpt = None,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
+    task: TasksOpt = None,
 ) -> None:
     """List photos of different classes that are each other's nearest neighbour."""
     from pipeline.labels.tomek_links import tomek_stage
 
-    tomek_stage(data, run, out, task or (), _context(run, settings, cache, device, workers, json, quiet))
+    tomek_stage(data, run, out, task or (), replace(shared, config=_config_of(run)).context())
 
 
 @labels_app.command("apply")
+@with_shared_options("config", "settings", "json", "quiet")
 def labels_apply(
+    shared: SharedOptions,
     file: Annotated[str, typer.Argument(help="A table of corrections, or `boostcamp`.")],
     data: DataArg,
-    config: ConfigOpt = None,
-    settings: SetOpt = None,
-    json: JsonOpt = False,
-    quiet: QuietOpt = False,
 ) -> None:
     """Check a table of corrections against DATA and show what it changes; no file of DATA is touched."""
-    from pipeline.context import make_context
     from pipeline.labels.suspects import apply_stage
 
-    apply_stage(file, data, make_context(config, settings, None, "cpu", None, as_json=json, quiet=quiet))
+    apply_stage(file, data, shared.context())
 
 
-def _context(
-    run: Path,
-    overrides: "Sequence[str] | None",
-    cache: str | None,
-    device: str,
-    workers: int | None,
-    as_json: bool,
-    quiet: bool,
-) -> "RunContext":
-    """A job with a run's own settings."""
-    from cache.errors import BundleError
-    from pipeline.context import make_context
+def _config_of(run: Path) -> Path:
+    """The file with a run's settings.
 
+    Raises:
+        BundleError: the folder is not a run.
+    """
     config = run / "config.yaml"
     if not config.is_file():
         raise BundleError(f"{run} holds no run: there is no config.yaml in it")
-    return make_context(config, overrides, cache, device, workers, as_json=as_json, quiet=quiet)
+    return config

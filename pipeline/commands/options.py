@@ -1,29 +1,97 @@
-"""The options that several commands share, each defined once."""
+"""Options that several commands share, and the decorator that adds them to a command.
 
+A command receives the values of its shared options as one `SharedOptions`:
+
+    @with_shared_options("cache", "json")
+    def predict(shared: SharedOptions, photos: Path) -> None:
+        context = shared.context()
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.context import RunContext
 
 DataArg = Annotated[
     Path, typer.Argument(help="The competition's layout, a CSV or Parquet table, or a folder of photos.")
 ]
-ConfigOpt = Annotated[Path | None, typer.Option("--config", help="Settings, a YAML file.", metavar="FILE")]
-SetOpt = Annotated[
-    list[str] | None, typer.Option("--set", help="One setting, over the file's. May be repeated.", metavar="KEY=VALUE")
-]
 RunOpt = Annotated[
     Path | None, typer.Option("--out", help="The run's folder; runs/NAME-SETTINGS by default.", metavar="RUN")
 ]
-CacheOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--cache",
-        help="The crops' folder or the URL of an object store; FACELINE_CACHE or the user's cache by default.",
-        metavar="DIR|URL",
-    ),
-]
-DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-WorkersOpt = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Threads; all cores by default.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
+
+
+@dataclass(frozen=True)
+class SharedOptions:
+    """The shared options of one call; those that the command does not offer have their defaults."""
+
+    config: Annotated[Path | None, typer.Option("--config", help="Settings, a YAML file.", metavar="FILE")] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting, over the file's. May be repeated.", metavar="KEY=VALUE"),
+    ] = None
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            "--cache",
+            help="The crops' folder or the URL of an object store; FACELINE_CACHE or the user's cache by default.",
+            metavar="DIR|URL",
+        ),
+    ] = None
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto"
+    workers: Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Threads; all cores by default.")] = (
+        None
+    )
+    json: Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")] = False
+
+    def context(self) -> "RunContext":
+        """Load the settings and build the context of the run.
+
+        Raises:
+            UsageError: a setting or the cache's folder is not valid.
+        """
+        from pipeline.context import make_context
+
+        return make_context(
+            self.config, self.settings, self.cache, self.device, self.workers, as_json=self.json, quiet=self.quiet
+        )
+
+
+def with_shared_options(
+    *names: Literal["config", "settings", "cache", "device", "workers", "json", "quiet"],
+) -> Callable[[Callable[Concatenate[SharedOptions, ...], None]], Callable[..., None]]:
+    """Add the named options to a command, or all of them without names; its first parameter receives their values."""
+    options = [option for option in fields(SharedOptions) if not names or option.name in names]
+
+    def decorate(command: Callable[Concatenate[SharedOptions, ...], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:
+            shared = SharedOptions(**{option.name: values.pop(option.name) for option in options})
+            command(shared, **values)
+
+        # Typer reads a command's options from its signature: the command's own parameters, then the shared ones.
+        parameters = list(inspect.signature(command).parameters.values())[1:]
+        for option in options:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(option.name, kind, default=option.default, annotation=option.type))
+        wrapper.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapper
+
+    return decorate
+
+
+def run_folder(out: Path | None, data: Path, context: "RunContext") -> Path:
+    """The folder that --out names, or else one per data set and settings: a repeated command resumes its run."""
+    from cache.config import fingerprint
+
+    if out is not None:
+        return out
+    return Path("runs") / f"{data.resolve().stem}-{fingerprint(context.settings.model_dump(mode='json'))[:8]}"

@@ -1,8 +1,8 @@
-"""The demo's data set: drawn people in the competition's layout, answers kept apart.
+"""The demo's data set: drawn people in the competition's layout, with the true labels in a folder of their own.
 
 OUT/train/train.csv, OUT/train/images/<id>_<gender>_Asian_<age>/{mask1..5,incorrect_mask,normal}.jpg
 OUT/eval/info.csv, OUT/eval/images/<40 hex>.jpg
-OUT/truth/train.csv, OUT/truth/eval.csv                 the answers, for scoring only
+OUT/truth/train.csv, OUT/truth/eval.csv                 the true labels, for scoring only
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pipeline.demo.face import Image, draw_photo
 from pipeline.demo.person import Person, draw_person
 
 STEMS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
-MASK_CODE = {"incorrect_mask": 1, "normal": 2}  # all others are worn right: 0
+MASK_CODE = {"incorrect_mask": 1, "normal": 2}  # the others are worn right: 0
 FEWEST_PEOPLE = 4
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 
@@ -27,9 +27,9 @@ def draw_data_set(out: Path, *, people: int = 60, seed: int = 0) -> Path:
     """Draw a data set into `out`; the same arguments give the same photos.
 
     Args:
-        out: made when it is missing.
-        people: to train on; half as many others are to be predicted.
-        seed: of everything.
+        out: created if it is missing.
+        people: number of people to train on; half as many others are to be predicted.
+        seed: of all random draws.
 
     Returns:
         `out`.
@@ -46,7 +46,7 @@ def draw_data_set(out: Path, *, people: int = 60, seed: int = 0) -> Path:
 
 
 def _people(count: int, rng: np.random.Generator) -> list[Person]:
-    """Half of them under 30, a third in between, a sixth of 60; men and women in turn within each age."""
+    """Draw people: half under 30, a third from 30 to 59, a sixth of 60; half of each age are women."""
     old = max(count // 6, 2 if count >= 12 else 1)
     young = (count - old) // 2 + (count - old) // 10
     ages = [60] * old + rng.integers(18, 30, young).tolist() + rng.integers(30, 60, count - old - young).tolist()
@@ -55,15 +55,17 @@ def _people(count: int, rng: np.random.Generator) -> list[Person]:
 
 
 def _photos(person: Person, rng: np.random.Generator) -> Iterator[tuple[str, Image]]:
+    """Yield the stem and pixels of each of a person's photos."""
     for stem in STEMS:
         yield stem, draw_photo(person, stem, rng)
 
 
 def _write_train(out: Path, people: Sequence[Person], rng: np.random.Generator) -> None:
+    """Write the labelled photos, with the irregularities of real data sets: other file types, ids, stray files."""
     table: list[list[object]] = []
     truth: list[list[object]] = []
     for number, person in enumerate(people):
-        identity = f"{number:06d}" if number % 40 != 7 else f"{number:06d}-1"  # ids are strings
+        identity = f"{number:06d}" if number % 40 != 7 else f"{number:06d}-1"  # an id need not be a number
         name = f"{identity}_{person.gender}_Asian_{person.age}"
         folder = out / "train" / "images" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,29 +81,30 @@ def _write_train(out: Path, people: Sequence[Person], rng: np.random.Generator) 
 
 
 def _write_eval(out: Path, people: Sequence[Person], seed: int, rng: np.random.Generator) -> None:
+    """Write the photos to predict, under names that reveal nothing, and their true labels."""
     folder = out / "eval" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    answers: list[list[object]] = []
+    truth: list[list[object]] = []
     for number, person in enumerate(people):
         for stem, photo in _photos(person, rng):
             name = hashlib.sha1(f"{seed}/{number}/{stem}".encode(), usedforsecurity=False).hexdigest() + ".jpg"
             _write_photo(folder / name, photo)
             mask, gender, age = _codes(person, stem)
             joint = mask * 6 + gender * 3 + (0 if age < 30 else 1 if age < 60 else 2)
-            answers.append([name, joint, mask, gender, age, number])
-    answers.sort(key=lambda row: str(row[0]))
-    _write_table(out / "eval" / "info.csv", ["ImageID", "ans"], [[row[0], 0] for row in answers])
-    _write_table(out / "truth" / "eval.csv", ["ImageID", "ans", "mask", "gender", "age", "person"], answers)
+            truth.append([name, joint, mask, gender, age, number])
+    truth.sort(key=lambda row: str(row[0]))
+    _write_table(out / "eval" / "info.csv", ["ImageID", "ans"], [[row[0], 0] for row in truth])
+    _write_table(out / "truth" / "eval.csv", ["ImageID", "ans", "mask", "gender", "age", "person"], truth)
 
 
 def _codes(person: Person, stem: str) -> tuple[int, int, int]:
+    """Return the mask's and gender's class index, and the age in years."""
     return MASK_CODE.get(stem, 0), int(person.gender == "female"), person.age
 
 
 def _write_photo(path: Path, photo: Image) -> None:
-    _, content = cv2.imencode(
-        path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [] if path.suffix == ".png" else JPEG
-    )
+    parameters = [] if path.suffix == ".png" else JPEG
+    _, content = cv2.imencode(path.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), parameters)
     path.write_bytes(content.tobytes())
 
 

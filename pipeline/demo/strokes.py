@@ -1,6 +1,7 @@
-"""Strokes in a face's own coordinates.
+"""Strokes in face coordinates.
 
-(x, y) with the eyes near y = -0.1, the chin near y = 1 and the cheeks near x = +-0.86 -> soft-edged paint on a photo.
+In: points (x, y), with the eyes near y = -0.1, the chin near y = 1 and the cheeks near x = +-0.86. Out: soft-edged
+paint on a photo.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
-Region = tuple[NDArray[np.float32], tuple[slice, slice]]  # coverage in [0, 1], and where in the image it is
-SUBPIXEL = 4  # bits of a pixel's fraction that OpenCV's drawing keeps
+Region = tuple[NDArray[np.float32], tuple[slice, slice]]  # (h, w) coverage in [0, 1], and its rows and columns
+SUBPIXEL = 4  # fractional bits of a pixel position in OpenCV's drawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,11 @@ class Face:
     """Where a face is in its photo.
 
     Attributes:
-        centre: pixel of (0, 0).
-        size: pixels of one unit down.
-        tilt: degrees clockwise.
-        width: stretches x.
-        turn: moves what is near the middle sideways, as a turned head does.
+        centre: pixel (x, y) of the face's (0, 0).
+        size: pixels of one unit.
+        tilt: rotation, in degrees clockwise.
+        width: factor of x.
+        turn: moves points near the middle sideways, as a turned head does.
     """
 
     centre: Point
@@ -35,21 +36,21 @@ class Face:
     turn: float
 
     def pixels(self, points: Sequence[Point]) -> NDArray[np.float32]:
-        """Face coordinates (n, 2) as pixel positions."""
-        at = np.asarray(points, dtype=np.float32) * (self.width, 1.0)
-        at[:, 0] += self.turn * np.clip(1 - at[:, 0] ** 2, 0, 1)
+        """Convert face coordinates (n, 2) to pixels (n, 2) of the photo, (x, y)."""
+        placed = np.asarray(points, dtype=np.float32) * (self.width, 1.0)
+        placed[:, 0] += self.turn * np.clip(1 - placed[:, 0] ** 2, 0, 1)
         angle = np.deg2rad(self.tilt)
-        turned = at @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
+        turned = placed @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32)
         return np.asarray(turned * self.size + self.centre, dtype=np.float32)
 
 
 def mirrored(points: Sequence[Point]) -> list[Point]:
-    """The same points on the other side of the face."""
+    """Return the same points on the other side of the face."""
     return [(-x, y) for x, y in points]
 
 
 def curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
-    """A closed smooth curve through `points` (Catmull-Rom)."""
+    """Return a closed smooth curve through `points` (Catmull-Rom), `steps` points for each."""
     p1 = np.asarray(points, dtype=np.float64)
     p0, p2, p3 = np.roll(p1, 1, axis=0), np.roll(p1, -1, axis=0), np.roll(p1, -2, axis=0)
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
@@ -57,15 +58,22 @@ def curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
     return [(float(x), float(y)) for x, y in drawn.transpose(1, 0, 2).reshape(-1, 2)]
 
 
+def dim(colour: Colour, factor: float) -> Colour:
+    """Multiply the colour by `factor`."""
+    red, green, blue = colour
+    return red * factor, green * factor, blue * factor
+
+
 class Strokes:
     """A photo that is being painted on.
 
     Attributes:
-        image: (H, W, 3) float32 RGB in [0, 255].
+        image: (H, W, 3) float32 RGB in [0, 255]; strokes change it in place.
         face: the coordinates of all strokes.
     """
 
     def __init__(self, image: NDArray[np.float32], face: Face) -> None:
+        """Start painting on `image`."""
         self.image = image
         self.face = face
 
@@ -74,35 +82,34 @@ class Strokes:
         self.blend(self.alpha(points, soft), np.asarray(colour, np.float32), strength)
 
     def alpha(self, points: Sequence[Point], soft: float = 1.0) -> Region:
-        """The polygon's coverage in [0, 1], and where in the image it is."""
-        at = self.face.pixels(points)
-        return self._coverage(
-            at, soft, lambda cover, shifted: cv2.fillPoly(cover, [shifted], 1.0, cv2.LINE_AA, SUBPIXEL)
-        )
+        """Return the polygon's coverage."""
+
+        def draw(cover: NDArray[np.float32], pixels: NDArray[np.int32]) -> None:
+            cv2.fillPoly(cover, [pixels], 1.0, cv2.LINE_AA, SUBPIXEL)
+
+        return self._coverage(self.face.pixels(points), soft, draw)
 
     def line(self, points: Sequence[Point], colour: Colour, width: float, strength: float = 1.0) -> None:
-        """A stroke through points; `width` in face units."""
+        """Draw a stroke through points; `width` in face units."""
         if strength <= 0:
             return
         thick = max(round(width * self.face.size), 1)
-        at = self.face.pixels(points)
-        cover = self._coverage(
-            at,
-            0.7,
-            lambda cover, shifted: cv2.polylines(cover, [shifted], False, 1.0, thick, cv2.LINE_AA, SUBPIXEL),
-            thick,
-        )
-        self.blend(cover, np.asarray(colour, np.float32), strength)
+
+        def draw(cover: NDArray[np.float32], pixels: NDArray[np.int32]) -> None:
+            cv2.polylines(cover, [pixels], False, 1.0, thick, cv2.LINE_AA, SUBPIXEL)
+
+        region = self._coverage(self.face.pixels(points), 0.7, draw, thick)
+        self.blend(region, np.asarray(colour, np.float32), strength)
 
     def blob(self, centre: Point, radii: Point, colour: Colour, strength: float, *, edge: float = 1.6) -> None:
-        """An ellipse that fades out; `edge` is how far, in shares of its radius."""
+        """Paint an ellipse that fades out; `edge` is the width of the fade as a share of its radius."""
         angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         around = [(centre[0] + radii[0] * float(np.cos(a)), centre[1] + radii[1] * float(np.sin(a))) for a in angles]
         soft = max(edge * min(radii) * self.face.size * 0.5, 0.6)
         self.fill(around, colour, strength, soft=soft)
 
     def shade(self, outline: Sequence[Point]) -> None:
-        """Darken a head towards its sides, top and jaw, as a round thing lit from the front is."""
+        """Darken a head towards its sides, top and jaw, as if it were round and lit from the front."""
         cover, (rows, columns) = self.alpha(outline, 2.0)
         x0, y0 = self.face.centre
         down, across = np.mgrid[rows, columns].astype(np.float32)
@@ -111,32 +118,27 @@ class Strokes:
         part = self.image[rows, columns]
         self.image[rows, columns] = part * (1 + cover[..., None] * (light[..., None] - 1))
 
-    def blend(
-        self,
-        where: Region,
-        colour: NDArray[np.float32],
-        strength: float = 1.0,
-    ) -> None:
-        """Lay a colour, or a picture of the region's shape, over the region."""
-        cover, region = where
+    def blend(self, region: Region, colour: NDArray[np.float32], strength: float = 1.0) -> None:
+        """Lay a colour (3,), or a picture (h, w, 3) of the region, over the region."""
+        cover, pixels = region
         if cover.size:
             share = (cover * strength)[..., None]
-            self.image[region] = self.image[region] * (1 - share) + colour * share
+            self.image[pixels] = self.image[pixels] * (1 - share) + colour * share
 
     def _coverage(
         self,
-        at: NDArray[np.float32],
+        points: NDArray[np.float32],
         soft: float,
-        draw: Callable[[NDArray[np.float32], NDArray[np.int32]], object],
+        draw: Callable[[NDArray[np.float32], NDArray[np.int32]], None],
         extra: int = 0,
     ) -> Region:
-        """Draw on the part of the image that the stroke can reach, and blur it."""
+        """Draw `points`, (n, 2) pixels, on the part of the image that the stroke can reach, and blur it."""
         reach = int(3 * soft) + extra + 2
         height, width = self.image.shape[:2]
-        x1, y1 = np.clip(np.floor(at.min(axis=0)).astype(int) - reach, 0, (width, height))
-        x2, y2 = np.clip(np.ceil(at.max(axis=0)).astype(int) + reach, 0, (width, height))
+        x1, y1 = np.clip(np.floor(points.min(axis=0)).astype(int) - reach, 0, (width, height))
+        x2, y2 = np.clip(np.ceil(points.max(axis=0)).astype(int) + reach, 0, (width, height))
         cover = np.zeros((max(y2 - y1, 0), max(x2 - x1, 0)), np.float32)
         if cover.size:
-            draw(cover, np.round((at - (x1, y1)) * 2**SUBPIXEL).astype(np.int32))
+            draw(cover, np.round((points - (x1, y1)) * 2**SUBPIXEL).astype(np.int32))
             cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), soft), np.float32)
         return cover, (slice(int(y1), int(y2)), slice(int(x1), int(x2)))

@@ -1,4 +1,4 @@
-"""From photos to crops in the cache, on this machine, a share of it, or a Ray cluster.
+"""Make the crops of photos: on this machine, in several independent processes, or on a Ray cluster.
 
-photos -> Detection: where each photo's crop is, and what was found. Open `detect.py` first.
+photos -> Detection: each photo's crop in the cache, and counts. Open `detect.py` first.
 """

@@ -1,14 +1,15 @@
-"""The detection stage: every photo's crop in the cache, and where it is.
+"""The detection stage: make sure that each photo's crop is in the cache.
 
-photos -> source ids -> the ids that the cache lacks -> detection -> one cache entry, or a reason, per photo.
+photos -> source ids -> those that the cache lacks -> detection -> a cache entry per photo, which may be a failure.
 
-Nothing heavy is imported while there is nothing to detect: a second run says so in a moment.
+Nothing heavy is imported unless something is missing, so that a second run takes no time.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Where the crops of some photos are.
+    """The result of the detection stage.
 
     Attributes:
         store: the crops.
-        sources: file -> source id, of the files that could be read.
-        detected: photos in which this run looked for a face; of the others the cache knew it.
-        cut: photos that this run cut a crop from; of the others it was in the cache.
-        steps: the ladder's steps in their order.
-        seconds: what it took.
-        waiting: share of the time that the run waited for each stage; empty when nothing was to do.
+        sources: file -> source id, for the files that can be read.
+        detected: number of photos in which this run searched for a face; the cache had the others' already.
+        cut: number of photos whose crops this run made; the cache had the others already.
+        steps: the ladder's steps in order.
+        seconds: duration of the stage.
+        waiting: stage -> its share of the time spent waiting; empty if there was nothing to do.
     """
 
     store: CropStore
@@ -47,18 +48,18 @@ class Detection:
     waiting: Mapping[str, float]
 
     def entry(self, photo: Photo) -> Entry:
-        """What the cache says of a photo; outcome "missing" when the file itself can't be read."""
+        """Return a photo's cache entry; its outcome is "missing" if the file can't be read."""
         source = self.sources.get(photo.path)
-        found = self.store.entry(source) if source else None
-        return found or Entry("", str(photo.path), "missing", {"sentence": "the file can't be read"})
+        entry = self.store.entry(source) if source else None
+        return entry or Entry("", str(photo.path), "missing", {"sentence": "the file can't be read"})
 
     def summary(self, photos: Sequence[Photo]) -> dict[str, Any]:
-        """The counts that `detect --json` ends with."""
-        found = Counter(e.facts["found_by"] if e.outcome == "ok" else "" for e in map(self.entry, photos))
-        unreadable = found.pop("", 0)
+        """Return the counts that `detect --json` prints."""
+        counts = Counter(e.facts["found_by"] if e.outcome == "ok" else "" for e in map(self.entry, photos))
+        unreadable = counts.pop("", 0)
         return {
             "photos": len(photos),
-            "found_by": {step: found.get(step, 0) for step in self.steps},
+            "found_by": {step: counts.get(step, 0) for step in self.steps},
             "unreadable": unreadable,
             "detected": self.detected,
             "cut": self.cut,
@@ -77,30 +78,31 @@ def detect_photos(
     sources: Mapping[Path, str] | None = None,
     retry: bool = False,
 ) -> Detection:
-    """Make sure that every photo's crop is in the cache.
+    """Make the crops that the cache lacks.
 
     Args:
         photos: in any order; identical files are detected once.
-        job: cache, device and settings.
-        detect, crop: in place of the job's settings (a bundle brings its own).
-        sources: source ids that are known already.
-        retry: try photos again that failed before.
+        context: cache, device and settings.
+        detect, crop: instead of the context's settings (a bundle has its own).
+        sources: file -> source id, if known already.
+        retry: try photos that failed before again.
     """
     started = time.perf_counter()
     detect, crop = detect or context.settings.detect, crop or context.settings.crop
     if sources is None:
         sources = source_ids([photo.path for photo in photos], context)
-    wanted = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
-    crops, found = CropStore(context.cache, crop_spec(detect, crop)), FactStore(context.cache, detector_spec(detect))
-    missing = crops.missing(wanted, retry=retry)
-    unknown = len(found.missing(missing, retry=retry)) if missing else 0
+    paths = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
+    crops = CropStore(context.cache, crop_spec(detect, crop))
+    facts = FactStore(context.cache, detector_spec(detect))
+    missing = crops.missing(paths, retry=retry)
+    unknown = len(facts.missing(missing, retry=retry)) if missing else 0
     waiting: Mapping[str, float] = {}
     if missing:
         from detect.crops import fill_cache
 
         with context.console.progress("Finding faces" if unknown else "Cutting crops", len(missing)) as advance:
             waiting = fill_cache(
-                wanted, found, crops, _finder_of(detect, context), crop,
+                paths, facts, crops, partial(_load_finder, detect, context), crop,
                 threads=context.workers, progress=advance, retry=retry,
             )  # fmt: skip
     seconds = time.perf_counter() - started
@@ -108,14 +110,12 @@ def detect_photos(
 
 
 def source_ids(paths: Sequence[Path], context: RunContext) -> dict[Path, str]:
-    """The sha256 of every file that can be read."""
-    return {path: found for path, found in hash_files(paths, threads=context.workers).items() if isinstance(found, str)}
+    """Return file -> source id (sha256) for the files that can be read."""
+    hashes = hash_files(paths, threads=context.workers)
+    return {path: source for path, source in hashes.items() if isinstance(source, str)}
 
 
-def _finder_of(detect: DetectConfig, context: RunContext) -> "Callable[[], SubjectFinder]":
-    def load() -> "SubjectFinder":
-        from detect.ladder import SubjectFinder
+def _load_finder(detect: DetectConfig, context: RunContext) -> "SubjectFinder":
+    from detect.ladder import SubjectFinder  # imports torch
 
-        return SubjectFinder(detect, context.torch_device(), context.workers)
-
-    return load
+    return SubjectFinder(detect, context.torch_device(), context.workers)

@@ -1,9 +1,9 @@
-"""What runs on the machines of a Ray cluster: an actor that hashes files and makes whole units.
+"""The actor that runs on the machines of a Ray cluster: it hashes files and makes units.
 
-paths -> source ids; (source id, path) of one unit -> the unit committed to the cache, and a few numbers.
+paths -> source ids; (source id, path) of one unit -> the unit committed to the cache, and its timing.
 
-Photos are read and crops are written where the actor is: no pixels travel. Each actor opens the cache and loads the
-networks once, when its first unit comes.
+Each actor reads photos and writes crops itself, so no pixels are sent over the network. It opens the cache and loads
+the networks once, for its first unit.
 """
 
 import socket
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkOrder:
-    """What all actors of a run are told.
+class WorkerSettings:
+    """The settings of all actors of a run.
 
     Attributes:
-        cache: the cache's folder or URL, as every machine knows it.
-        detect, crop: the settings.
-        fingerprint: of the crops, as the driver works it out.
+        cache: the cache's folder or URL, the same for all machines.
+        detect, crop: the settings of detection and crops.
+        fingerprint: of the crops, as computed by the driver.
         device: "cpu" or "cuda".
         threads: of each actor.
-        retry: try photos again that failed before.
+        retry: try photos that failed before again.
     """
 
     cache: str
@@ -51,76 +51,74 @@ class WorkOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why the run can't go on, for the user."""
+class WorkerFailure:
+    """The reason why the run can't continue, for the user."""
 
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class UnitDone:
-    """A unit is in the cache: how long it took, and the share of that in which it waited for each stage."""
+    """A finished unit: its duration, and stage -> its share of the time spent waiting."""
 
     seconds: float
     waiting: Mapping[str, float]
 
 
 class UnitActor:
-    """One process of the cluster, which does one thing at a time."""
+    """An actor: a process of the cluster that handles one call at a time."""
 
-    def __init__(self, order: WorkOrder) -> None:
-        self._order = order
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
         self._stores: tuple[FactStore, CropStore] | None = None
         self._finder: SubjectFinder | None = None
 
-    def begin(self) -> str | Trouble:
-        """The id of the machine, when it can take part."""
-        if fingerprint(crop_spec(self._order.detect, self._order.crop)) != self._order.fingerprint:
-            return _trouble(
-                "another version of faceline, which makes other crops; install the same one on all machines"
-            )
+    def begin(self) -> str | WorkerFailure:
+        """Return the id of the machine, or a failure if its faceline makes other crops."""
+        if fingerprint(crop_spec(self._settings.detect, self._settings.crop)) != self._settings.fingerprint:
+            return _failure("another version of faceline, whose crops differ; install the same one on all machines")
         import ray
 
         return ray.get_runtime_context().get_node_id()
 
     def hash_paths(self, paths: Sequence[str]) -> list[str | None]:
-        """The source id of each file; None for one that can't be read."""
-        told = hash_files(map(Path, paths), threads=self._order.threads)
-        return [found if isinstance(found := told[Path(path)], str) else None for path in paths]
+        """Return the source id of each file; None for one that can't be read."""
+        hashes = hash_files(map(Path, paths), threads=self._settings.threads)
+        return [source if isinstance(source := hashes[Path(path)], str) else None for path in paths]
 
-    def make_unit(self, members: Sequence[tuple[str, str]]) -> UnitDone | Trouble:
-        """Commit one unit, unless somebody else did.
+    def make_unit(self, members: Sequence[tuple[str, str]]) -> UnitDone | WorkerFailure:
+        """Make and commit one unit, unless another process did.
 
         Args:
-            members: source ids, each with its file.
+            members: (source id, file) of each photo.
         """
         started = time.perf_counter()
-        wanted = {source: Path(path) for source, path in members}
+        paths = {source: Path(path) for source, path in members}
         try:
-            found, crops = self._opened()
+            facts, crops = self._open_stores()
             waiting = fill_cache(
-                wanted, found, crops, self._loaded, self._order.crop,
-                threads=self._order.threads, progress=lambda _: None, retry=self._order.retry,
+                paths, facts, crops, self._load_finder, self._settings.crop,
+                threads=self._settings.threads, progress=lambda _: None, retry=self._settings.retry,
             )  # fmt: skip
         except FacelineError as error:
-            return _trouble(str(error))
+            return _failure(str(error))
         return UnitDone(time.perf_counter() - started, waiting)
 
-    def _opened(self) -> tuple[FactStore, CropStore]:
+    def _open_stores(self) -> tuple[FactStore, CropStore]:
         if self._stores is None:
-            root = cache_folder(self._order.cache)
-            detect, crop = self._order.detect, self._order.crop
+            root = cache_folder(self._settings.cache)
+            detect, crop = self._settings.detect, self._settings.crop
             self._stores = FactStore(root, detector_spec(detect)), CropStore(root, crop_spec(detect, crop))
         return self._stores
 
-    def _loaded(self) -> "SubjectFinder":
+    def _load_finder(self) -> "SubjectFinder":
         if self._finder is None:
             from detect.ladder import SubjectFinder
 
-            cv2.setNumThreads(self._order.threads)
-            self._finder = SubjectFinder(self._order.detect, self._order.device, self._order.threads)
+            cv2.setNumThreads(self._settings.threads)
+            self._finder = SubjectFinder(self._settings.detect, self._settings.device, self._settings.threads)
         return self._finder
 
 
-def _trouble(sentence: str) -> Trouble:
-    return Trouble(f"{socket.gethostname()}: {sentence}")
+def _failure(message: str) -> WorkerFailure:
+    return WorkerFailure(f"{socket.gethostname()}: {message}")

@@ -1,9 +1,9 @@
-"""A share of the photos for each of several processes that do not talk to each other.
+"""Divide the photos among several processes that do not communicate.
 
-`--shard 2/8` + photos -> every photo whose name's checksum says so.
+`--shard 2/8` + photos -> the photos of that shard.
 
-A photo's shard depends on its name and on nothing else: not on what is in the cache, nor on what the others do or
-whether they live. Each process reads the files of its own shard only.
+A photo's shard depends only on the checksum of its name, not on the cache or the other processes. Each process reads
+only the files of its shard.
 """
 
 import re
@@ -23,26 +23,29 @@ class Shard:
     count: int
 
     def __str__(self) -> str:
+        """Return the shard as `--shard` takes it."""
         return f"{self.number}/{self.count}"
 
     def photos(self, photos: Iterable[Photo]) -> list[Photo]:
-        """Those of this shard, in order."""
-        return [photo for photo in photos if _place(photo.name, self.count) == self.number - 1]
+        """Return the photos of this shard, in order."""
+        return [photo for photo in photos if _shard_index(photo.name, self.count) == self.number - 1]
 
 
 def parse_shard(text: str) -> Shard:
-    """The shard that `--shard` names.
+    """Parse the value of `--shard`.
 
     Raises:
-        UsageError: it is not two numbers i/n with i from 1 to n.
+        UsageError: it is not i/n with i from 1 to n.
     """
-    told = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    shard = Shard(int(told[1]), int(told[2])) if told else Shard(0, 0)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
     if not 1 <= shard.number <= shard.count:
-        raise UsageError(f"--shard {text}: it must be i/n with i from 1 to n; the second of eight shards is 2/8")
+        raise UsageError(
+            f"--shard {text}: it must be i/n with i from 1 to n, for example 2/8 for the second of eight shards"
+        )
     return shard
 
 
-def _place(name: str, count: int) -> int:
-    # A name may hold bytes that are no UTF-8, as lone surrogates.
+def _shard_index(name: str, count: int) -> int:
+    # A name with bytes that are not UTF-8 contains lone surrogates.
     return zlib.crc32(name.encode("utf-8", "surrogatepass")) % count

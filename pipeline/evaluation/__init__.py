@@ -1,5 +1,5 @@
-"""From predictions and true labels to scores.
+"""From predictions and labels to scores.
 
-predictions.csv + a table of answers, or a run's held-out people -> scores with intervals, per task and joint. Open
-`score_predictions.py` first.
+In: predictions.csv and a table of labels, or the held-out people of runs. Out: scores with 95% intervals, per task and
+for the joint class, and the weights of an ensemble. Open `score_predictions.py` first.
 """

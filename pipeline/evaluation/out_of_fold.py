@@ -1,6 +1,6 @@
-"""What networks tell of photos that they were not trained on, from one run or several.
+"""Out-of-fold probabilities: those of photos that a network was not trained on, from one run or several.
 
-RUN/validation.csv of each run + the photos of a data set -> probabilities per task, row by row beside the photos.
+In: RUN/validation.csv of each run, and the photos of a data set. Out: probabilities per task, a row per photo.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 
 from cache.errors import BundleError, DataError
 from classify.tasks import Task
+from pipeline.evaluation.validation_table import probability_columns
 from pipeline.intake.photo import Photo
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
-    """Probabilities of photos by networks that were not trained on them.
+    """Probabilities of photos, by networks that were not trained on them.
 
     Attributes:
         photos: those that the runs held out, in the data set's order.
         sources: the source id of each, which names its crop.
         probabilities: task name -> (N, classes) float64.
-        unknown: photos of the data set that no run held out.
+        unknown: number of photos of the data set that no run held out.
     """
 
     photos: tuple[Photo, ...]
@@ -34,22 +35,22 @@ class OutOfFold:
 
 
 def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Sequence[Task]) -> OutOfFold:
-    """Pool the held-out photos of runs; where two runs held out one photo, their probabilities are averaged.
+    """Pool the held-out photos of runs; probabilities of a photo that several runs held out are averaged.
 
     Raises:
-        BundleError: a run held nobody out, or was of other tasks.
-        DataError: none of these photos was held out.
+        BundleError: a run held nobody out, or has other tasks.
+        DataError: none of the photos was held out.
     """
-    columns = {task.name: [f"p_{task.name}_{name}" for name in task.classes] for task in tasks}
-    wanted = [name for names in columns.values() for name in names]
-    table = pl.concat([_read(run, wanted) for run in runs])
-    pooled = table.group_by("path").agg(pl.col("source").first(), pl.col(wanted).mean())
+    columns = {task.name: probability_columns(task) for task in tasks}
+    all_columns = [name for names in columns.values() for name in names]
+    table = pl.concat([_read(run, all_columns) for run in runs])
+    pooled = table.group_by("path").agg(pl.col("source").first(), pl.col(all_columns).mean())
     names = pl.DataFrame({"path": pl.Series([photo.name for photo in photos], dtype=pl.String)}).with_row_index("row")
     joined = names.join(pooled, on="path").sort("row")
     if joined.is_empty():
-        told = ", ".join(map(str, runs))
         raise DataError(
-            f"no labelled photo of this data set was held out in {told}; name the run that was trained on it"
+            f"no labelled photo of this data set was held out in {', '.join(map(str, runs))}; "
+            "name the run that was trained on it"
         )
     return OutOfFold(
         tuple(photos[row] for row in joined["row"]),
@@ -59,7 +60,7 @@ def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Seque
     )
 
 
-def _read(run: Path, wanted: Sequence[str]) -> pl.DataFrame:
+def _read(run: Path, columns: Sequence[str]) -> pl.DataFrame:
     path = run / "validation.csv"
     if not path.is_file():
         raise BundleError(
@@ -68,8 +69,8 @@ def _read(run: Path, wanted: Sequence[str]) -> pl.DataFrame:
         )
     text = {"path": pl.String, "source": pl.String}
     try:
-        table = pl.read_csv(path, columns=["path", "source", *wanted], schema_overrides=text)
-        return table.select(pl.col("path", "source"), pl.col(wanted).cast(pl.Float64))
+        table = pl.read_csv(path, columns=["path", "source", *columns], schema_overrides=text)
+        return table.select(pl.col("path", "source"), pl.col(columns).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]
         raise BundleError(f"{path} does not fit the settings of the first run ({reason})") from None

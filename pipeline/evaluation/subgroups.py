@@ -1,6 +1,7 @@
-"""Who is told well and who is not: the held-out photos by what is true of them.
+"""Accuracy on groups of held-out photos: which photos a run predicts well, and which badly.
 
-RUN/validation.csv -> for every combination of true classes and kind of photo, the share of right answers.
+In: RUN/validation.csv. Out: for each combination of true classes, and of file names where they repeat, the share of
+correct predictions.
 """
 
 from collections.abc import Sequence
@@ -9,45 +10,50 @@ from pathlib import PurePosixPath
 import numpy as np
 import polars as pl
 
-from classify.evaluation.metrics import draw_people, interval_of
+from classify.evaluation.metrics import bootstrap_counts, percentile_interval
 from classify.tasks import UNLABELLED, Task
 from pipeline.evaluation.validation_table import Validation
 
-MOST_KINDS = 12  # of file names: with more of them, a name says nothing of the kind of photo
+MAX_STEMS = 12  # where there are more different file names, they don't name a type of photo
 
 
 def group_table(validation: Validation, tasks: Sequence[Task], *, draws: int = 1000, seed: int = 0) -> pl.DataFrame:
-    """One row per group, the worst first.
+    """Return one row per group, the least accurate first.
 
-    A group is what is true of a photo, as in "wear male >=60"; where a handful of file names come again for every
-    person, as mask5 does in the competition, the name stands in it, too.
+    A group is named after the true classes of its photos, as in "wear male >=60". Where a few file names repeat for
+    every person, as mask5 does in the competition's data, groups are split by file name, too. Photos that lack a label
+    are in no group. `draws` and `seed` are those of the bootstrap.
 
     Returns:
-        group, photos, people, then the share of photos whose every answer is right and its 95% interval over people
-        (accuracy, low, high), and the share of right answers of each task (right_TASK).
+        group, photos, people; then the share of photos for which all tasks are right and its 95% interval over people
+        (accuracy, low, high); then the share of right predictions of each task (right_TASK).
     """
-    truths = {task.name: validation.codes[task.name] for task in tasks}
-    labelled = np.min([truth != UNLABELLED for truth, _ in truths.values()], axis=0)
+    codes = {task.name: validation.codes[task.name] for task in tasks}
+    is_labelled = np.min([true_codes != UNLABELLED for true_codes, _ in codes.values()], axis=0)
+
+    # Group names
     stems = [PurePosixPath(path).stem for path in validation.table["path"]]
-    kinds = stems if len(set(stems)) <= min(MOST_KINDS, len(stems) // 2) else [""] * len(stems)
-    names = [
-        " ".join([*([kind] if kind else []), *(task.classes[truths[task.name][0][row]] for task in tasks)])
-        for row, kind in enumerate(kinds)
-    ]
-    right = {name: truth == told for name, (truth, told) in truths.items()}
-    table = pl.DataFrame(
-        {"group": names, "person": validation.people, "all": np.min([*right.values()], axis=0),
-         **{f"right_{name}": one for name, one in right.items()}}
-    ).filter(pl.Series(labelled))  # fmt: skip
-    rows = [_row(name, part, tasks, draws, seed) for (name,), part in table.group_by("group", maintain_order=True)]
-    columns = ["group", "photos", "people", "accuracy", "low", "high", *(f"right_{task.name}" for task in tasks)]
+    use_stems = len(set(stems)) <= min(MAX_STEMS, len(stems) // 2)
+    groups: list[str] = []
+    for row, stem in enumerate(stems):
+        classes = [task.classes[codes[task.name][0][row]] for task in tasks]
+        groups.append(" ".join([stem, *classes] if use_stems else classes))
+
+    # One row per photo, then one per group
+    right = {f"right_{name}": true_codes == predicted_codes for name, (true_codes, predicted_codes) in codes.items()}
+    all_right = np.min([*right.values()], axis=0)
+    photos = pl.DataFrame({"group": groups, "person": validation.people, "all": all_right, **right})
+    by_group = photos.filter(pl.Series(is_labelled)).group_by("group", maintain_order=True)
+    rows = [_group_row(str(name), part, list(right), draws, seed) for (name,), part in by_group]
+    columns = ["group", "photos", "people", "accuracy", "low", "high", *right]
     return pl.DataFrame(rows, schema=columns, orient="row").sort("accuracy", "group")
 
 
-def _row(name: object, part: pl.DataFrame, tasks: Sequence[Task], draws: int, seed: int) -> list[object]:
+def _group_row(name: str, part: pl.DataFrame, task_columns: Sequence[str], draws: int, seed: int) -> list[object]:
+    """Return the cells of one group; `part` has its photos."""
     people, person = np.unique(part["person"].to_numpy(), return_inverse=True)
-    times = draw_people(len(people), draws, seed)
-    photos = times @ np.bincount(person)
-    low, high = interval_of((times @ np.bincount(person, part["all"].to_numpy())) / photos)
-    shares = [part[f"right_{task.name}"].mean() for task in tasks]
-    return [str(name), len(part), len(people), part["all"].mean(), low, high, *shares]
+    counts = bootstrap_counts(len(people), draws, seed)  # (draws, people)
+    photos = counts @ np.bincount(person)
+    low, high = percentile_interval((counts @ np.bincount(person, part["all"].to_numpy())) / photos)
+    shares = [part[column].mean() for column in task_columns]
+    return [name, len(part), len(people), part["all"].mean(), low, high, *shares]

@@ -1,6 +1,6 @@
-"""What a run told of its held-out people.
+"""Read RUN/validation.csv, a run's predictions for its held-out people.
 
-RUN/validation.csv -> true and told class indices per task and for the joint class, and whose photo each is.
+Out: true and predicted class indices per task and for the joint class, and the person of each photo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ class Validation:
     """The held-out photos of a run, in the file's order.
 
     Attributes:
-        table: the whole file.
-        codes: "joint" first, then one per task: true class indices, -1 where unlabelled, and told ones; (N,) each.
+        table: all columns of the file.
+        codes: "joint" first, then each task: (N,) true class indices, -1 where unlabelled, and (N,) predicted ones.
     """
 
     table: pl.DataFrame
@@ -33,12 +33,17 @@ class Validation:
 
 
 def read_validation(path: Path, tasks: Sequence[Task]) -> Validation:
-    """Read RUN/validation.csv, which was made with `tasks`."""
+    """Read a validation.csv that was made with `tasks`."""
     table = pl.read_csv(path, schema_overrides={"path": pl.String, "person": pl.String})
-    truths = np.stack([table[f"true_{task.name}"].to_numpy() for task in tasks], axis=1)
-    joint_truth = np.array([joint_class(tasks, row) for row in truths.tolist()], dtype=np.intp)
-    answers = np.array([split_joint(tasks, joint) for joint in table["class"]], dtype=np.intp)
-    codes = {"joint": (joint_truth, table["class"].to_numpy().astype(np.intp))}
+    true_codes = np.stack([table[f"true_{task.name}"].to_numpy() for task in tasks], axis=1)
+    true_joint = np.array([joint_class(tasks, row) for row in true_codes.tolist()], dtype=np.intp)
+    predicted_codes = np.array([split_joint(tasks, joint) for joint in table["class"]], dtype=np.intp)
+    codes = {"joint": (true_joint, table["class"].to_numpy().astype(np.intp))}
     for index, task in enumerate(tasks):
-        codes[task.name] = (truths[:, index].astype(np.intp), answers[:, index])
+        codes[task.name] = (true_codes[:, index].astype(np.intp), predicted_codes[:, index])
     return Validation(table, codes)
+
+
+def probability_columns(task: Task) -> list[str]:
+    """Return the names of the columns that hold a task's probabilities, in the order of its classes."""
+    return [f"p_{task.name}_{name}" for name in task.classes]

@@ -1,4 +1,5 @@
 """Settings compared with each other on the same folds of the same people.
 
-DATA + settings files -> a run each -> macro-F1 side by side with paired differences. Open `compare.py` first.
+In: DATA and settings files. Out: a run for each configuration, seed and fold, and macro-F1 side by side with paired
+differences (compare.json, compare.md). `compare.py` trains the runs, `results.py` scores them. Open `compare.py` first.
 """

@@ -1,9 +1,9 @@
-"""Compare settings: every configuration trained on the same folds of the same people.
+"""Compare settings: train each configuration on the same folds of the same people.
 
-DATA + A.yaml, B.yaml ... -> DIR/NAME/seed-S/fold-K/, an ordinary run each -> figures side by side.
+In: DATA and settings files A.yaml, B.yaml ... Out: an ordinary run each in DIR/NAME/seed-S/fold-K/, for `results.py`.
 
-Runs go round by round, all configurations on one fold before any on the next, so that a comparison that was stopped
-has done the same for each. The same command again goes on; finished runs are not trained again.
+Runs go round by round, all configurations on one fold before any on the next, so that a comparison that is interrupted
+has results for the same folds from each. The same command again continues; finished runs are not trained again.
 """
 
 import json
@@ -21,17 +21,17 @@ from pipeline.detection.detect import detect_photos
 from pipeline.run_record import refuse_other_settings, write_json
 from pipeline.settings import Settings, load_settings
 
-FIXED_KEYS = ("seed", "split.folds", "split.held_out", "split.seed")  # a run of a comparison has these from the plan
+FIXED_KEYS = ("seed", "split.folds", "split.held_out", "split.seed")  # the plan sets these in each run
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One of the settings that are compared.
+    """One of the compared settings.
 
     Attributes:
-        name: of its folder and in every table.
-        file: where it stands.
-        settings: as read; seed and split are replaced in each run.
+        name: names its folder and its row in the tables.
+        file: the settings file.
+        settings: as read from it; each run replaces seed and split.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is trained.
+    """The runs of a comparison.
 
     Attributes:
         data: the data set.
         out: the comparison's folder.
-        configurations: the first is the one that the others are measured against.
-        folds: into how many the people are dealt.
-        held_out: those of them that are held out in turn.
-        seeds: trainings of each on every fold, with seeds from 0.
-        split_seed: of the dealing.
-        overrides: key=value for every configuration.
+        configurations: the others are measured against the first.
+        folds: number of folds that the people are split into.
+        held_out: the folds (from 0) that are held out, one per run.
+        seeds: number of trainings per configuration and fold, with seeds from 0.
+        split_seed: seed of the split into folds.
+        overrides: key=value settings for all configurations.
     """
 
     data: Path
@@ -64,7 +64,7 @@ class Plan:
     overrides: tuple[str, ...] = ()
 
     def rounds(self) -> list[tuple[int, int]]:
-        """(seed, fold) of each round in order."""
+        """(seed, fold) of each round, in order."""
         return [(seed, fold) for seed in range(self.seeds) for fold in self.held_out]
 
     def run(self, name: str, seed: int, fold: int) -> Path:
@@ -78,8 +78,8 @@ class Plan:
         return settings.model_copy(update={"seed": seed, "split": settings.split.model_copy(update=split)})
 
     def command(self) -> str:
-        """The command that asks for this plan."""
-        words = ["faceline", "compare", self.data, *(one.file for one in self.configurations)]
+        """The command line that makes this plan."""
+        words = ["faceline", "compare", self.data, *(configuration.file for configuration in self.configurations)]
         words += ["--folds", self.folds, "--seeds", self.seeds]
         if self.split_seed:
             words += ["--split-seed", self.split_seed]
@@ -105,70 +105,83 @@ def make_plan(
 
     Args:
         data: the data set.
-        files: settings, one file a configuration.
+        files: settings, one file per configuration.
         out: the comparison's folder.
         folds, seeds, split_seed, overrides: see `Plan`.
         held_out: only these folds, as in "0,2".
-        first: only so many folds, the first ones.
+        first: only this many folds, from fold 0.
 
     Raises:
-        UsageError: a file is missing or wrong, two have one name, they tell different tasks, or a fold does not exist.
+        UsageError: a file is missing or invalid, two files have one name or different tasks, or a fold does not exist.
     """
     if data.suffix.lower() in {".yaml", ".yml"}:
         raise UsageError(f"{data} is no data set; name that first: faceline compare DATA {data} ...")
     for override in overrides:
-        if (key := override.partition("=")[0].strip()) in (*FIXED_KEYS, "split"):
-            raise UsageError(f"--set {override}: every run gets its {key} from --folds, --seeds and --split-seed")
-    configurations = tuple(_configuration(file, overrides) for file in files)
-    for number, one in enumerate(configurations):
+        key = override.partition("=")[0].strip()
+        if key in (*FIXED_KEYS, "split"):
+            raise UsageError(f"--set {override}: each run gets its {key} from --folds, --seeds and --split-seed")
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"there is no file {file}")
+    configurations = tuple(Configuration(file.stem, file, load_settings(file, overrides)) for file in files)
+    for number, configuration in enumerate(configurations):
         for other in configurations[:number]:
-            if other.name.casefold() == one.name.casefold():
-                where = out / one.name
-                raise UsageError(f"{other.file} and {one.file} would share the folder {where}; rename one of them")
-        _refuse_other_labels(configurations[0], one)
+            if other.name.casefold() == configuration.name.casefold():
+                where = f"{other.file} and {configuration.file}"
+                raise UsageError(f"{where} would share the folder {out / configuration.name}; rename one of them")
+        _refuse_other_labels(configurations[0], configuration)
     chosen = _chosen_folds(folds, held_out, first)
     return Plan(data, out, configurations, folds, chosen, seeds, split_seed, tuple(overrides))
 
 
 def train_plan(plan: Plan, context: RunContext, after_round: Callable[[int], None]) -> None:
-    """Train what is not trained yet.
+    """Train the runs that are not finished yet.
 
     Args:
-        plan: what to train.
-        job: cache, device, workers and where to show progress; its settings are not used.
-        after_round: called with the number of complete rounds after each in which something was trained.
+        plan: the runs.
+        context: cache, device, workers and console; its settings are not used.
+        after_round: called with the number of complete rounds after each round in which something was trained.
 
     Raises:
         UsageError: the folder holds runs with other settings or of other photos.
         FacelineError: a run failed; the message names it.
     """
+    # Refuse a folder that holds another comparison, before anything is loaded.
     for seed, fold in plan.rounds():
-        for one in plan.configurations:
-            refuse_other_settings(plan.run(one.name, seed, fold), plan.settings(one, seed, fold))
-    intake = load_and_validate(plan.data, replace(context, settings=plan.configurations[0].settings))
-    _check_people(plan, intake)
-    _record_photos(plan, intake)
-    for one in plan.configurations:
-        detect_photos(intake.dataset.train, replace(context, settings=one.settings), sources=intake.sources)
+        for configuration in plan.configurations:
+            settings = plan.settings(configuration, seed, fold)
+            refuse_other_settings(plan.run(configuration.name, seed, fold), settings)
+    # All configurations read the same labels, so the data set is loaded once.
+    validated = load_and_validate(plan.data, replace(context, settings=plan.configurations[0].settings))
+    people = len({photo.person for photo in validated.dataset.train})
+    if people < plan.folds:
+        raise UsageError(f"--folds {plan.folds}: {plan.data} has labelled photos of only {people} people")
+    _record_photos(plan, validated)
+    # Crops of all configurations first: missing photos and detectors show before hours of training.
+    for configuration in plan.configurations:
+        detect_context = replace(context, settings=configuration.settings)
+        detect_photos(validated.dataset.train, detect_context, sources=validated.sources)
     quiet = replace(context, console=replace(context.console, quiet=True))
+    first_run = plan.run(plan.configurations[0].name, *plan.rounds()[0])
     for number, (seed, fold) in enumerate(plan.rounds(), 1):
         trained = False
-        for one in plan.configurations:
-            run, what = plan.run(one.name, seed, fold), f"{one.name}, seed {seed}, fold {fold}"
+        for configuration in plan.configurations:
+            run = plan.run(configuration.name, seed, fold)
+            title = f"{configuration.name}, seed {seed}, fold {fold}"
             if is_finished(run):
-                context.console.line(f"{what}: was trained before")
+                context.console.line(f"{title}: was trained before")
             else:
-                context.console.line(f"{what}: training (round {number} of {len(plan.rounds())})")
-                told = _train(intake, run, replace(quiet, settings=plan.settings(one, seed, fold)), what)
-                context.console.line(f"{what}: {told}")
+                context.console.line(f"{title}: training (round {number} of {len(plan.rounds())})")
+                run_context = replace(quiet, settings=plan.settings(configuration, seed, fold))
+                context.console.line(f"{title}: {_train(validated, run, run_context, title)}")
                 trained = True
-            _check_folds(run, plan.run(plan.configurations[0].name, *plan.rounds()[0]))
+            _check_folds(run, first_run)
         if trained:
             after_round(number)
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a training ended there and left what it told of the held-out people."""
+    """Whether a training ended there and left its predictions for the held-out people."""
     try:
         status = json.loads((run / "run.json").read_text(encoding="utf-8"))["status"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -176,36 +189,31 @@ def is_finished(run: Path) -> bool:
     return status == "finished" and (run / "validation.csv").is_file()
 
 
-def _configuration(file: Path, overrides: Sequence[str]) -> Configuration:
-    if not file.is_file():
-        raise UsageError(f"there is no file {file}")
-    return Configuration(file.stem, file, load_settings(file, overrides))
-
-
 def _refuse_other_labels(first: Configuration, other: Configuration) -> None:
-    """Scores can be compared only where the same is asked of the same photos."""
-    asked, told = ({task.name: task for task in one.settings.task_list()} for one in (first, other))
+    """Raise a UsageError unless both have the same tasks and read the same labels, so that scores are comparable."""
+    first_tasks, other_tasks = ({task.name: task for task in c.settings.task_list()} for c in (first, other))
     where = f"{first.file} and {other.file}"
-    for name in [*asked, *told]:
-        if name not in asked or name not in told:
-            has, lacks = (first.file, other.file) if name in asked else (other.file, first.file)
+    for name in [*first_tasks, *other_tasks]:
+        if name not in first_tasks or name not in other_tasks:
+            has, lacks = (first.file, other.file) if name in first_tasks else (other.file, first.file)
             raise UsageError(
-                f"{has} tells {name} and {lacks} does not; compare settings that tell the same tasks "
+                f"{has} has the task {name} and {lacks} does not; compare settings with the same tasks "
                 f"(--set tasks.{name}=null leaves it out of all)"
             )
-        if asked[name] != told[name]:
+        if first_tasks[name] != other_tasks[name]:
             raise UsageError(f"{where} define {name} differently; its classes, edges and range must be the same")
-    if list(asked) != list(told):
-        raise UsageError(f"{where} have their tasks in different orders: {', '.join(asked)} and {', '.join(told)}")
+    if list(first_tasks) != list(other_tasks):
+        raise UsageError(f"{where} do not have their tasks in the same order: {[*first_tasks]} and {[*other_tasks]}")
     if first.settings.data != other.settings.data:
-        raise UsageError(f"{where} read other labels (data.columns, data.corrections); they must be the same")
+        raise UsageError(f"{where} read different labels (data.columns, data.corrections); they must be the same")
 
 
 def _chosen_folds(folds: int, held_out: str | None, first: int | None) -> tuple[int, ...]:
+    """The folds that --held-out or --first choose; all by default."""
     if held_out is not None and first is not None:
         raise UsageError("--held-out and --first both choose folds; use one of them")
     if first is not None and first > folds:
-        raise UsageError(f"--first {first}: there are {folds} folds only; raise --folds")
+        raise UsageError(f"--first {first}: there are only {folds} folds; raise --folds")
     if held_out is None:
         return tuple(range(folds if first is None else first))
     words = [word.strip() for word in held_out.split(",")]
@@ -214,40 +222,34 @@ def _chosen_folds(folds: int, held_out: str | None, first: int | None) -> tuple[
     return tuple(sorted({int(word) for word in words}))
 
 
-def _check_people(plan: Plan, intake: ValidatedDataset) -> None:
-    people = len({photo.person for photo in intake.dataset.train})
-    if people < plan.folds:
-        raise UsageError(f"--folds {plan.folds}: {plan.data} has labelled photos of {people} people only")
-
-
-def _record_photos(plan: Plan, intake: ValidatedDataset) -> None:
-    """Keep what the comparison is about, or make sure that it is still that."""
-    photos = [
-        [photo.name, intake.sources.get(photo.path, ""), photo.person, dict(photo.labels)]
-        for photo in intake.dataset.train
-    ]
-    path, told = plan.out / "data.json", fingerprint({"photos": photos})
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("fingerprint") != told:
+def _record_photos(plan: Plan, validated: ValidatedDataset) -> None:
+    """Record the photos and labels in DIR/data.json; raise a UsageError if it records others."""
+    train, sources = validated.dataset.train, validated.sources
+    photos = [[photo.name, sources.get(photo.path, ""), photo.person, dict(photo.labels)] for photo in train]
+    path, photos_fingerprint = plan.out / "data.json", fingerprint({"photos": photos})
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("fingerprint") != photos_fingerprint:
         raise UsageError(
             f"{plan.out} holds a comparison on other photos: some were added, removed or relabelled since.\n"
             "Compare into another folder with --out."
         )
-    write_json(path, {"data": str(plan.data), "photos": len(photos), "fingerprint": told})
+    write_json(path, {"data": str(plan.data), "photos": len(photos), "fingerprint": photos_fingerprint})
 
 
-def _train(intake: ValidatedDataset, run: Path, context: RunContext, what: str) -> str:
+def _train(validated: ValidatedDataset, run: Path, context: RunContext, title: str) -> str:
+    """Train one run and return its scores and seconds as text; an error of the run names `title`."""
     started = time.perf_counter()
     try:
-        scores = train_on(intake, run, context).scores
+        scores = train_on(validated, run, context).scores
     except FacelineError as error:
-        raise type(error)(f"{what}: {error}") from error
-    told = ", ".join(f"{name} {score.macro_f1:.3f}" for name, score in scores.items())
-    return f"{told} in {time.perf_counter() - started:.0f} s"
+        raise type(error)(f"{title}: {error}") from error
+    scores_text = ", ".join(f"{name} {score.macro_f1:.3f}" for name, score in scores.items())
+    return f"{scores_text} in {time.perf_counter() - started:.0f} s"
 
 
-def _check_folds(run: Path, first: Path) -> None:
-    if (run / "folds.csv").read_bytes() != (first / "folds.csv").read_bytes():
+def _check_folds(run: Path, first_run: Path) -> None:
+    """Raise a DataError if the two runs split the people differently."""
+    if (run / "folds.csv").read_bytes() != (first_run / "folds.csv").read_bytes():
         raise DataError(
-            f"{run / 'folds.csv'} is not {first / 'folds.csv'}: with these settings other photos can be read, so the "
-            "two can't be compared.\n`faceline detect` with the settings of each says how many are unreadable."
+            f"{run / 'folds.csv'} differs from {first_run / 'folds.csv'}: the settings make different photos readable, "
+            "so the two can't be compared.\n`faceline detect` with each of the settings counts the unreadable ones."
         )

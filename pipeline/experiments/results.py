@@ -1,6 +1,6 @@
-"""How compared configurations stand: the runs of a comparison as figures, a table, Markdown and JSON.
+"""The results of a comparison: scores of its runs as tables, Markdown and JSON.
 
-DIR/NAME/seed-S/fold-K/validation.csv, metrics.jsonl, run.json -> DIR/compare.json, DIR/compare.md.
+In: validation.csv, metrics.jsonl and run.json in each DIR/NAME/seed-S/fold-K/. Out: DIR/compare.json, DIR/compare.md.
 """
 
 import json
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cache import atomic
 from cache.errors import DataError
-from classify.evaluation.paired_bootstrap import Difference, Standing, standings
+from classify.evaluation.paired_bootstrap import Difference, PairedScore, paired_scores
 from classify.tasks import UNLABELLED, joint_names
 from pipeline.evaluation.validation_table import Validation, read_validation
 from pipeline.experiments.compare import FIXED_KEYS, Configuration, Plan
@@ -27,10 +27,10 @@ class RunRecord:
     """One run of the comparison.
 
     Attributes:
-        configuration, seed, fold: which.
-        folder: where it is.
-        seconds: of training, all epochs and tasks together.
-        made_by: versions, code and device, as run.json has them.
+        configuration, seed, fold: which run it is.
+        folder: its folder.
+        seconds: training time of all epochs and tasks together.
+        made_by: versions, code and device, as in run.json.
     """
 
     configuration: str
@@ -42,27 +42,21 @@ class RunRecord:
 
     def as_json(self) -> dict[str, Any]:
         """The run as compare.json lists it."""
-        return {
-            "configuration": self.configuration,
-            "seed": self.seed,
-            "fold": self.fold,
-            "run": str(self.folder),
-            "seconds": self.seconds,
-            **self.made_by,
-        }
+        which = {"configuration": self.configuration, "seed": self.seed, "fold": self.fold}
+        return {**which, "run": str(self.folder), "seconds": self.seconds, **self.made_by}
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The figures of all complete rounds.
+    """The scores over the complete rounds.
 
     Attributes:
-        plan: what was to be done.
-        seeds: so many seeds are in the figures.
-        folds: the held-out folds that are in the figures.
-        photos, people: that were told while held out.
-        scores: "joint" first, then one per task: a standing for each configuration.
-        runs: every run in the figures.
+        plan: the plan of the comparison.
+        seeds: number of seeds in the scores.
+        folds: the held-out folds in the scores.
+        photos, people: numbers of held-out photos and people.
+        scores: "joint" first, then one entry per task: the score of each configuration, in the plan's order.
+        runs: all runs in the scores.
     """
 
     plan: Plan
@@ -70,76 +64,75 @@ class Comparison:
     folds: tuple[int, ...]
     photos: int
     people: int
-    scores: Mapping[str, Sequence[Standing]]
+    scores: Mapping[str, Sequence[PairedScore]]
     runs: tuple[RunRecord, ...]
 
     @property
     def names(self) -> list[str]:
         """The configurations' names in order."""
-        return [one.name for one in self.plan.configurations]
+        return [configuration.name for configuration in self.plan.configurations]
 
     def seconds(self, name: str) -> float:
-        """Mean training seconds of a run."""
+        """Mean training seconds per run of a configuration."""
         return round(float(np.mean([run.seconds for run in self.runs if run.configuration == name])), 2)
 
-    def sentence(self) -> str:
-        """What the figures are about."""
-        dealt = f"{len(self.folds)} of {self.plan.folds} folds" if len(self.folds) < self.plan.folds else "all folds"
+    def summary(self) -> str:
+        """What the scores cover, in one sentence."""
+        folds = f"{len(self.folds)} of {self.plan.folds} folds" if len(self.folds) < self.plan.folds else "all folds"
         seeds = f"mean over {self.seeds} seeds" if self.seeds > 1 else "one seed"
         return (
-            f"{self.photos:,} photos of {self.people:,} people ({dealt}), each told by networks trained without that "
-            f"person; {seeds}; 95% intervals over people, differences from {self.names[0]}"
+            f"{self.photos:,} photos of {self.people:,} people ({folds}), each predicted by networks trained without "
+            f"that person; {seeds}; 95% intervals over people, differences from {self.names[0]}"
         )
 
     def differing(self) -> dict[str, list[str]]:
-        """Dotted keys of the settings that differ, and the value in each configuration."""
-        flat = [_settings(one) for one in self.plan.configurations]
+        """Dotted key of each setting that differs -> its value, as JSON, in each configuration."""
+        flat = [_flat_settings(configuration) for configuration in self.plan.configurations]
         keys = dict.fromkeys(key for settings in flat for key in settings if not _is_common(key, flat))
         values = {key: [json.dumps(settings.get(key), ensure_ascii=False) for settings in flat] for key in keys}
         return {key: row for key, row in values.items() if len(set(row)) > 1}
 
     def warnings(self) -> list[str]:
-        """What makes the figures worth less than they look."""
-        found: list[str] = []
+        """Reasons to distrust the scores."""
+        warnings: list[str] = []
         if len({json.dumps(run.made_by, sort_keys=True) for run in self.runs}) > 1:
-            found.append(
+            warnings.append(
                 f"the runs in {self.plan.out} were made by different code, versions or devices (see its compare.json); "
-                "compare into another folder with --out to have them made by one"
+                "compare into another folder with --out to train all of them anew"
             )
-        settings = [_settings(one) for one in self.plan.configurations]
-        for number, own in enumerate(settings):
-            if own in settings[:number]:
-                found.append(f"{self.names[number]} and {self.names[settings.index(own)]} have the same settings")
-        return found
+        flat = [_flat_settings(configuration) for configuration in self.plan.configurations]
+        for number, settings in enumerate(flat):
+            if settings in flat[:number]:
+                warnings.append(f"{self.names[number]} and {self.names[flat.index(settings)]} have the same settings")
+        return warnings
 
     def tables(self) -> Iterator[tuple[str, list[str], list[list[object]]]]:
-        """Title, columns and rows of each table on a terminal, 80 columns wide where names are short."""
-        for score, every in self.scores.items():
+        """Yield title, columns and rows of each table for a terminal, 80 columns wide if names are short."""
+        for task, scores in self.scores.items():
             rows: list[list[object]] = []
-            for name, one in zip(self.names, every, strict=True):
-                apart = one.difference
-                paired = (
-                    [_signed(apart.macro_f1), _signed_interval(apart), f"{apart.better:.0%}"] if apart else [""] * 3
-                )
-                rows.append([name, one.macro_f1, f"{one.low:.3f} to {one.high:.3f}", *paired])
-            yield "", [score, "macro-F1", "95% interval", "difference", "95% interval", "better"], rows
-        spent: list[object] = ["seconds a run", *(f"{self.seconds(name):.1f}" for name in self.names)]
-        rows = [spent, *([key, *row] for key, row in self.differing().items())]
+            for name, score in zip(self.names, scores, strict=True):
+                difference = ["", "", ""]
+                if paired := score.difference:
+                    difference = [_signed(paired.macro_f1), _signed_interval(paired), f"{paired.better:.0%}"]
+                rows.append([name, score.macro_f1, f"{score.low:.3f} to {score.high:.3f}", *difference])
+            yield "", [task, "macro-F1", "95% interval", "difference", "95% interval", "better"], rows
+        seconds: list[object] = ["seconds a run", *(f"{self.seconds(name):.1f}" for name in self.names)]
+        rows = [seconds, *([key, *values] for key, values in self.differing().items())]
         yield "", ["what differs", *self.names], rows
 
     def as_markdown(self) -> str:
-        """The page compare.md: the command, the figures, the settings that differ."""
-        heads = [head for score in self.scores for head in (score, "difference")]
+        """The page compare.md: the command, the scores, the settings that differ."""
+        heads = [head for task in self.scores for head in (task, "difference")]
         rows: list[list[str]] = []
         for number, name in enumerate(self.names):
             cells: list[str] = []
-            for every in self.scores.values():
-                one = every[number]
-                cells += [f"{one.macro_f1:.3f} ({one.low:.3f} to {one.high:.3f})", _difference(one.difference)]
+            for scores in self.scores.values():
+                score = scores[number]
+                cells += [f"{score.macro_f1:.3f} ({score.low:.3f} to {score.high:.3f})", _difference(score.difference)]
             rows.append([name, *cells, f"{self.seconds(name):.1f}"])
-        figures = _markdown_table(["macro-F1", *heads, "seconds a run"], rows)
-        parts = [f"`{self.plan.command()}`", f"{self.sentence()}.", figures]
-        differing = [[f"`{key}`", *(f"`{value}`" for value in row)] for key, row in self.differing().items()]
+        table = _markdown_table(["macro-F1", *heads, "seconds a run"], rows)
+        parts = [f"`{self.plan.command()}`", f"{self.summary()}.", table]
+        differing = [[f"`{key}`", *(f"`{value}`" for value in values)] for key, values in self.differing().items()]
         if differing:
             parts.append(_markdown_table(["setting", *self.names], differing))
         return "\n\n".join(parts) + "\n"
@@ -158,12 +151,12 @@ class Comparison:
             "people": self.people,
             "first": self.names[0],
             "configurations": {
-                one.name: {
-                    "file": str(one.file),
-                    "seconds": self.seconds(one.name),
-                    "scores": {score: every[number].as_json() for score, every in self.scores.items()},
+                configuration.name: {
+                    "file": str(configuration.file),
+                    "seconds": self.seconds(configuration.name),
+                    "scores": {task: scores[number].as_json() for task, scores in self.scores.items()},
                 }
-                for number, one in enumerate(self.plan.configurations)
+                for number, configuration in enumerate(self.plan.configurations)
             },
             "differing": {
                 key: dict(zip(self.names, map(json.loads, row), strict=True)) for key, row in self.differing().items()
@@ -174,38 +167,41 @@ class Comparison:
         }
 
 
-def gather(plan: Plan, done: int) -> Comparison:
-    """The figures after `done` complete rounds.
+def collect_results(plan: Plan, complete_rounds: int) -> Comparison:
+    """Score the configurations after `complete_rounds` rounds.
 
-    Only seeds of which every fold is complete count, so that each seed tells the same people; while there is none, the
-    first one's complete folds.
+    Only seeds with all folds complete count, so that all seeds cover the same people; before the first seed is
+    complete, its complete folds count.
 
     Raises:
-        DataError: a run told other photos than the others, or with other labels.
+        DataError: a run held out other photos than the others, or has other labels.
     """
-    whole = done // len(plan.held_out)
-    seeds, folds = (whole, plan.held_out) if whole else (1, plan.held_out[:done])
+    complete_seeds = complete_rounds // len(plan.held_out)
+    seeds, folds = (complete_seeds, plan.held_out) if complete_seeds else (1, plan.held_out[:complete_rounds])
+    # Read the predictions of their runs; on each fold they must be for the same photos.
     tasks = plan.configurations[0].settings.task_list()
-    told = {
-        (one.name, seed, fold): read_validation(plan.run(one.name, seed, fold) / "validation.csv", tasks)
-        for one in plan.configurations
-        for seed in range(seeds)
-        for fold in folds
-    }
-    first = [told[plan.configurations[0].name, 0, fold] for fold in folds]
-    for (name, seed, fold), validation in told.items():
-        _check_same_photos(validation, first[folds.index(fold)], plan.run(name, seed, fold))
-    people = [person for validation in first for person in validation.people]
-    sizes = {"joint": len(joint_names(tasks)), **{task.name: len(task.classes) for task in tasks}}
-    scores: dict[str, list[Standing]] = {}
-    for score, classes in sizes.items():
-        truth = np.concatenate([validation.codes[score][0] for validation in first])
-        answers = np.array([_answers(told, one.name, score, seeds, folds) for one in plan.configurations])
-        labelled = truth != UNLABELLED
+    names = [configuration.name for configuration in plan.configurations]
+    validations: dict[tuple[str, int, int], Validation] = {}
+    for name in names:
+        for seed in range(seeds):
+            for fold in folds:
+                run = plan.run(name, seed, fold)
+                validations[name, seed, fold] = read_validation(run / "validation.csv", tasks)
+                _check_same_photos(validations[name, seed, fold], validations[names[0], 0, fold], run)
+    first = [validations[names[0], 0, fold] for fold in folds]
+    people = np.array([person for validation in first for person in validation.people])
+    class_counts = {"joint": len(joint_names(tasks)), **{task.name: len(task.classes) for task in tasks}}
+    scores: dict[str, list[PairedScore]] = {}
+    for task, classes in class_counts.items():
+        true_codes = np.concatenate([validation.codes[task][0] for validation in first])
+        predicted_codes = np.array([_predicted_codes(validations, name, task, seeds, folds) for name in names])
+        labelled = true_codes != UNLABELLED
         if labelled.any():
-            whose = [person for person, there in zip(people, labelled, strict=True) if there]
-            scores[score] = standings(truth[labelled], answers[:, :, labelled], whose, classes)
-    runs = tuple(_run_record(plan, *which) for which in told)
+            labelled_people = people[labelled].tolist()
+            scores[task] = paired_scores(
+                true_codes[labelled], predicted_codes[:, :, labelled], labelled_people, classes
+            )
+    runs = tuple(_read_run_record(plan, *key) for key in validations)
     return Comparison(plan, seeds, folds, len(people), len(set(people)), scores, runs)
 
 
@@ -215,18 +211,19 @@ def write_comparison(comparison: Comparison) -> None:
     atomic.write_text(comparison.plan.out / "compare.md", comparison.as_markdown())
 
 
-def _answers(
-    told: Mapping[tuple[str, int, int], Validation], name: str, score: str, seeds: int, folds: Sequence[int]
+def _predicted_codes(
+    validations: Mapping[tuple[str, int, int], Validation], name: str, task: str, seeds: int, folds: Sequence[int]
 ) -> NDArray[np.intp]:
-    """What one configuration told, (seeds, N), the folds one after the other."""
+    """The class indices that one configuration predicted, (seeds, N), fold after fold."""
     return np.array(
-        [np.concatenate([told[name, seed, fold].codes[score][1] for fold in folds]) for seed in range(seeds)]
+        [np.concatenate([validations[name, seed, fold].codes[task][1] for fold in folds]) for seed in range(seeds)]
     )
 
 
-def _check_same_photos(one: Validation, first: Validation, run: Path) -> None:
-    same = one.table["path"].equals(first.table["path"]) and all(
-        np.array_equal(one.codes[name][0], first.codes[name][0]) for name in first.codes
+def _check_same_photos(validation: Validation, first: Validation, run: Path) -> None:
+    """Raise a DataError if `run` has other photos or labels than the first run on its fold."""
+    same = validation.table["path"].equals(first.table["path"]) and all(
+        np.array_equal(validation.codes[task][0], first.codes[task][0]) for task in first.codes
     )
     if not same:
         raise DataError(
@@ -235,35 +232,35 @@ def _check_same_photos(one: Validation, first: Validation, run: Path) -> None:
         )
 
 
-def _run_record(plan: Plan, name: str, seed: int, fold: int) -> RunRecord:
+def _read_run_record(plan: Plan, name: str, seed: int, fold: int) -> RunRecord:
     folder = plan.run(name, seed, fold)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    # The epochs' own seconds: run.json has those of the last start only, when a run was stopped and went on.
+    # Summed over the epochs: run.json has only the seconds since the last start of an interrupted run.
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     seconds = round(sum(json.loads(line)["seconds"] for line in lines), 2)
     made_by = {key: record.get(key) for key in ("git", "versions", "device")}
     return RunRecord(name, seed, fold, folder, seconds, made_by)
 
 
-def _settings(configuration: Configuration) -> dict[str, Any]:
-    """The settings by dotted keys, without those that a run has from the plan."""
+def _flat_settings(configuration: Configuration) -> dict[str, Any]:
+    """The settings by dotted key, without those that the plan sets."""
     flat = dotted(configuration.settings.model_dump(mode="json"))
     return {key: value for key, value in flat.items() if key not in FIXED_KEYS}
 
 
 def _is_common(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a task's key only repeats `model` or `train` everywhere."""
+    """Whether a task's key repeats `model` or `train` in all settings."""
     steps = key.split(".")
     common = ".".join(steps[2:])
     return steps[0] == "tasks" and steps[2] in COMMON_SECTIONS and all(s.get(key) == s.get(common) for s in settings)
 
 
-def _difference(apart: Difference | None) -> str:
-    return f"{_signed(apart.macro_f1)} ({_signed_interval(apart)})" if apart else ""
+def _difference(difference: Difference | None) -> str:
+    return f"{_signed(difference.macro_f1)} ({_signed_interval(difference)})" if difference else ""
 
 
-def _signed_interval(apart: Difference) -> str:
-    return f"{_signed(apart.low)} to {_signed(apart.high)}"
+def _signed_interval(difference: Difference) -> str:
+    return f"{_signed(difference.low)} to {_signed(difference.high)}"
 
 
 def _signed(value: float) -> str:

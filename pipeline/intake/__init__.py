@@ -1,4 +1,5 @@
-"""From folders and tables to photos with labels, and what is wrong with them.
+"""From folders and tables to labelled photos, and what is wrong with them.
 
-a data folder, a table or a folder of photos -> Dataset of Photo rows. Open `load.py` first.
+In: a data folder, a table or a plain folder of photos. Out: a `Dataset` of `Photo` rows and `Defect` entries.
+`load.py` reads it, `corrections.py` corrects its labels, `check.py` looks for defects in it. Open `load.py` first.
 """

@@ -1,47 +1,48 @@
-"""What is in a data set, and what is wrong with it.
+"""Count the classes of a data set and find what is wrong with it.
 
-Dataset + the hash of every file (+ a way to read photos) -> counts per class and the list of defects.
+In: a Dataset, the hash of each file and, optionally, a function that reads photos. Out: a `CheckResult`.
 """
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_names
-from pipeline.intake.folder_index import spelled
+from pipeline.intake.folder_index import printable_name
 from pipeline.intake.label_table import same_label
 from pipeline.intake.photo import Dataset, Defect, Photo
 
-KINDS = {
-    "missing file": "a photo that a table or the layout names is not there",
-    "row without photos": "a row of train.csv whose folder is not there or is empty",
+DEFECT_KINDS = {
+    "missing file": "a photo that a table or the layout names does not exist",
+    "row without photos": "a row of train.csv whose folder does not exist or is empty",
     "photos without a row": "a folder that train.csv does not name",
     "folder without photos": "a person's folder that holds none of the seven photos",
-    "row and folder disagree": "train.csv and the folder's name tell different things",
+    "row and folder disagree": "train.csv and the folder's name contradict each other",
     "folder name": "a person's folder that is not called id_gender_race_age",
     "table column": "a table lacks a column",
-    "no person column": "a table does not say who is in its photos",
-    "no person": "a row does not say who is in the photo",
+    "no person column": "a table has no column that names the person in a photo",
+    "no person": "a row does not name the person in the photo",
     "duplicate row": "a photo has two rows",
     "unknown label": "a label that is no class of its task, no number, or a number out of its range",
     "path outside the data folder": "a path or link that leaves the data folder, or is empty, is never opened",
-    "identical photos": "two files of one part or person with the same bytes",
-    "identical photos of two people": "the same bytes under two people, who are joined into one group when splitting",
+    "identical photos": "two files with the same bytes, of one person or both to predict",
+    "identical photos of two people": "the same bytes under two people, who are kept on one side of every split",
     "identical photos in train and eval": "the same bytes to train on and to predict",
-    "identical photos, different labels": "the same bytes with two labels; one is wrong",
+    "identical photos, different labels": "the same bytes with different labels, one of which is wrong",
     "unreadable file": "a photo that can't be decoded; it gets no crop",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The outcome of a check.
+    """The result of a check.
 
     Attributes:
-        dataset: with all defects, the fatal ones first.
+        dataset: the data set with all defects, the fatal ones first.
         classes: task -> class -> (photos, people).
         joint: joint class -> (photos, people).
     """
@@ -56,43 +57,42 @@ class CheckResult:
         return self.dataset.defects
 
     def as_json(self) -> dict[str, Any]:
-        """What `check --json` prints; bytes of file names that are no UTF-8 are written out."""
+        """What `check --json` prints; bytes of file names that are not UTF-8 are written as escapes."""
         data = self.dataset
 
-        def counted(classes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-            return {name: {"photos": photos, "people": people} for name, (photos, people) in classes.items()}
+        def counts_json(counts: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+            return {name: {"photos": photos, "people": people} for name, (photos, people) in counts.items()}
+
+        def defect_json(defect: Defect) -> dict[str, Any]:
+            where, message = printable_name(defect.where), printable_name(defect.message)
+            return {"kind": defect.kind, "where": where, "message": message, "fatal": defect.fatal}
 
         return {
-            "data": spelled(str(data.root)),
-            "kind": data.kind,
+            "data": printable_name(str(data.root)),
+            "kind": data.layout,
             "train": {"photos": len(data.train), "people": len({photo.person for photo in data.train})},
             "eval": {"photos": len(data.evaluation)},
-            "tasks": {task: counted(classes) for task, classes in self.classes.items()},
-            "joint": counted(self.joint),
-            "skipped": {spelled(reason): count for reason, count in data.skipped.items()},
+            "tasks": {task: counts_json(classes) for task, classes in self.classes.items()},
+            "joint": counts_json(self.joint),
+            "skipped": {printable_name(reason): count for reason, count in data.skipped.items()},
             "fatal": sum(defect.fatal for defect in data.defects),
-            "defects": [
-                {"kind": one.kind, "where": spelled(one.where), "message": spelled(one.message), "fatal": one.fatal}
-                for one in data.defects
-            ],
+            "defects": [defect_json(defect) for defect in data.defects],
         }
 
     def tables(self) -> list[tuple[str, list[str], list[list[object]]]]:
-        """Title, columns and rows of the tables to show."""
+        """Title, column names and rows of each table that `check` prints."""
         data = self.dataset
-        people = len({photo.person for photo in data.train})
-        parts: list[list[object]] = []
-        parts.append(["to train on", len(data.train), people])
-        parts.append(["to predict", len(data.evaluation), None])
+        parts: list[list[object]] = [
+            ["to train on", len(data.train), len({photo.person for photo in data.train})],
+            ["to predict", len(data.evaluation), None],
+        ]
         for reason, count in sorted(data.skipped.items()):
             parts.append([f"passed over: {reason}", count, None])
-        tables = [(f"{data.root} ({data.kind})", ["", "photos", "people"], parts)]
+        tables = [(f"{data.root} ({data.layout})", ["", "photos", "people"], parts)]
         if data.train:
-            rows: list[list[object]] = [
-                [f"{task} {name}", *counts]
-                for task, classes in self.classes.items()
-                for name, counts in classes.items()
-            ]
+            rows: list[list[object]] = []
+            for task, classes in self.classes.items():
+                rows.extend([f"{task} {name}", *counts] for name, counts in classes.items())
             tables.append(("Classes", ["class", "photos", "people"], rows))
             joint: list[list[object]] = [[name, *counts] for name, counts in self.joint.items()]
             tables.append(("Joint classes", ["class", "photos", "people"], joint))
@@ -107,76 +107,81 @@ def check_data(
     digests: Mapping[Path, str],
     threads: int = 2,
 ) -> CheckResult:
-    """Count the classes and look for what can't be seen from names alone.
+    """Count the classes and find the defects that can't be seen from names alone.
 
     Args:
-        dataset: as it was loaded, with its own defects.
-        tasks: whose classes are counted.
-        decode: says why a photo can't be read, or None when it can; None leaves photos unread.
-        digests: file -> sha256; files without one can't be read.
-        threads: that decode.
+        dataset: as loaded, with the defects found then.
+        tasks: the tasks whose classes are counted.
+        decode: returns why a photo can't be read, or None if it can; without this function, photos are not read.
+        digests: file -> sha256; a file without one can't be read.
+        threads: number of threads that decode photos.
     """
-    defects = [*dataset.defects, *_identical(dataset, tasks, digests)]
+    defects = [*dataset.defects, *_find_identical(dataset, tasks, digests)]
     if decode is not None:
-        defects += _unreadable(dataset, decode, threads)
+        defects += _find_unreadable(dataset, decode, threads)
     defects.sort(key=lambda defect: not defect.fatal)
-    classes, joint = _counts(dataset.train, tasks)
+    classes, joint = _count_classes(dataset.train, tasks)
     return CheckResult(replace(dataset, defects=tuple(defects)), classes, joint)
 
 
-def _counts(
-    photos: Sequence[Photo], tasks: Sequence[Task]
+def _count_classes(
+    photos: Iterable[Photo], tasks: Sequence[Task]
 ) -> tuple[dict[str, dict[str, tuple[int, int]]], dict[str, tuple[int, int]]]:
-    number: Counter[tuple[str, str]] = Counter()
+    """(photos, people) of each task's classes, and of the joint classes."""
+    photo_counts: Counter[tuple[str, str]] = Counter()
     people: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     names = joint_names(tasks)
     for photo in photos:
         try:
             codes = encode_labels(tasks, photo.labels)
         except ValueError:
-            continue  # a fatal defect already
-        keys = [(t.name, t.classes[c]) for t, c in zip(tasks, codes, strict=True) if c != UNLABELLED]
-        if (joint := joint_class(tasks, codes)) != UNLABELLED:
+            continue  # an unknown label, which is a fatal defect already
+        keys = [(task.name, task.classes[c]) for task, c in zip(tasks, codes, strict=True) if c != UNLABELLED]
+        joint = joint_class(tasks, codes)
+        if joint != UNLABELLED:
             keys.append(("", names[joint]))
         for key in keys:
-            number[key] += 1
+            photo_counts[key] += 1
             people[key].add(photo.person)
 
-    def of(task: str, classes: Sequence[str]) -> dict[str, tuple[int, int]]:
-        return {name: (number[task, name], len(people[task, name])) for name in classes}
+    def counts_of(task: str, classes: Sequence[str]) -> dict[str, tuple[int, int]]:
+        return {name: (photo_counts[task, name], len(people[task, name])) for name in classes}
 
-    return {task.name: of(task.name, task.classes) for task in tasks}, of("", names)
+    return {task.name: counts_of(task.name, task.classes) for task in tasks}, counts_of("", names)
 
 
-def _identical(dataset: Dataset, tasks: Sequence[Task], digests: Mapping[Path, str]) -> Iterator[Defect]:
-    """One defect for every file that has the bytes of an earlier one, or several when it has several faults."""
+def _find_identical(dataset: Dataset, tasks: Sequence[Task], digests: Mapping[Path, str]) -> Iterator[Defect]:
+    """Yield one or several defects for each file that has the same bytes as an earlier one."""
     first_to_train: dict[str, Photo] = {}
     first_to_predict: dict[str, Photo] = {}
     for photo in dataset.train:
-        if (digest := digests.get(photo.path)) and (first := first_to_train.setdefault(digest, photo)) is not photo:
-            yield from _twins(first, photo, tasks)
+        digest = digests.get(photo.path)
+        first = first_to_train.setdefault(digest, photo) if digest else photo
+        if first is not photo:
+            yield from _describe_copy(first, photo, tasks)
     for photo in dataset.evaluation:
-        if not (digest := digests.get(photo.path)):
-            continue
-        if trained := first_to_train.get(digest):
-            message = f"has the same bytes as {trained.name}, which is trained on; its prediction proves nothing"
+        digest = digests.get(photo.path)
+        if digest in first_to_train:
+            name = first_to_train[digest].name
+            message = f"has the same bytes as {name}, which is trained on; its prediction proves nothing"
             yield Defect("identical photos in train and eval", photo.name, message)
-        if (first := first_to_predict.setdefault(digest, photo)) is not photo:
+        first = first_to_predict.setdefault(digest, photo) if digest else photo
+        if first is not photo:
             yield Defect("identical photos", photo.name, f"has the same bytes as {first.name}")
 
 
-def _twins(first: Photo, photo: Photo, tasks: Sequence[Task]) -> Iterator[Defect]:
+def _describe_copy(first: Photo, photo: Photo, tasks: Sequence[Task]) -> Iterator[Defect]:
+    """Yield the defects of a photo to train on that has the same bytes as `first`."""
     same = f"has the same bytes as {first.name}"
     two_people = first.person != photo.person
-    differing = [
-        f"{task.name} is {photo.labels[task.name]} here and {first.labels[task.name]} there"
-        for task in tasks
-        if task.name in photo.labels
-        and task.name in first.labels
-        and not same_label(task, photo.labels[task.name], first.labels[task.name])
-    ]
+    differing: list[str] = []
+    for task in tasks:
+        if task.name in photo.labels and task.name in first.labels:
+            label, first_label = photo.labels[task.name], first.labels[task.name]
+            if not same_label(task, label, first_label):
+                differing.append(f"{task.name} is {label} here and {first_label} there")
     if two_people:
-        message = f"{same}; {photo.person} and {first.person} are joined into one group when splitting"
+        message = f"{same}; {photo.person} and {first.person} are kept on one side of every split"
         yield Defect("identical photos of two people", photo.name, message)
     if differing:
         message = f"{same}, but {', '.join(differing)}; one of them is wrong"
@@ -185,20 +190,15 @@ def _twins(first: Photo, photo: Photo, tasks: Sequence[Task]) -> Iterator[Defect
         yield Defect("identical photos", photo.name, f"{same}, of the same person")
 
 
-def _unreadable(dataset: Dataset, decode: Callable[[Path], str | None], threads: int) -> list[Defect]:
+def _find_unreadable(dataset: Dataset, decode: Callable[[Path], str | None], threads: int) -> list[Defect]:
+    """A defect for each existing file that `decode` can't read."""
     photos = {photo.path: photo for photo in (*dataset.train, *dataset.evaluation)}
-    there = [photo for photo in photos.values() if _is_there(photo.path)]
+    # Missing files are defects already. Unlike Path.is_file, this is False for a name that is too long for the disk.
+    existing = [photo for photo in photos.values() if os.path.isfile(photo.path)]  # noqa: PTH113
     with ThreadPoolExecutor(threads) as pool:
-        reasons = pool.map(lambda photo: decode(photo.path), there)
+        reasons = pool.map(lambda photo: decode(photo.path), existing)
         return [
             Defect("unreadable file", photo.name, f"{reason}; it gets no crop")
-            for photo, reason in zip(there, reasons, strict=True)
+            for photo, reason in zip(existing, reasons, strict=True)
             if reason is not None
         ]
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long for the disk: a missing file, which was told
-        return False

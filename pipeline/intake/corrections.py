@@ -1,14 +1,13 @@
-"""Corrected labels: tables that are laid over the labels in memory; no file of the user's is touched.
+"""Correct labels by tables that are applied in memory; the user's files stay as they are.
 
-tables of corrections + Dataset -> the Dataset with other labels, and what each table changed.
+In: tables of corrections and a Dataset. Out: the Dataset with corrected labels, and what each table changed.
 
 A row names a photo (`path`), all photos of a person (`person`), or of the competition's person with an `id`; `photo`
-picks one of a person's by its file name without suffix. `label` is the right class or number; empty, the photo is left
-out of the task. What a row does depends on no other row, so rows may stand in any order and twice.
+picks one of a person's by its file name without suffix. `label` is the right class or number; if it is empty, the photo
+is left out of the task. Rows are independent of each other: they may stand in any order and be repeated.
 """
 
 import hashlib
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +16,21 @@ from pathlib import Path
 
 from cache.errors import DataError, UsageError
 from classify.tasks import Task
-from pipeline.intake.label_table import read_table, row_name, same_label
+from pipeline.intake.folder_index import nfc
+from pipeline.intake.label_table import read_table, row_location, same_label
 from pipeline.intake.load import load_data
-from pipeline.intake.photo import AppliedCorrections, Dataset, Photo
+from pipeline.intake.photo import AppliedCorrections, Dataset
 from pipeline.settings import COMPETITION_TASKS, Settings
 
 SHIPPED = ("boostcamp",)
-NAMES = ("path", "person", "id")
+NAME_COLUMNS = ("path", "person", "id")
 LEVELS = ("core", "extended", "contested")
 SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One label of one photo that is other than before; None is unlabelled."""
+    """A changed label of one photo; None is unlabelled."""
 
     photo: str
     task: str
@@ -39,76 +39,81 @@ class Change:
 
 
 def load_labelled(data: Path, settings: Settings) -> Dataset:
-    """`load_data` with the corrections that the settings name.
+    """`load_data` with the corrections that the settings name; a data set with fatal defects is not corrected.
 
     Raises:
-        UsageError, DataError: as `load_data` and `correct` do.
+        UsageError, DataError: as `load_data` and `apply_corrections` do.
     """
     dataset = load_data(data, settings.task_list(), settings.data.columns)
-    if any(defect.fatal for defect in dataset.defects):
-        return dataset  # what is wrong with the data set comes first
-    for file in settings.data.corrections:
-        dataset, _ = correct(dataset, file, settings)
+    if not any(defect.fatal for defect in dataset.defects):
+        for file in settings.data.corrections:
+            dataset, _ = apply_corrections(dataset, file, settings)
     return dataset
 
 
-def correct(dataset: Dataset, file: str, settings: Settings) -> tuple[Dataset, list[Change]]:
-    """Lay one table over the labels of a data set; the changes are in the order of the photos.
+def apply_corrections(dataset: Dataset, file: str, settings: Settings) -> tuple[Dataset, list[Change]]:
+    """Apply one table of corrections to the labels of a data set.
 
     Args:
         dataset: without fatal defects.
         file: a CSV or Parquet table, or the name of a list that comes with faceline.
-        settings: the tasks, and which levels count.
+        settings: their tasks, and the levels of the rows to apply.
+
+    Returns:
+        The corrected data set, and the changes in the order of its photos.
 
     Raises:
         UsageError: there is no such table.
-        DataError: a row is wrong, names nothing that is there, or contradicts another; the message names the rows.
+        DataError: a row is invalid, matches no photo, or contradicts another; the message names the rows.
     """
-    path, shipped = _place(file), file in SHIPPED
-    rows = list(_read(path, file, settings, shipped=shipped))
-    wanted = [row for row in rows if row.level in settings.data.correction_levels]
-    found, absent = _found(wanted, dataset, shipped=shipped)
+    path, shipped = _locate(file), file in SHIPPED
+    levels = settings.data.correction_levels
+    rows = [row for row in _read_rows(path, file, settings, shipped=shipped) if row.level in levels]
+    matches, absent = _match_rows(rows, dataset, shipped=shipped)
     photos = list(dataset.train)
     changes: list[Change] = []
     already = 0
-    for (index, _), row in sorted(found.items(), key=lambda one: one[0]):
+    for (index, task), row in sorted(matches.items(), key=lambda match: match[0]):
         labels = photos[index].labels
-        before, after = labels.get(row.task.name), row.label_over(labels)
+        before, after = labels.get(task), row.corrected_label(labels)
         if same_label(row.task, before, after):
             already += 1
             continue
-        changes.append(Change(photos[index].name, row.task.name, before, after))
-        others = {name: label for name, label in labels.items() if name != row.task.name}
-        photos[index] = replace(photos[index], labels=others if after is None else {**others, row.task.name: after})
+        changes.append(Change(photos[index].name, task, before, after))
+        others = {name: label for name, label in labels.items() if name != task}
+        photos[index] = replace(photos[index], labels=others if after is None else {**others, task: after})
     changed = dict(Counter(change.task for change in changes))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    done = AppliedCorrections(file, digest, len(wanted), changed, already, absent)
-    return replace(dataset, train=tuple(photos), corrections=(*dataset.corrections, done)), changes
+    applied = AppliedCorrections(file, digest, len(rows), changed, already, absent)
+    return replace(dataset, train=tuple(photos), corrections=(*dataset.corrections, applied)), changes
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One correction: the photos that `by` and `name` (and `photo`, where it is not empty) tell get `label`."""
+    """One correction: the photos whose `name_column` holds `name` (and whose file stem is `photo`, if set) get `label`.
+
+    An empty `label` removes the label. `where` is the row's location for messages.
+    """
 
     task: Task
     label: str
-    by: str
+    name_column: str
     name: str
     photo: str
     level: str
     where: str
 
     def meaning(self) -> str | float:
-        """Two rows with one meaning do not contradict each other."""
+        """The label in a form that is equal for rows that do not contradict each other."""
         return self.label if not self.label or _is_class(self.task, self.label) else self.task.number(self.label)
 
-    def label_over(self, labels: Mapping[str, str | float]) -> str | float | None:
-        """The label in place of that in `labels`; None takes it away."""
+    def corrected_label(self, labels: Mapping[str, str | float]) -> str | float | None:
+        """The label that replaces the one in `labels`; None removes it."""
         if not self.label:
             return None
         if not self.task.edges or not _is_class(self.task, self.label):
             return self.label
-        # The number is not known: the nearest whole one of the class to that which was given.
+        # The row names a class, not a number: take the class's whole number that is nearest to the given one.
         code, edges = self.task.classes.index(self.label), (self.task.low, *self.task.edges, self.task.high + 1)
         low, high = edges[code], edges[code + 1]
         given = labels.get(self.task.name)
@@ -116,7 +121,7 @@ class _Row:
 
 
 def _is_class(task: Task, label: str) -> bool:
-    """Whether `label` is meant as a class: with edges it may be a number, or a class's name that is no number."""
+    """Whether `label` names a class; of a task with edges, it can be a number instead."""
     if not task.edges:
         return True
     try:
@@ -126,7 +131,7 @@ def _is_class(task: Task, label: str) -> bool:
     return False
 
 
-def _place(file: str) -> Path:
+def _locate(file: str) -> Path:
     if file in SHIPPED:
         with resources.as_file(resources.files("pipeline.intake") / "correction_lists" / f"{file}.csv") as path:
             return path
@@ -137,15 +142,15 @@ def _place(file: str) -> Path:
     return Path(file)
 
 
-def _read(path: Path, file: str, settings: Settings, *, shipped: bool) -> Iterator[_Row]:
+def _read_rows(path: Path, file: str, settings: Settings, *, shipped: bool) -> Iterator[_Row]:
+    """Yield the valid rows of a table; invalid ones of a shipped list are skipped, of a user's table refused."""
     table = read_table(path)
-    # A list of suspects is a table of corrections once its wrong rows are taken out.
+    # A list of suspects becomes a table of corrections once its wrong rows are removed.
     label = next((name for name in ("label", "suggested") if name in table.columns), None)
-    names = [name for name in NAMES if name in table.columns]
-    if "task" not in table.columns or label is None or not names:
-        told = ", ".join(table.columns)
+    name_columns = [name for name in NAME_COLUMNS if name in table.columns]
+    if "task" not in table.columns or label is None or not name_columns:
         raise DataError(
-            f"{file} is no table of corrections: it has the columns {told}.\n"
+            f"{file} is no table of corrections: it has the columns {', '.join(table.columns)}.\n"
             "It needs task, label (or suggested), and one of path, person and id."
         )
     tasks = {task.name: task for task in settings.task_list()}
@@ -155,30 +160,34 @@ def _read(path: Path, file: str, settings: Settings, *, shipped: bool) -> Iterat
         text = {name: value if value and name == "path" else (value or "").strip() for name, value in cells.items()}
         if not any(text.values()):
             continue  # a blank line
-        if text["task"] not in tasks and (shipped or text["task"] in COMPETITION_TASKS):
-            continue  # a task that these settings drop
-        where = f"{file}, row {index + 2}" if shipped else row_name(path, index)
-        by = next((name for name in names if text[name]), "")
-        row = (text[label], by, text.get(by, ""), text.get("photo", ""), text.get("level") or LEVELS[0], where)
-        if problem := _problem(tasks, text["task"], *row):
-            problems += [] if shipped else [f"{where}: {problem}"]  # other classes than the competition's
-            continue
-        yield _Row(tasks[text["task"]], *row)
-    _raise(problems)
+        task = text["task"]
+        if task not in tasks and (shipped or task in COMPETITION_TASKS):
+            continue  # the settings leave this task out
+        where = f"{file}, row {index + 2}" if shipped else row_location(path, index)
+        column = next((name for name in name_columns if text[name]), "")
+        level = text.get("level") or LEVELS[0]
+        fields = (text[label], column, text.get(column, ""), text.get("photo", ""), level, where)
+        problem = _find_problem(tasks, task, *fields[:-1])
+        if problem is None:
+            yield _Row(tasks[task], *fields)
+        elif not shipped:  # a shipped list may not fit other classes than the competition's
+            problems.append(f"{where}: {problem}")
+    _raise_problems(problems)
 
 
-def _problem(
-    tasks: Mapping[str, Task], name: str, label: str, by: str, of: str, photo: str, level: str, _: str
+def _find_problem(
+    tasks: Mapping[str, Task], task_name: str, label: str, column: str, name: str, photo: str, level: str
 ) -> str | None:
-    if name not in tasks:
-        return f"the task is {name!r}, which is none of {', '.join(tasks)}"
-    if not of:
-        return f"none of {', '.join(NAMES)} says which photo is meant"
-    if by == "path" and photo:
+    """What is wrong with a row, if anything; `column` and `name` are as in `_Row`."""
+    if task_name not in tasks:
+        return f"the task is {task_name!r}, which is none of {', '.join(tasks)}"
+    if not name:
+        return f"none of {', '.join(NAME_COLUMNS)} says which photo is meant"
+    if column == "path" and photo:
         return "a path names one photo; leave the cell 'photo' empty"
     if level not in LEVELS:
         return f"the level is {level!r}, which is none of {', '.join(LEVELS)}"
-    task = tasks[name]
+    task = tasks[task_name]
     if label and not (task.edges and _is_class(task, label)):
         try:
             task.encode(label)
@@ -188,65 +197,60 @@ def _problem(
     return None
 
 
-def _found(rows: Sequence[_Row], dataset: Dataset, *, shipped: bool) -> tuple[dict[tuple[int, str], _Row], int]:
-    """(Photo, task) -> its row, and how many rows of a shipped list are about other photos than these."""
-    look_up = _finder(dataset)
-    found: dict[tuple[int, str], _Row] = {}
+def _match_rows(rows: Sequence[_Row], dataset: Dataset, *, shipped: bool) -> tuple[dict[tuple[int, str], _Row], int]:
+    """(Index of a photo in `dataset.train`, task) -> its row; and how many rows of a shipped list match no photo."""
+    find = _photo_finder(dataset)
+    matches: dict[tuple[int, str], _Row] = {}
     problems: list[str] = []
     absent = 0
     for row in rows:
-        photos, problem = look_up(row)
+        indices, problem = find(row)
         if problem and shipped:
             absent += 1
         elif problem:
             problems.append(f"{row.where}: {problem}")
-        for index in photos:
-            before = found.setdefault((index, row.task.name), row)
-            if before.meaning() != row.meaning():
-                told = (
-                    f"{row.task.name} of {dataset.train[index].name} is {row.label!r} here and {before.label!r} there"
-                )
-                problems.append(f"{row.where} contradicts {before.where}: {told}; keep one of the two")
+        for index in indices:
+            first = matches.setdefault((index, row.task.name), row)
+            if first.meaning() != row.meaning():
+                what = f"{row.task.name} of {dataset.train[index].name}"
+                labels = f"{what} is {row.label!r} here and {first.label!r} there"
+                problems.append(f"{row.where} contradicts {first.where}: {labels}; keep one of the two")
                 break
-    _raise(problems)
-    return found, absent
+    _raise_problems(problems)
+    return matches, absent
 
 
-def _finder(dataset: Dataset) -> Callable[[_Row], tuple[Sequence[int], str | None]]:
-    """A function that finds a row's photos, or says why there are none."""
-    photos: dict[str, dict[str, list[int]]] = {by: defaultdict(list) for by in NAMES}
+def _photo_finder(dataset: Dataset) -> Callable[[_Row], tuple[Sequence[int], str | None]]:
+    """A function from a row to the indices of its photos, and to the reason if there are none."""
+    by_name: dict[str, dict[str, list[int]]] = {column: defaultdict(list) for column in NAME_COLUMNS}
     for index, photo in enumerate(dataset.train):
-        for by, name in _names(photo, dataset):
-            photos[by][name].append(index)
+        names = {"path": photo.name, "person": photo.person}
+        if dataset.layout == "competition":
+            names["id"] = photo.person.partition("_")[0]
+        for column, name in names.items():
+            by_name[column][_key(name)].append(index)
 
-    def look_up(row: _Row) -> tuple[Sequence[int], str | None]:
-        name = _key(row.name)
-        indices = photos[row.by].get(name, [])
+    def find(row: _Row) -> tuple[Sequence[int], str | None]:
+        indices = by_name[row.name_column].get(_key(row.name), [])
         if not indices:
-            return (), f"there is no labelled photo with {row.by} {row.name!r} in {dataset.root}"
+            return (), f"there is no labelled photo with {row.name_column} {row.name!r} in {dataset.root}"
         people = sorted({dataset.train[i].person for i in indices})
-        if row.by == "id" and len(people) > 1:
+        if row.name_column == "id" and len(people) > 1:
             return (), f"the id {row.name} is that of {' and '.join(people)}; name one with a column 'person'"
         chosen = [i for i in indices if row.photo in {"", dataset.train[i].path.stem.lower()}]
         return chosen, None if chosen else f"{people[0]} has no photo {row.photo!r}"
 
-    return look_up
-
-
-def _names(photo: Photo, dataset: Dataset) -> Iterator[tuple[str, str]]:
-    yield "path", _key(photo.name)
-    yield "person", _key(photo.person)
-    if dataset.kind == "competition":
-        yield "id", _key(photo.person.partition("_")[0])
+    return find
 
 
 def _key(name: str) -> str:
-    """In one Unicode form, as the disks and programs that wrote the names differ in it."""
-    return unicodedata.normalize("NFC", name.removeprefix("./"))
+    """A name without "./", in one Unicode form."""
+    return nfc(name.removeprefix("./"))
 
 
-def _raise(problems: Sequence[str]) -> None:
+def _raise_problems(problems: Sequence[str]) -> None:
+    """Raise a DataError that lists the first problems, if there are any."""
     if problems:
         more = len(problems) - SHOWN_PROBLEMS
-        told = [*problems[:SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
-        raise DataError("\n".join(told) + "\nNothing was changed.")
+        lines = [*problems[:SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
+        raise DataError("\n".join(lines) + "\nNothing was changed.")

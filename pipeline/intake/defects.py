@@ -1,4 +1,4 @@
-"""What turns up while a data folder is walked: junk to count, defects to tell, links to refuse."""
+"""What turns up while a data folder is read: ignored files to count, defects to report, links to refuse."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,8 +7,7 @@ from pathlib import Path
 
 from classify.tasks import Task
 from pipeline.intake.folder_index import is_within
-from pipeline.intake.label_table import OUTSIDE
-from pipeline.intake.photo import Defect
+from pipeline.intake.photo import OUTSIDE, Defect
 from pipeline.intake.photo_files import photo_files
 
 
@@ -18,9 +17,9 @@ class DefectLog:
 
     Attributes:
         data: the folder, as the user named it.
-        real: the same, all links followed; what leads out of it is never opened.
-        tasks: whose labels are read.
-        skipped: why a file was passed over -> how many were.
+        real: the same folder with all links resolved; nothing outside it is ever opened.
+        tasks: the tasks whose labels are read.
+        skipped: reason for ignoring a file -> number of such files.
         defects: in the order in which they were found.
     """
 
@@ -30,18 +29,18 @@ class DefectLog:
     skipped: Counter[str] = field(default_factory=Counter[str])
     defects: list[Defect] = field(default_factory=list[Defect])
 
-    def defect(self, kind: str, where: object, message: str, *, fatal: bool = False) -> None:
-        """Note one thing that is wrong."""
+    def add_defect(self, kind: str, where: object, message: str, *, fatal: bool = False) -> None:
+        """Record one defect."""
         self.defects.append(Defect(kind, str(where), message, fatal))
 
-    def is_refused(self, path: Path) -> bool:
-        """Whether `path` leads out of the data folder, which is told; such a file is never opened."""
+    def refuses(self, path: Path) -> bool:
+        """Whether `path` leads out of the data folder; if so, it is recorded as a defect and must not be opened."""
         if is_within(path, self.real):
             return False
-        self.defect(OUTSIDE, path, "is a link to outside the data folder; copy what it leads to", fatal=True)
+        self.add_defect(OUTSIDE, path, "is a link to outside the data folder; copy what it leads to", fatal=True)
         return True
 
-    def photos_in(self, folder: Path) -> list[Path]:
-        """The photos directly in `folder`, without those that are refused."""
+    def list_photos(self, folder: Path) -> list[Path]:
+        """The photos directly in `folder`, without links that lead out of the data folder."""
         files = photo_files(folder, self.skipped)
-        return [file for file in files if not (file.is_symlink() and self.is_refused(file))]
+        return [file for file in files if not (file.is_symlink() and self.refuses(file))]

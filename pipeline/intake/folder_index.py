@@ -1,9 +1,9 @@
-"""Where the files that a table names are, with one look into each folder.
+"""Find the files that a table names, reading each folder only once.
 
-folder + name as a table spells it -> Found: the name as the disk spells it, whether it is there, whether it leads out.
+In: a folder and a file name as a table writes it. Out: a `FileLookup`: the name as the disk writes it, whether the file
+exists, whether it lies outside the data folder.
 
-A look at each of a million files takes longer than reading their table; a listing tells as much and costs one call per
-folder.
+Checking a million files one by one takes longer than reading their table; listing a folder answers for all its files.
 """
 
 import os
@@ -13,17 +13,17 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file that was looked for.
+class FileLookup:
+    """The answer to a search for a file.
 
     Attributes:
-        file: its name as the disk spells it; as it was asked for when there is none.
-        there: it is a regular file (or a link to one).
+        name: the file's name as the disk writes it; the requested name if there is no such file.
+        exists: it is a regular file, or a link to one.
         outside: it is, or lies behind, a link that leads out of the root; it must not be opened.
     """
 
-    file: str
-    there: bool
+    name: str
+    exists: bool
     outside: bool = False
 
 
@@ -32,73 +32,81 @@ class _Folder:
     files: set[str] = field(default_factory=set[str])
     links: set[str] = field(default_factory=set[str])
     outside: bool = False
-    by_nfc: dict[str, str] | None = None  # made when a name is not there as it is spelled
+    by_nfc: dict[str, str] | None = None  # NFC form -> name on disk; made when a name has no exact match
 
 
 class FolderIndex:
-    """The files below `root`, folder by folder as they are asked for."""
+    """The files below `root`; each folder is listed when a file in it is first looked up."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self._resolved = root, os.path.realpath(root)
+        self._root = root
+        self._real_root = os.path.realpath(root)
         self._folders: dict[str, _Folder] = {}
 
-    def find(self, folder: str, file: str) -> Found:
-        """`file` in `folder`, a path relative to the root; spelled in either Unicode form, or with stray spaces."""
-        listed = self._listed(folder)
-        if listed.outside:
-            return Found(file, there=False, outside=True)
-        name = file if file in listed.files or file in listed.links else _respelled(listed, file)
-        if name in listed.links:
+    def find(self, folder: str, file: str) -> FileLookup:
+        """Look up `file` in `folder` (relative to the root), in either Unicode form or without stray spaces."""
+        listing = self._listing(folder)
+        if listing.outside:
+            return FileLookup(file, exists=False, outside=True)
+        name = file if file in listing.files or file in listing.links else _name_on_disk(listing, file)
+        if name in listing.links:
             path = self._root / folder / name
-            inside = is_within(path, self._resolved)
-            return Found(name, there=inside and path.is_file(), outside=not inside)
-        return Found(name, there=name in listed.files)
+            inside = is_within(path, self._real_root)
+            return FileLookup(name, exists=inside and path.is_file(), outside=not inside)
+        return FileLookup(name, exists=name in listing.files)
 
     def files(self, folder: str) -> set[str]:
         """The names of the regular files in `folder`."""
-        return self._listed(folder).files
+        return self._listing(folder).files
 
-    def _listed(self, folder: str) -> _Folder:
+    def _listing(self, folder: str) -> _Folder:
+        """The listing of `folder`, read on first use."""
         if folder not in self._folders:
-            self._folders[folder] = self._list(folder)
+            self._folders[folder] = self._read(folder)
         return self._folders[folder]
 
-    def _list(self, folder: str) -> _Folder:
+    def _read(self, folder: str) -> _Folder:
+        """List `folder` on disk; a folder that does not exist is empty."""
         path = self._root / folder
-        if not is_within(path, self._resolved):
+        if not is_within(path, self._real_root):
             return _Folder(outside=True)
-        listed = _Folder()
+        listing = _Folder()
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
                     if entry.is_symlink():
-                        listed.links.add(entry.name)
+                        listing.links.add(entry.name)
                     elif entry.is_file(follow_symlinks=False):
-                        listed.files.add(entry.name)
+                        listing.files.add(entry.name)
         except PermissionError:
             raise
-        except OSError:  # not there, no folder, a name too long for the disk: nothing is in it
+        except OSError:  # missing, not a folder, or a name too long for the disk: it holds nothing
             pass
-        return listed
+        return listing
 
 
 def is_within(path: Path, root: str) -> bool:
-    """Whether `path`, its links followed, is in `root`, which is a real path. Nothing is opened."""
+    """Whether `path`, with links resolved, is in `root`, a path without links. Nothing is opened."""
     # realpath, unlike Path.resolve, ends at a link that leads to itself.
     real = os.path.realpath(path)
     return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
 
 
-def spelled(name: str) -> str:
-    r"""A file name as text that any file can hold: bytes that are no UTF-8 are written \xff."""
+def printable_name(name: str) -> str:
+    r"""A file name as text that can be encoded as UTF-8; bytes that are not UTF-8 are written as \xff."""
     return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _respelled(listed: _Folder, file: str) -> str:
-    if listed.by_nfc is None:
-        names = listed.files | listed.links
-        listed.by_nfc = {unicodedata.normalize("NFC", name): name for name in sorted(names)}
+def nfc(name: str) -> str:
+    """A name in one Unicode form, for comparisons: disks and tables made on different systems use different ones."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _name_on_disk(listing: _Folder, file: str) -> str:
+    """The name in `listing` that equals `file` but for Unicode form and outer spaces; `file` if there is none."""
+    if listing.by_nfc is None:
+        listing.by_nfc = {nfc(name): name for name in sorted(listing.files | listing.links)}
     for candidate in (file, file.strip()):
-        if (name := listed.by_nfc.get(unicodedata.normalize("NFC", candidate))) is not None:
-            return name
+        if nfc(candidate) in listing.by_nfc:
+            return listing.by_nfc[nfc(candidate)]
     return file

@@ -1,4 +1,4 @@
-"""The photos of a data set before anything but their names is known."""
+"""The photos of a data set, of which only the names and labels are known so far."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -7,14 +7,16 @@ from typing import Any, Literal, Self
 
 from cache.errors import DataError
 
+OUTSIDE = "path outside the data folder"  # the kind of defect of a path or link that is never opened
+
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One file of the data set. Nothing about it has been read yet except its name.
+    """One file of the data set; its content has not been read yet.
 
     Attributes:
         path: the file.
-        name: the path as predictions.csv and folds.csv give it: relative to the data folder, with forward slashes.
+        name: its path in predictions.csv and folds.csv: relative to the data folder, with forward slashes.
         person: who is in it; all photos of one person stay on one side of every split.
         labels: task -> class name or number as the user wrote it; an absent task is unlabelled.
     """
@@ -30,10 +32,10 @@ class Defect:
     """One thing that is wrong with a data set.
 
     Attributes:
-        kind: what is wrong, one of `pipeline.intake.check.KINDS`.
+        kind: what is wrong, one of `pipeline.intake.check.DEFECT_KINDS`.
         where: the file, or the table and its row.
-        message: a sentence for the user, with what to do when there is something to do.
-        fatal: nothing can be trained or predicted until this is mended.
+        message: a sentence for the user, with the remedy where there is one.
+        fatal: nothing can be trained or predicted until this is fixed.
     """
 
     kind: str
@@ -47,12 +49,12 @@ class AppliedCorrections:
     """What one table of corrections did to a data set.
 
     Attributes:
-        file: the table, or the name of the list that comes with faceline.
+        file: the table, or the name of a list that comes with faceline.
         sha256: of its bytes.
-        rows: rows of the wanted levels.
-        changed: task -> labels that are other than before; a label that was taken away counts.
-        already: labels that were so before.
-        absent: rows of a list that comes with faceline whose photos are not here.
+        rows: number of rows at the levels that the settings select.
+        changed: task -> number of labels that were changed or removed.
+        already: number of labels that were right before.
+        absent: number of rows of a list that comes with faceline whose photos are not in the data set.
     """
 
     file: str
@@ -63,14 +65,14 @@ class AppliedCorrections:
     absent: int
 
     def as_json(self) -> dict[str, Any]:
-        """What data.json and `labels apply --json` say."""
+        """The entry in data.json and in the output of `labels apply --json`."""
         return asdict(self)
 
     def text(self) -> str:
         """The same in words."""
         changed = ", ".join(f"{task} {count:,}" for task, count in self.changed.items()) or "none"
         absent = f"; the photos of {self.absent:,} rows are not in this data set" if self.absent else ""
-        return f"labels corrected: {changed}; {self.already:,} were so already{absent}"
+        return f"labels corrected: {changed}; {self.already:,} were already correct{absent}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,17 @@ class Dataset:
 
     Attributes:
         root: the folder, or the table's folder.
-        kind: how it is laid out.
+        layout: how the data is laid out.
         train: the labelled photos (all photos of a plain folder are in `evaluation`).
-        evaluation: the photos to predict, in the order in which predictions are wanted.
+        evaluation: the photos to predict, in the order of the predictions.
         submission_ids: the ImageID column of eval/info.csv, in its order; empty where there is none.
-        skipped: why a file was passed over -> how many were.
+        skipped: reason for ignoring a file -> number of such files.
         defects: what is wrong, the fatal ones first.
-        corrections: what was corrected in the labels after they were read, one entry a table.
+        corrections: the corrections applied to the labels, one entry per table.
     """
 
     root: Path
-    kind: Literal["competition", "table", "folder"]
+    layout: Literal["competition", "table", "folder"]
     train: tuple[Photo, ...] = ()
     evaluation: tuple[Photo, ...] = ()
     submission_ids: tuple[str, ...] = ()
@@ -98,10 +100,10 @@ class Dataset:
     corrections: tuple[AppliedCorrections, ...] = ()
 
     def require_usable(self) -> Self:
-        """The data set itself, when nothing fatal is wrong with it.
+        """Return the data set itself if it has no fatal defect.
 
         Raises:
-            DataError: something is; the message names the first few defects and the command that lists all.
+            DataError: it has some; the message names the first few and the command that lists all.
         """
         fatal = [defect for defect in self.defects if defect.fatal]
         if fatal:

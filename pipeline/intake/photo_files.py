@@ -1,10 +1,9 @@
-"""Which files in a folder are photos, and which are junk.
+"""Which files in a folder are photos, and which are ignored.
 
-folder -> photo files in a stable order, and how many others were passed over and why.
+In: a folder. Out: its photos in a stable order; files that are ignored are counted by reason.
 """
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 
 def junk_reason(name: str) -> str | None:
-    """Why a file or folder of this name is passed over; None when it may be looked at."""
+    """Why a file or folder of this name is ignored; None if it is not."""
     if name.startswith("._"):
         return "macOS shadow files (._*)"
     if name.startswith(".") or name.lower() in JUNK_NAMES:
@@ -24,8 +23,8 @@ def junk_reason(name: str) -> str | None:
 
 
 def photo_files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """The photos directly in `folder`, sorted by name; what is passed over is counted in `skipped`."""
-    for entry in _sorted(folder):
+    """Yield the photos directly in `folder`, sorted by name; count the other files in `skipped` by reason."""
+    for entry in _sorted_entries(folder):
         if entry.is_dir():
             continue
         reason = junk_reason(entry.name)
@@ -34,17 +33,16 @@ def photo_files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
             if suffix in PHOTO_SUFFIXES:
                 yield Path(entry.path)
                 continue
-            heic = suffix in HEIC_SUFFIXES
-            reason = (
-                "HEIC photos (convert them to JPEG first)" if heic else f"files that are no photos ({suffix or 'none'})"
-            )
+            reason = f"files that are no photos ({suffix or 'none'})"
+            if suffix in HEIC_SUFFIXES:
+                reason = "HEIC photos (convert them to JPEG first)"
         if reason is not None:
             skipped[reason] += 1
 
 
 def subfolders(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """The folders directly in `folder`, sorted by name."""
-    for entry in _sorted(folder):
+    """Yield the folders directly in `folder`, sorted by name, without links; count ignored ones in `skipped`."""
+    for entry in _sorted_entries(folder):
         if entry.is_dir(follow_symlinks=False):
             reason = junk_reason(entry.name)
             if reason is None:
@@ -53,18 +51,7 @@ def subfolders(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
                 skipped[reason] += 1
 
 
-def find_file(folder: Path, name: str) -> Path:
-    """The file called `name`, under whichever Unicode form the disk has it; `folder / name` when there is none."""
-    plain = folder / name
-    if plain.exists():
-        return plain
-    for form in ("NFC", "NFD"):
-        other = folder / unicodedata.normalize(form, name)
-        if other.exists():
-            return other
-    return plain
-
-
-def _sorted(folder: Path) -> list[os.DirEntry[str]]:
+def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of `folder`, sorted by name."""
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)

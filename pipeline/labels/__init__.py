@@ -1,4 +1,5 @@
-"""Doubtful labels: suspects by held-out probabilities, Tomek links, and tables of corrections.
+"""Doubtful labels: suspects by held-out probabilities, Tomek links, and trial runs of corrections.
 
-RUN/validation.csv + DATA -> suspects.csv, a page to look at, and corrections to apply. Open `suspects.py` first.
+In: DATA and a run that held out or trained on it. Out: suspects.csv with a page, or tomek.csv with a table of
+corrections to apply. Open `suspects.py` first.
 """

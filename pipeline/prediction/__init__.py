@@ -1,4 +1,4 @@
-"""From photos and a bundle to one row per photo.
+"""From photos and bundles to predictions.
 
-photos + Ensemble -> the table of predictions.csv. Open `predict.py` first.
+In: photos and an Ensemble. Out: the table of predictions.csv, a row per photo. Open `predict.py` first.
 """

@@ -1,7 +1,9 @@
-"""The prediction stage: photos and bundles -> one row per photo, whatever happened to it.
+"""The prediction stage.
 
-The crop is made as each bundle says, by the code that made the training's crops; photos whose crops are in the cache
-are not detected again.
+In: photos and an ensemble of bundles. Out: one row per photo, also for photos that can't be read.
+
+Each bundle's crops are made with its own settings, by the code that makes crops for training; photos whose crops are in
+the cache are not detected again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from cache.config import fingerprint
 from cache.errors import BundleError
 from cache.unit import Entry
 from classify.inference.bundle import Bundle, TrainedNetwork
-from classify.inference.decision import DecisionRule, vote
+from classify.inference.decision import DecisionRule, Probabilities, mean_probabilities
 from classify.inference.ensemble import Ensemble
 from classify.inference.probabilities import probabilities
 from classify.preprocessing import decode_crop, to_input
@@ -41,7 +43,7 @@ class Predictions:
     Attributes:
         table: one row per photo in their order, with the columns of predictions.csv.
         counts: photos per status.
-        fallback_class: the joint class that a submission gives to unreadable photos.
+        fallback_class: the joint class that a submission gets for unreadable photos.
     """
 
     table: pl.DataFrame
@@ -50,7 +52,7 @@ class Predictions:
 
 
 def crop_settings(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
-    """What a bundle keeps about its crops: the settings, and the fingerprint of everything that they depend on."""
+    """Make a bundle's record of its crops: the settings, and a fingerprint of everything that decides the pixels."""
     return {
         "detect": detect.model_dump(mode="json"),
         "crop": crop.model_dump(mode="json"),
@@ -63,117 +65,145 @@ def predict_photos(
 ) -> Predictions:
     """Predict every task for every photo.
 
-    Status and box are the first bundle's; a photo that another one can't read is told by those that can.
+    The first bundle decides which photos get predictions, and their status and box. Where another bundle can't read one
+    of these photos, the others' probabilities are averaged.
+
+    Args:
+        photos: any number.
+        ensemble: one bundle or several.
+        context: its settings are not used.
+        sources: file -> source id, if the files were hashed before.
 
     Raises:
-        BundleError: this faceline would crop otherwise than the one that trained a bundle.
+        BundleError: this version of faceline would not make the crops that a bundle was trained on.
     """
+    # Crop settings: of all bundles, before any photo is read.
     settings = [_crop_settings_of(bundle) for bundle in ensemble.bundles]
     if sources is None:
         sources = source_ids([photo.path for photo in photos], context)
-    seen: list[list[Entry]] = []
+
+    # Each bundle: its crops, which photos it could read, and its probabilities for these.
+    entries: list[list[Entry]] = []
     rows: list[NDArray[np.intp]] = []
-    told: list[dict[str, NDArray[np.float32]]] = []
+    predicted: list[dict[str, Probabilities]] = []
     for bundle, (detect, crop) in zip(ensemble.bundles, settings, strict=True):
         detection = detect_photos(photos, context, detect=detect, crop=crop, sources=sources)
-        entries = [detection.entry(photo) for photo in photos]
-        seen.append(entries)
-        rows.append(np.flatnonzero([entry.outcome == "ok" for entry in entries]))
-        told.append(_tell([entries[i] for i in rows[-1].tolist()], detection, bundle, context))
-    mean = {t.name: ensemble.mean(t.name, [own[t.name] for own in told], rows, len(photos)) for t in ensemble.tasks}
-    answers = {name: ensemble.decision_rule(name).answers(one) for name, one in mean.items()}
+        bundle_entries = [detection.entry(photo) for photo in photos]
+        readable = np.flatnonzero([entry.outcome == "ok" for entry in bundle_entries])
+        entries.append(bundle_entries)
+        rows.append(readable)
+        predicted.append(_predict_bundle([bundle_entries[row] for row in readable], detection, bundle, context))
+
+    # Ensemble: mean probabilities and class of each task, for the photos that the first bundle could read.
+    mean: dict[str, Probabilities] = {}
+    answers: dict[str, NDArray[np.intp]] = {}
+    for task in ensemble.tasks:
+        mean[task.name] = ensemble.mean(task.name, [part[task.name] for part in predicted], rows, len(photos))
+        answers[task.name] = ensemble.decision_rule(task.name).answers(mean[task.name])
+
+    # Table: a row for every photo, with empty cells for the unreadable ones.
     columns = pl.DataFrame(prediction_columns(ensemble.tasks, mean, answers, ensemble.decision_rules))
-    spread = _spread(columns, rows[0].tolist(), len(photos))
-    table = pl.concat([_photo_columns(photos, seen[0]), spread], how="horizontal")
-    counts: dict[str, int] = {"ok": 0, "no_face": 0, "unreadable": 0}
-    for status in table["status"]:
-        counts[status] += 1
+    columns = columns.with_columns(pl.Series("row", rows[0].tolist(), dtype=pl.get_index_type()))
+    table = _photo_columns(photos, entries[0]).with_row_index("row")
+    table = table.join(columns, on="row", how="left", maintain_order="left").drop("row")
+    counts = {status: int((table["status"] == status).sum()) for status in ("ok", "no_face", "unreadable")}
     return Predictions(table, counts, ensemble.bundles[0].most_frequent)
 
 
-def write_predictions(predictions: Predictions, out: Path, asked: Sequence[str] = ()) -> None:
-    """Write predictions.csv, and submission.csv when `asked` has the image ids of an info.csv."""
+def write_predictions(predictions: Predictions, out: Path, submission_ids: Sequence[str] = ()) -> None:
+    """Write predictions.csv, and submission.csv when there are `submission_ids`, the image ids of an info.csv."""
     atomic.write_text(out / "predictions.csv", predictions.table.write_csv(float_precision=6))
-    if asked:
+    if submission_ids:
         answers = predictions.table["class"].fill_null(predictions.fallback_class)
-        submission = pl.DataFrame({"ImageID": list(asked), "ans": answers})
+        submission = pl.DataFrame({"ImageID": list(submission_ids), "ans": answers})
         atomic.write_text(out / "submission.csv", submission.write_csv())
 
 
 def prediction_columns(
     tasks: Sequence[Task],
-    told: Mapping[str, NDArray[np.float32]],
+    probabilities: Mapping[str, Probabilities],
     answers: Mapping[str, NDArray[np.intp]],
     decision_rules: Mapping[str, DecisionRule],
 ) -> dict[str, Any]:
-    """Per task its answer and the probability of every class, then the joint class; and what is unsure, when asked."""
+    """Make the columns of predictions.csv that hold predictions.
+
+    Args:
+        tasks: in config order.
+        probabilities: per task, (N, C).
+        answers: per task, (N,) class indices.
+        decision_rules: per task; if any has a threshold for unsure answers, there is a column `unsure`.
+
+    Returns:
+        Per task its answer and the probability of each class, then the joint class, then the names of unsure tasks.
+    """
     columns: dict[str, Any] = {}
     for task in tasks:
         columns[task.name] = [task.classes[code] for code in answers[task.name]]
         for code, name in enumerate(task.classes):
-            columns[f"p_{task.name}_{name}"] = told[task.name][:, code].astype(np.float64)
+            columns[f"p_{task.name}_{name}"] = probabilities[task.name][:, code].astype(np.float64)
     codes = zip(*(answers[task.name].tolist() for task in tasks), strict=True)
-    columns["class"] = [joint_class(tasks, one) for one in codes]
-    if any(decision_rule.unsure_below for decision_rule in decision_rules.values()):
-        unsure = {
-            name: decision_rule.unsure(told[name], answers[name]).tolist()
-            for name, decision_rule in decision_rules.items()
-        }
-        columns["unsure"] = [
-            " ".join(name for name, marked in unsure.items() if marked[row]) for row in range(len(columns["class"]))
-        ]
+    columns["class"] = [joint_class(tasks, photo_codes) for photo_codes in codes]
+    if any(rule.unsure_below for rule in decision_rules.values()):
+        unsure = {name: rule.unsure(probabilities[name], answers[name]) for name, rule in decision_rules.items()}
+        rows = range(len(columns["class"]))
+        columns["unsure"] = [" ".join(name for name, is_unsure in unsure.items() if is_unsure[row]) for row in rows]
     return columns
 
 
 def _crop_settings_of(bundle: Bundle) -> tuple[DetectConfig, CropConfig]:
+    """Read a bundle's crop settings, and make sure that they still give the crops that it was trained on."""
     try:
         detect, crop = DetectConfig(**bundle.crop["detect"]), CropConfig(**bundle.crop["crop"])
     except (KeyError, TypeError, ValidationError) as error:
         raise BundleError(f"the bundle's crop settings are not understood ({error}); train again") from error
     if crop_settings(detect, crop)["fingerprint"] != bundle.crop.get("fingerprint"):
         raise BundleError(
-            "this faceline, or its detector's weights, would crop otherwise than when the bundle was trained, so its "
-            "predictions would be worse than its scores.\nTrain again, or predict with the faceline that trained it."
+            "this version of faceline, or of its detector's weights, would not make the crops that the bundle was "
+            "trained on, so predictions would be worse than its scores.\n"
+            "Train again, or predict with the version that trained it."
         )
     return detect, crop
 
 
-def _tell(
+def _predict_bundle(
     entries: Sequence[Entry], detection: Detection, bundle: Bundle, context: RunContext
-) -> dict[str, NDArray[np.float32]]:
-    """Probabilities per task of every entry; crops are read and decoded once for all networks."""
+) -> dict[str, Probabilities]:
+    """Return each task's (N, C) calibrated probabilities; every crop is read and decoded once for all networks."""
     device = context.torch_device()
-    for one in bundle.networks:
-        one.network.to(device)
-    parts = {task.name: [np.zeros((0, len(task.classes)), np.float32)] for task in bundle.tasks}
+    for network in bundle.networks:
+        network.network.to(device)
+    batches = {task.name: [np.zeros((0, len(task.classes)), np.float32)] for task in bundle.tasks}
     with context.console.progress("Predicting", len(entries)) as advance:
         for inputs in _inputs(entries, detection, bundle, context.workers):
-            votes: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in bundle.tasks}
-            for one in bundle.networks:
-                told = probabilities(
-                    one.network, one.heads, inputs[_view(one)], one.normalise, device, flip=bundle.flip
+            parts: dict[str, list[Probabilities]] = {task.name: [] for task in bundle.tasks}
+            for network in bundle.networks:
+                pixels = inputs[_view(network)]
+                predicted = probabilities(
+                    network.network, network.heads, pixels, network.normalise, device, flip=bundle.flip
                 )
-                for task, own in zip(one.heads.tasks, told, strict=True):
-                    votes[task.name].append(own)
-            for name, own in votes.items():
-                parts[name].append(bundle.decision_rule(name).calibrated(vote(own)))
+                for task, task_probabilities in zip(network.heads.tasks, predicted, strict=True):
+                    parts[task.name].append(task_probabilities)
+            for name, task_parts in parts.items():
+                batches[name].append(bundle.decision_rule(name).calibrated(mean_probabilities(task_parts)))
             advance(len(next(iter(inputs.values()))))
-    for one in bundle.networks:
-        one.network.cpu()  # the next bundle's want the device's memory
-    return {name: np.concatenate(own) for name, own in parts.items()}
+    for network in bundle.networks:
+        network.network.cpu()  # frees the device's memory for the next bundle
+    return {name: np.concatenate(task_batches) for name, task_batches in batches.items()}
 
 
-View = tuple[tuple[int, int], float]
+View = tuple[tuple[int, int], float]  # (height, width) of an input in pixels, and zoom
 
 
-def _view(one: TrainedNetwork) -> View:
-    return one.model.input, one.model.zoom
+def _view(network: TrainedNetwork) -> View:
+    """Return what distinguishes the network's inputs from those of other networks with the same crops."""
+    return network.model.input, network.model.zoom
 
 
 def _inputs(
     entries: Sequence[Entry], detection: Detection, bundle: Bundle, threads: int
 ) -> Iterator[dict[View, NDArray[np.uint8]]]:
-    views = sorted({_view(one) for one in bundle.networks})
+    """Yield the networks' inputs, (up to PHOTOS_AT_ONCE, H, W, 3) for each view."""
+    views = sorted({_view(network) for network in bundle.networks})
 
     def prepare(entry: Entry) -> list[NDArray[np.uint8]]:
         crop = decode_crop(detection.store.read(entry.source))
@@ -182,27 +212,20 @@ def _inputs(
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(entries), PHOTOS_AT_ONCE):
             prepared = list(pool.map(prepare, entries[start : start + PHOTOS_AT_ONCE]))
-            yield {view: np.stack([one[i] for one in prepared]) for i, view in enumerate(views)}
+            yield {view: np.stack([inputs[i] for inputs in prepared]) for i, view in enumerate(views)}
 
 
 def _photo_columns(photos: Sequence[Photo], entries: Sequence[Entry]) -> pl.DataFrame:
-    rows = [_photo_row(photo, entry) for photo, entry in zip(photos, entries, strict=True)]
-    kinds: dict[str, Any] = {"path": pl.String, "status": pl.String, "found_by": pl.String}
-    kinds |= dict.fromkeys(("x1", "y1", "x2", "y2", "score"), pl.Float64)
-    return pl.DataFrame(rows, schema=kinds, orient="row")
-
-
-def _photo_row(photo: Photo, entry: Entry) -> list[Any]:
-    if entry.outcome != "ok":
-        return [photo.name, "unreadable", None, None, None, None, None, None]
-    facts = entry.facts
-    found = facts["box"] is not None
-    box = facts["box"] if found else facts["window"]
-    return [photo.name, "ok" if found else "no_face", facts["found_by"], *map(float, box), facts["score"]]
-
-
-def _spread(table: pl.DataFrame, rows: Sequence[int], length: int) -> pl.DataFrame:
-    """The table's rows at the positions `rows` of a table of `length`, with empty cells elsewhere."""
-    position = pl.DataFrame({"row": list(range(length))}, schema={"row": pl.Int64})
-    numbered = table.with_columns(pl.Series("row", list(rows), dtype=pl.Int64))
-    return position.join(numbered, on="row", how="left", maintain_order="left").drop("row")
+    """Make the columns about the photos: path, status, how the face was found, its box in pixels, and its score."""
+    rows: list[list[Any]] = []
+    for photo, entry in zip(photos, entries, strict=True):
+        if entry.outcome == "ok":
+            facts = entry.facts
+            status = "no_face" if facts["box"] is None else "ok"
+            box = facts["box"] or facts["window"]  # without a face, the fallback window
+            rows.append([photo.name, status, facts["found_by"], *map(float, box), facts["score"]])
+        else:
+            rows.append([photo.name, "unreadable", *[None] * 6])
+    schema: dict[str, Any] = {"path": pl.String, "status": pl.String, "found_by": pl.String}
+    schema |= dict.fromkeys(("x1", "y1", "x2", "y2", "score"), pl.Float64)
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,4 +1,4 @@
-"""Prediction from Python, in three lines:
+"""Prediction from Python.
 
 from faceline import Predictor
 predictor = Predictor("run/bundle")
@@ -20,15 +20,15 @@ from pipeline.settings import load_settings
 
 
 class Predictor:
-    """A trained bundle, or several that vote, ready for photos.
+    """Predicts photos with a trained bundle, or with the mean probabilities of several.
 
     Args:
         bundle: RUN/bundle of a training, several of them, or the folder that `faceline vote` wrote.
         device: "auto", "cpu", "cuda" or "cuda:n".
-        cache: the crops' folder, or the URL of an object store; FACELINE_CACHE or the user's cache folder when None.
+        cache: the crops' folder, or the URL of an object store; None means FACELINE_CACHE or the user's cache folder.
 
     Raises:
-        BundleError: a bundle is damaged, incomplete or of a newer version, or they tell different tasks.
+        BundleError: a bundle is damaged, incomplete or of a newer version, or they predict different tasks.
     """
 
     def __init__(
@@ -39,6 +39,6 @@ class Predictor:
         self._context = RunContext(load_settings(), cache_folder(cache), device, console=Console(quiet=True))
 
     def predict(self, photos: Sequence[Path | str]) -> pl.DataFrame:
-        """One row per photo in the given order, with the columns of predictions.csv."""
+        """Return one row per photo in the given order, with the columns of predictions.csv."""
         named = [Photo(Path(photo), str(photo), str(photo)) for photo in photos]
         return predict_photos(named, self._ensemble, self._context).table

@@ -1,4 +1,6 @@
 """From a run to pages and pictures.
 
-RUN/ -> report.html, contact sheets, augmentation previews. Open `run_report.py` first.
+In: RUN/ and the crops in the cache. Out: report.html, contact sheets, previews of the augmentation.
+
+Open `run_report.py` first.
 """

@@ -1,6 +1,6 @@
-"""Contact sheets: many small pictures on one, to look at before believing a figure.
+"""Contact sheets: many small pictures on one, to look at before trusting a score.
 
-photos or crops + captions -> one RGB image, or a file.
+photos or crops + captions -> one RGB image, or a PNG or JPEG file.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from pipeline.intake.photo import Photo
 
 Image = NDArray[np.uint8]
 
-CELL_WIDTH, CELL_HEIGHT, CAPTION_HEIGHT, GAP = 120, 160, 18, 4
+CELL_WIDTH, CELL_HEIGHT, CAPTION_HEIGHT, GAP = 120, 160, 18, 4  # pixels
 BACKGROUND, INK = 250, (60, 60, 60)
-MOST_CELLS = 240
-COLOURS = {
+MAX_PICTURES = 240
+STEP_COLOURS = {  # RGB, by the detection step that found the face
     "mtcnn": (40, 160, 60),
     "yunet": (40, 110, 200),
     "retinaface": (120, 60, 180),
@@ -33,11 +33,11 @@ COLOURS = {
 
 
 def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: int = 8) -> Image:
-    """Pictures of any sizes in a grid, each fitted into its cell, with a caption below.
+    """Arrange pictures in a grid, each as large as fits into its cell, with a caption below.
 
     Args:
-        pictures: RGB uint8 (h, w, 3).
-        captions: a short text each; what does not fit is cut off.
+        pictures: RGB uint8 (h, w, 3) of any sizes.
+        captions: a short text for each picture, cut off after 20 letters.
         columns: cells in a row.
     """
     rows = max(-(-len(pictures) // columns), 1)
@@ -45,18 +45,18 @@ def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: i
     sheet = np.full((rows * tall + GAP, columns * wide + GAP, 3), BACKGROUND, np.uint8)
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         top, left = (number // columns) * tall + GAP, (number % columns) * wide + GAP
-        small = fitted(picture)
+        small = resize_into_cell(picture)
         height, width = small.shape[:2]
         y, x = top + (CELL_HEIGHT - height) // 2, left + (CELL_WIDTH - width) // 2
         sheet[y : y + height, x : x + width] = small
         text = caption.encode("ascii", "replace").decode()[:20]  # OpenCV's font has no other letters
-        at = (left, top + CELL_HEIGHT + CAPTION_HEIGHT - 6)
-        cv2.putText(sheet, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.36, INK, 1, cv2.LINE_AA)
+        baseline = (left, top + CELL_HEIGHT + CAPTION_HEIGHT - 6)  # (x, y)
+        cv2.putText(sheet, text, baseline, cv2.FONT_HERSHEY_SIMPLEX, 0.36, INK, 1, cv2.LINE_AA)
     return sheet
 
 
 def write_sheet(sheet: Image, path: Path) -> None:
-    """Write a sheet as PNG or JPEG, as the name says.
+    """Write a sheet as a PNG or JPEG file, depending on the name.
 
     Raises:
         UsageError: the name ends in neither.
@@ -67,14 +67,14 @@ def write_sheet(sheet: Image, path: Path) -> None:
 
 
 def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes:
-    """An RGB image as a PNG or JPEG file."""
+    """Encode an RGB image as a file: PNG for the suffix ".png", else JPEG."""
     options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return content.tobytes()
 
 
 def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> None:
-    """The photos in which the first look found no subject, with what was cut instead: `detect --sheet`."""
+    """Write a sheet of the photos in which the first detection step found no face, with the window that was cut."""
     pictures: list[Image] = []
     captions: list[str] = []
     for photo in photos:
@@ -82,35 +82,35 @@ def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> N
         if entry.outcome == "ok" and entry.facts["found_by"] == detection.steps[0]:
             continue
         image = decode_file(photo.path)
-        unreadable = isinstance(image, Failure)
-        pictures.append(
-            np.full((CELL_HEIGHT, CELL_WIDTH, 3), 225, np.uint8) if unreadable else _marked(image, entry.facts)
-        )
-        step = entry.outcome if unreadable else entry.facts["found_by"]
-        captions.append(f"{step} {photo.path.stem}")
-        if len(pictures) == MOST_CELLS:
+        if isinstance(image, Failure):
+            pictures.append(np.full((CELL_HEIGHT, CELL_WIDTH, 3), 225, np.uint8))
+            captions.append(f"{entry.outcome} {photo.path.stem}")
+        else:
+            pictures.append(_draw_window(image, entry.facts))
+            captions.append(f"{entry.facts['found_by']} {photo.path.stem}")
+        if len(pictures) == MAX_PICTURES:
             break
     write_sheet(contact_sheet(pictures, captions), path)
 
 
 def crop_sheet(photos: Sequence[Photo], detection: Detection, columns: int = 7) -> Image:
-    """The crops of some photos as the cache holds them, captioned by how the face was found."""
+    """Arrange the cached crops of photos, captioned with the step that found the face."""
     entries = [entry for entry in map(detection.entry, photos) if entry.outcome == "ok"]
     crops = [decode_crop(detection.store.read(entry.source)) for entry in entries]
     return contact_sheet(crops, [entry.facts["found_by"] for entry in entries], columns)
 
 
-def fitted(picture: Image) -> Image:
-    """A picture of any size, as large as fits into a cell."""
+def resize_into_cell(picture: Image) -> Image:
+    """Resize a picture to the largest size that fits into a cell."""
     height, width = picture.shape[:2]
     scale = min(CELL_HEIGHT / height, CELL_WIDTH / width)
     size = (max(int(width * scale), 1), max(int(height * scale), 1))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _marked(image: Image, facts: Any) -> Image:
-    """The photo with the window that was cut, in the colour of the step that found it."""
+def _draw_window(image: Image, facts: Any) -> Image:
+    """Draw the window that was cut onto a copy of the photo, in the colour of the step that found the face."""
     marked = image.copy()
-    x1, y1, x2, y2 = (round(v) for v in facts["window"])
-    cv2.rectangle(marked, (x1, y1), (x2, y2), COLOURS[facts["found_by"]], max(image.shape[0] // 80, 2))
+    x1, y1, x2, y2 = (round(value) for value in facts["window"])
+    cv2.rectangle(marked, (x1, y1), (x2, y2), STEP_COLOURS[facts["found_by"]], max(image.shape[0] // 80, 2))
     return marked

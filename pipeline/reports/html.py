@@ -1,6 +1,6 @@
 """HTML pages that need nothing else: one file, no network, no script.
 
-template name -> jinja2 template that escapes what is the user's, with JPEG bytes as data URIs.
+the name of a template -> a jinja2 template that escapes the user's text and embeds pictures as data URIs.
 """
 
 import base64
@@ -9,8 +9,8 @@ import jinja2
 
 
 def page_template(name: str) -> jinja2.Template:
-    """A template of pipeline/reports/templates; the filter `data_uri` puts a JPEG file into the page."""
-    # autoescape: file names and class names are the user's and may hold markup.
+    """Load a template of pipeline/reports/templates; its filter `data_uri` embeds the bytes of a JPEG file."""
+    # autoescape: file names and class names come from the user and may hold markup.
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )

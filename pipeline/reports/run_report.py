@@ -1,6 +1,6 @@
 """The report of a run: one HTML file that needs nothing else.
 
-RUN/ (run.json, data.json, metrics.jsonl, validation.csv, predictions.csv) + the cache -> RUN/report.html.
+RUN/ (run.json, data.json, metrics.jsonl, validation.csv, predictions.csv) + the cache -> RUN/report.html, groups.csv.
 """
 
 import io
@@ -15,47 +15,66 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from cache import atomic
 from cache.errors import BundleError, CacheError
 from cache.store import CropStore
-from classify.evaluation.metrics import Score, class_table, score
+from classify.evaluation.metrics import class_table, score
 from classify.preprocessing import decode_crop
 from classify.tasks import UNLABELLED, Task, joint_names
 from detect.spec import crop_spec
 from pipeline.evaluation.subgroups import group_table
-from pipeline.evaluation.validation_table import read_validation
+from pipeline.evaluation.validation_table import Validation, probability_columns, read_validation
 from pipeline.reports.contact_sheets import contact_sheet, encode_image
 from pipeline.reports.html import page_template
 from pipeline.settings import Settings, load_settings
 
-WORST = 40
+WORST_MISTAKES = 40
 WORST_GROUPS = 15
-LINE_COLOURS = ("#3366cc", "#dd6622", "#228855")
+LINE_COLOURS = ("#3366cc", "#dd6622", "#228855")  # training loss, held-out loss, macro-F1
 
 
 def write_report(run: Path, cache: Path) -> Path:
-    """Write RUN/report.html; returns its path.
+    """Write RUN/report.html, and RUN/groups.csv where people were held out; returns the page's path.
 
     Raises:
         BundleError: the folder holds no finished run.
     """
     if not (run / "bundle" / "bundle.json").is_file():
         raise BundleError(f"{run} holds no finished run: there is no bundle/bundle.json in it")
+
+    # Read the run
     settings = load_settings(run / "config.yaml")
     tasks = settings.task_list()
-    record, data = _json(run / "run.json"), _json(run / "data.json")
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    calibration = run / "calibration.json"
+    held_out = run / "validation.csv"
+    predictions = run / "predictions.csv"
+
+    # Score the held-out people, if there are any
+    sections: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
+    worst = None
+    if held_out.is_file():
+        validation = read_validation(held_out, tasks)
+        sections = _score_sections(validation, tasks)
+        table = group_table(validation, tasks)
+        atomic.write_text(run / "groups.csv", table.write_csv(float_precision=4))
+        groups = table.head(WORST_GROUPS).to_dicts()
+        worst = _worst_mistakes(validation, tasks, settings, cache)
+
+    # Write the page
     page = page_template("report.html.j2").render(
         title=f"faceline: {run.resolve().name}",
-        record=record,
-        data=data,
-        curves=_curves(lines, tasks),
-        sections=_sections(run, tasks),
-        calibration=_json(run / "calibration.json") if (run / "calibration.json").is_file() else {},
-        groups=_groups(run, tasks),
-        worst=_worst_sheet(run, tasks, settings, cache),
-        predicted=_predicted(run, tasks),
+        record=_read_json(run / "run.json"),
+        data=_read_json(run / "data.json"),
+        curves=_draw_curves(epochs, tasks),
+        sections=sections,
+        calibration=_read_json(calibration) if calibration.is_file() else {},
+        groups=groups,
+        worst=worst,
+        predicted=_count_predictions(predictions, tasks) if predictions.is_file() else {},
         config=settings.as_yaml(),
     )
     path = run / "report.html"
@@ -63,25 +82,25 @@ def write_report(run: Path, cache: Path) -> Path:
     return path
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _curves(lines: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> list[str]:
-    """One drawing per task: losses on the left axis, macro-F1 on the right; each network has its lines."""
+def _draw_curves(epochs: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> list[str]:
+    """One drawing per task: losses on the left axis, macro-F1 on the right, and a line of each per network."""
     drawings: list[str] = []
     for task in tasks:
         networks: dict[str, list[dict[str, Any]]] = {}
-        for line in lines:
-            if line["task"] == task.name:
-                networks.setdefault(line.get("network", ""), []).append(line)
+        for epoch in epochs:
+            if epoch["task"] == task.name:
+                networks.setdefault(epoch.get("network", ""), []).append(epoch)
         figure = Figure(figsize=(4.2, 2.6), layout="constrained")
         axis = figure.subplots()
-        for key, label, colour in (("train_loss", "training loss", 0), ("loss", "held-out loss", 1)):
-            _plot(axis, networks, key, label, LINE_COLOURS[colour])
+        _plot(axis, networks, "train_loss", "training loss", LINE_COLOURS[0])
+        _plot(axis, networks, "loss", "held-out loss", LINE_COLOURS[1])
         axis.set(title=task.name, xlabel="epoch", ylabel="loss")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if any("macro_f1" in line for own in networks.values() for line in own):
+        if any("macro_f1" in epoch for network in networks.values() for epoch in network):
             right = axis.twinx()
             _plot(right, networks, "macro_f1", "macro-F1", LINE_COLOURS[2])
             right.set(ylabel="macro-F1", ylim=(0, 1))
@@ -91,36 +110,33 @@ def _curves(lines: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> list[str]
 
 
 def _plot(axis: Axes, networks: Mapping[str, Sequence[dict[str, Any]]], key: str, label: str, colour: str) -> None:
-    """One line per network, all of one colour; a fold without labels has none of some figures."""
-    for own in networks.values():
-        told = [(line["epoch"], line[key]) for line in own if key in line]
-        if told:
-            axis.plot(*zip(*told, strict=True), color=colour, label=label, marker=".")
+    """Draw one line per network, all in one colour; a fold without labels lacks some figures and has no line."""
+    for epochs in networks.values():
+        points = [(epoch["epoch"], epoch[key]) for epoch in epochs if key in epoch]
+        if points:
+            axis.plot(*zip(*points, strict=True), color=colour, label=label, marker=".")
             label = "_nolegend_"
 
 
-def _sections(run: Path, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """Per task and for the joint class: score, per-class table and confusion matrix on the held-out fold."""
-    path = run / "validation.csv"
-    if not path.is_file():
-        return []
-    held_out = read_validation(path, tasks)
+def _score_sections(validation: Validation, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Score, per-class table and confusion matrix of the joint class and of each task, where photos are labelled."""
     names = {"joint": joint_names(tasks), **{task.name: list(task.classes) for task in tasks}}
+    people = np.array(validation.people)
     sections: list[dict[str, Any]] = []
-    for name, (truth, told) in held_out.codes.items():
-        labelled = truth != UNLABELLED
-        if not labelled.any():
+    for name, (true_codes, predicted_codes) in validation.codes.items():
+        is_labelled = true_codes != UNLABELLED
+        if not is_labelled.any():
             continue
-        people = [person for person, there in zip(held_out.people, labelled, strict=True) if there]
-        one = score(truth[labelled], told[labelled], people, len(names[name]))
-        rows = class_table(truth[labelled], told[labelled], names[name])
-        sections.append({"name": name, "score": one, "classes": rows, "confusion": _confusion(one, names[name])})
+        true_codes, predicted_codes = true_codes[is_labelled], predicted_codes[is_labelled]  # noqa: PLW2901
+        scored = score(true_codes, predicted_codes, people[is_labelled].tolist(), len(names[name]))
+        rows = class_table(true_codes, predicted_codes, names[name])
+        drawing = _draw_confusion(scored.confusion[:, : len(names[name])], names[name])
+        sections.append({"name": name, "score": scored, "classes": rows, "confusion": drawing})
     return sections
 
 
-def _confusion(one: Score, names: Sequence[str]) -> str:
-    """The confusion matrix as a picture: rows are truths, shares of the row as shades, counts as numbers."""
-    counts = one.confusion[:, : len(names)]
+def _draw_confusion(counts: NDArray[np.intp], names: Sequence[str]) -> str:
+    """Draw a confusion matrix, (C, C) true x predicted: counts as numbers, shares of the true class as shades."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 1.4 + 0.42 * len(names)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
@@ -129,7 +145,7 @@ def _confusion(one: Score, names: Sequence[str]) -> str:
     small = 7 if len(names) > 6 else 9
     axis.set_xticks(range(len(names)), names, rotation=90 if len(names) > 3 else 0, fontsize=small)
     axis.set_yticks(range(len(names)), names, fontsize=small)
-    axis.set(xlabel="told", ylabel="true")
+    axis.set(xlabel="predicted", ylabel="true")
     for row, column in np.ndindex(counts.shape):
         if counts[row, column]:
             colour = "white" if shares[row, column] > 0.5 else "black"
@@ -137,57 +153,40 @@ def _confusion(one: Score, names: Sequence[str]) -> str:
     return _svg(figure)
 
 
-def _groups(run: Path, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """The groups that are told worst; all of them are in RUN/groups.csv, which is written here."""
-    path = run / "validation.csv"
-    if not path.is_file():
-        return []
-    table = group_table(read_validation(path, tasks), tasks)
-    atomic.write_text(run / "groups.csv", table.write_csv(float_precision=4))
-    return table.head(WORST_GROUPS).to_dicts()
-
-
-def _worst_sheet(run: Path, tasks: Sequence[Task], settings: Settings, cache: Path) -> bytes | None:
-    """The held-out photos whose true classes were given the least probability, as pictures."""
-    path = run / "validation.csv"
-    if not path.is_file():
-        return None
-    table = read_validation(path, tasks).table
-    found: list[tuple[float, str, str]] = []
-    for row in table.iter_rows(named=True):
+def _worst_mistakes(validation: Validation, tasks: Sequence[Task], settings: Settings, cache: Path) -> bytes | None:
+    """A contact sheet, a JPEG file, of the held-out crops whose true class got the lowest probability."""
+    mistakes: list[tuple[float, str, str]] = []
+    for row in validation.table.iter_rows(named=True):
         for task in tasks:
             code = row[f"true_{task.name}"]
             if code != UNLABELLED and row[task.name] != task.classes[code]:
-                likelihood = row[f"p_{task.name}_{task.classes[code]}"]
-                found.append((likelihood, row["source"], f"{task.classes[code]}: {row[task.name]}"))
-    found.sort()
+                probability = row[probability_columns(task)[code]]
+                mistakes.append((probability, row["source"], f"{task.classes[code]}: {row[task.name]}"))
+    worst = sorted(mistakes)[:WORST_MISTAKES]
     try:
         store = CropStore(cache, crop_spec(settings.detect, settings.crop))
-        pictures = [decode_crop(store.read(source)) for _, source, _ in found[:WORST]]
+        pictures = [decode_crop(store.read(source)) for _, source, _ in worst]
     except CacheError:
-        return None  # another cache than the run's: the report goes without pictures and says so
+        return None  # not the cache that the run used: the report has no pictures and says so
     if not pictures:
         return None
-    return encode_image(contact_sheet(pictures, [caption for *_, caption in found[:WORST]], columns=10))
+    return encode_image(contact_sheet(pictures, [caption for *_, caption in worst], columns=10))
 
 
-def _predicted(run: Path, tasks: Sequence[Task]) -> dict[str, Any]:
-    """Counts of predictions.csv: per status, and per class of every task."""
-    path = run / "predictions.csv"
-    if not path.is_file():
-        return {}
+def _count_predictions(path: Path, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Count the photos of predictions.csv: per status, detection step and class of each task."""
     table = pl.read_csv(path, schema_overrides={"path": pl.String})
     classes = {task.name: [(name, int((table[task.name] == name).sum())) for name in task.classes] for task in tasks}
-    steps = table["found_by"].drop_nulls().value_counts(sort=True).rows()
     return {
         "photos": len(table),
         "status": table["status"].value_counts(sort=True).rows(),
-        "steps": steps,
+        "steps": table["found_by"].drop_nulls().value_counts(sort=True).rows(),
         "classes": classes,
     }
 
 
 def _svg(figure: Figure) -> str:
+    """A figure as an <svg> element."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = buffer.getvalue()

@@ -1,4 +1,5 @@
-"""From labelled crops to trained networks and a bundle.
+"""From labelled crops to trained networks.
 
-photos with crops -> Samples in folds -> NetworkData -> networks -> RUN/bundle. Open `train.py` first.
+In: photos with crops, and teachers if there are any. On the way: Samples in folds, then NetworkData for each network.
+Out: RUN/bundle and the scores on held-out people. Open `train.py` first.
 """

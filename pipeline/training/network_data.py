@@ -1,6 +1,6 @@
-"""From samples to what one network learns from.
+"""The data of one network.
 
-samples + their crops + the settings -> NetworkData, the same in every process of a training.
+In: samples, their crops and the settings. Out: NetworkData, the same in every process of a training.
 """
 
 import re
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cache.errors import UsageError
 from classify.data.sample import Sample
-from classify.data.training_set import Masks, NetworkData
+from classify.data.training_set import DrawnMasks, NetworkData, Pixels
 from classify.distributed import Ranks
 from classify.models.plan import Plan
 from classify.tasks import UNLABELLED, Task, joint_class
@@ -25,8 +25,8 @@ from pipeline.settings import Settings
 from pipeline.training.packed_crops import training_landmarks, training_pixels
 from pipeline.training.teacher_targets import TeacherTargets
 
-# Polars' SQL opens any file or address that a subquery names, and settings may come from anybody.
-READS = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.IGNORECASE)
+# Polars' SQL opens any file or URL that a subquery names, and settings may come from anyone.
+FORBIDDEN_SQL = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.IGNORECASE)
 
 
 def network_data(
@@ -35,67 +35,94 @@ def network_data(
     fold: int | None,
     detection: Detection,
     context: RunContext,
-    taught: TeacherTargets | None = None,
+    teacher_targets: TeacherTargets | None = None,
+    pixels: Pixels | None = None,
 ) -> NetworkData:
-    """What the network of `plan` learns from when `fold` is held out, and from teachers where there are any.
+    """Make the data that the network of `plan` is trained and validated on.
+
+    Args:
+        plan: of the network.
+        samples: all M of the run.
+        fold: held out of training; None trains on all samples.
+        detection: of the samples' photos.
+        context: has the settings.
+        teacher_targets: to be mixed into the labels.
+        pixels: (M, H, W, 3) uint8 of another network with the same input; None packs the crops.
 
     Raises:
-        UsageError: a rule or the settings of drawn masks make no sense.
+        UsageError: the rule of an augmentation group or the settings of drawn masks are invalid.
     """
+    # Labels, (M, tasks of the network)
     tasks = context.settings.task_list()
     columns = [tasks.index(task) for task in plan.tasks]
-    codes = np.array([sample.codes for sample in samples], np.intp).reshape(len(samples), len(tasks))
-    numbers = np.array([sample.numbers for sample in samples], np.float64).reshape(codes.shape)[:, columns]
-    folds = np.array([sample.fold for sample in samples])
-    kinds = augmentation_groups(plan, samples, tasks)
-    label_mask = _label_mask(plan, codes[:, columns], numbers, kinds)
+    all_codes = np.array([sample.codes for sample in samples], np.intp).reshape(len(samples), len(tasks))
+    codes = all_codes[:, columns]
+    numbers = np.array([sample.numbers for sample in samples], np.float64).reshape(all_codes.shape)[:, columns]
+    groups = augmentation_groups(plan, samples, tasks)
+    label_mask = _label_mask(plan, codes, numbers, groups)
     if plan.joint:
         label_mask &= label_mask.all(axis=1, keepdims=True)  # a joint class needs all labels
-    labelled = (codes[:, columns] != UNLABELLED).any(axis=1)
-    inside = np.ones(len(samples), bool) if fold is None else folds != fold
-    trained = label_mask.any(axis=1) & inside
+
+    # Rows to train and to validate on
+    folds = np.array([sample.fold for sample in samples])
+    is_held_out = np.zeros(len(samples), bool) if fold is None else folds == fold
+    is_trained = label_mask.any(axis=1) & ~is_held_out
+    is_labelled = (codes != UNLABELLED).any(axis=1)
+
+    # Pixels last: packing takes minutes, and whatever is wrong with the settings has been raised by then
+    joint = [joint_class(tasks, row) for row in all_codes.tolist()]
+    sampling_weights = _sampling_weights(plan, groups, joint, is_trained)
+    masks = _drawn_masks(plan, samples, all_codes, detection, context.settings)
+    if pixels is None:
+        pixels = training_pixels([sample.source for sample in samples], plan.model, detection, context)
     return NetworkData(
-        training_pixels([sample.source for sample in samples], plan.model, detection, context),
-        codes[:, columns],
+        pixels,
+        codes,
         numbers,
         label_mask,
-        kinds,
-        np.flatnonzero(trained),
-        np.flatnonzero(labelled & ~inside),
-        _sampling_weights(plan, kinds, [joint_class(tasks, row) for row in codes.tolist()], trained),
-        _masks(plan, samples, codes, detection, context.settings),
-        taught.of(samples, plan.tasks) if taught else None,
-        plan.train.distill if taught else 0.0,
-        np.unique([sample.person for sample in samples], return_inverse=True)[1].astype(np.intp),
+        groups,
+        train=np.flatnonzero(is_trained),
+        validate=np.flatnonzero(is_labelled & is_held_out),
+        sampling_weights=sampling_weights,
+        masks=masks,
+        teacher_targets=teacher_targets.of(samples, plan.tasks) if teacher_targets else None,
+        teacher_weight=plan.train.distill if teacher_targets else 0.0,
+        person_ids=np.unique([sample.person for sample in samples], return_inverse=True)[1].astype(np.intp),
     )
 
 
 def augmentation_groups(plan: Plan, samples: Sequence[Sample], tasks: Sequence[Task]) -> NDArray[np.intp]:
-    """(M, T) class of each sample, or the group whose rule chooses it, counted on after the classes.
+    """Return (M, T) the augmentation group of each sample: its class, or len(classes) + the number of a matching rule.
 
     Raises:
-        UsageError: a rule is no SQL condition over the columns that there are.
+        UsageError: a rule is not an SQL condition on the columns of `_rule_columns`.
     """
     columns = [tasks.index(task) for task in plan.tasks]
-    kinds = np.array([[sample.codes[i] for i in columns] for sample in samples], np.intp).reshape(-1, len(columns))
-    table = _facts(samples, tasks) if any(config.augment.groups for config in plan.configs) else pl.DataFrame()
+    codes = np.array([[sample.codes[i] for i in columns] for sample in samples], np.intp).reshape(-1, len(columns))
+    groups = codes.copy()
+    table = _rule_columns(samples, tasks) if any(config.augment.groups for config in plan.configs) else pl.DataFrame()
     for column, (task, config) in enumerate(zip(plan.tasks, plan.configs, strict=True)):
-        for number, group in reversed(list(enumerate(config.augment.groups))):
-            where = f"tasks.{task.name}.augment.groups: {group.where!r}"
-            if word := READS.search(group.where):
-                raise UsageError(f"{where}: {word[0]!r} is not allowed; a rule asks for a photo's own columns only")
-            try:
-                chosen = table.select(pl.sql_expr(group.where).alias("chosen"))["chosen"].fill_null(value=False)
-            except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
-                raise UsageError(f"{where}: {error}; there are the columns {', '.join(table.columns)}") from error
-            if chosen.dtype != pl.Boolean or len(chosen) != len(samples):
-                raise UsageError(f"{where} is no condition: it must be true or false for every photo")
-            kinds[chosen.to_numpy() & (kinds[:, column] != UNLABELLED), column] = len(task.classes) + number
-    return kinds
+        for number, group in reversed(list(enumerate(config.augment.groups))):  # of several rules, the first wins
+            is_chosen = _apply_rule(table, group.where, f"tasks.{task.name}.augment.groups: {group.where!r}")
+            groups[is_chosen & (codes[:, column] != UNLABELLED), column] = len(task.classes) + number
+    return groups
 
 
-def _facts(samples: Sequence[Sample], tasks: Sequence[Task]) -> pl.DataFrame:
-    """What a rule can ask of each sample."""
+def _apply_rule(table: pl.DataFrame, rule: str, where: str) -> NDArray[np.bool_]:
+    """Return (M,) whether the SQL condition holds for each sample; `where` names the rule in errors."""
+    if match := FORBIDDEN_SQL.search(rule):
+        raise UsageError(f"{where}: {match[0]!r} is not allowed; a rule can use a photo's columns only")
+    try:
+        is_chosen = table.select(pl.sql_expr(rule).alias("chosen"))["chosen"].fill_null(value=False)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise UsageError(f"{where}: {error}; there are the columns {', '.join(table.columns)}") from error
+    if is_chosen.dtype != pl.Boolean or len(is_chosen) != len(table):
+        raise UsageError(f"{where} is no condition: it must be true or false for every photo")
+    return is_chosen.to_numpy()
+
+
+def _rule_columns(samples: Sequence[Sample], tasks: Sequence[Task]) -> pl.DataFrame:
+    """Return the columns that a rule can use, a row per sample."""
     paths = [PurePosixPath(sample.name) for sample in samples]
     columns: dict[str, Any] = {
         "path": [str(path) for path in paths],
@@ -114,99 +141,99 @@ def _facts(samples: Sequence[Sample], tasks: Sequence[Task]) -> pl.DataFrame:
 
 
 def _label_mask(
-    plan: Plan, codes: NDArray[np.intp], numbers: NDArray[np.float64], kinds: NDArray[np.intp]
+    plan: Plan, codes: NDArray[np.intp], numbers: NDArray[np.float64], groups: NDArray[np.intp]
 ) -> NDArray[np.bool_]:
-    """(M, T) labelled, not in a range that training leaves out, and of no class or group whose multiplier is 0."""
+    """Return (M, T) which labels are trained on: not those in a range of `drop`, or of a group with multiplier 0."""
     label_mask = codes != UNLABELLED
     for column, (task, config) in enumerate(zip(plan.tasks, plan.configs, strict=True)):
         for low, high in config.drop:
             label_mask[:, column] &= ~((numbers[:, column] >= low) & (numbers[:, column] <= high))
         rules = [*(config.augment.classes.get(name) for name in task.classes), *config.augment.groups]
-        left_out = [kind for kind, rule in enumerate(rules) if rule is not None and not rule.multiplier]
-        label_mask[:, column] &= ~np.isin(kinds[:, column], left_out)
+        left_out = [group for group, rule in enumerate(rules) if rule is not None and not rule.multiplier]
+        label_mask[:, column] &= ~np.isin(groups[:, column], left_out)
     return label_mask
 
 
 def _sampling_weights(
-    plan: Plan, kinds: NDArray[np.intp], joint: Sequence[int], trained: NDArray[np.bool_]
+    plan: Plan, augmentation_groups: NDArray[np.intp], joint: Sequence[int], is_trained: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """(M,) the inverse of how many photos of its group are trained on; the mean of it where a label is missing.
+    """Return (M,) 1 / the number of trained photos in each sample's group; their mean where a label is missing.
 
-    What is left out of a task's training counts with its class: it would be a group of its own otherwise, of few photos
-    that teach the task nothing.
+    A label that is left out of training still counts as its class: as a small group of its own, it would have its
+    photos drawn often, for nothing.
     """
     if plan.train.sampling == "all":
         return None
     if plan.train.sampling == "joint":
         groups = np.array(joint, np.intp)
     else:
-        groups = np.unique(kinds, axis=0, return_inverse=True)[1].reshape(-1)
-        groups[(kinds == UNLABELLED).any(axis=1)] = UNLABELLED
-    whole = trained & (groups != UNLABELLED)
-    photos = np.bincount(groups[whole], minlength=int(groups.max(initial=0)) + 1)
-    usual = np.count_nonzero(photos) / max(whole.sum(), 1) or 1.0
-    return np.where(groups == UNLABELLED, usual, 1.0 / np.maximum(photos, 1)[groups])
+        groups = np.unique(augmentation_groups, axis=0, return_inverse=True)[1].reshape(-1)
+        groups[(augmentation_groups == UNLABELLED).any(axis=1)] = UNLABELLED
+    counted = is_trained & (groups != UNLABELLED)
+    photos = np.bincount(groups[counted], minlength=int(groups.max(initial=0)) + 1)
+    mean = np.count_nonzero(photos) / max(counted.sum(), 1) or 1.0
+    return np.where(groups == UNLABELLED, mean, 1.0 / np.maximum(photos, 1)[groups])
 
 
-def _masks(
+def _drawn_masks(
     plan: Plan, samples: Sequence[Sample], codes: NDArray[np.intp], detection: Detection, settings: Settings
-) -> Masks | None:
+) -> DrawnMasks | None:
+    """Return what masks are drawn, and on which samples; `codes` is (M, all tasks)."""
     share = plan.configs[0].augment.masks
     if not share:
         return None
-    tasks, labels = settings.task_list(), settings.masks
+    tasks, masks = settings.task_list(), settings.masks
     names = [task.name for task in tasks]
-    if labels.task not in names:
-        raise UsageError(
-            f"masks.task: there is no task {labels.task!r}, and augment.masks needs to know who wears none"
-        )
-    column = names.index(labels.task)
+    if masks.task not in names:
+        raise UsageError(f"masks.task: there is no task {masks.task!r}, which says who wears no mask (augment.masks)")
+    column = names.index(masks.task)
     classes = tasks[column].classes
-    told = {"right": labels.right, "nose_out": labels.nose_out, "under_chin": labels.under_chin}
-    for key, name in {"bare": labels.bare, **told}.items():
+    worn = {"right": masks.right, "nose_out": masks.nose_out, "under_chin": masks.under_chin}
+    for key, name in {"bare": masks.bare, **worn}.items():
         if name not in classes:
-            raise UsageError(f"masks.{key}: the task {labels.task} has no class {name!r}; it has {', '.join(classes)}")
+            raise UsageError(f"masks.{key}: the task {masks.task} has no class {name!r}; it has {', '.join(classes)}")
     landmarks = training_landmarks([sample.source for sample in samples], plan.model, detection)
-    landmarks[codes[:, column] != classes.index(labels.bare)] = np.nan
-    own = next((i for i, task in enumerate(plan.tasks) if task.name == labels.task), -1)
-    codes_of = {key: classes.index(name) for key, name in told.items()}
-    return Masks(landmarks, share, {**labels.fabrics}, {**labels.wearings}, own, codes_of)
+    landmarks[codes[:, column] != classes.index(masks.bare)] = np.nan
+    network_column = next((i for i, task in enumerate(plan.tasks) if task.name == masks.task), -1)
+    worn_codes = {wearing: classes.index(name) for wearing, name in worn.items()}
+    return DrawnMasks(landmarks, share, {**masks.fabrics}, {**masks.wearings}, network_column, worn_codes)
 
 
-ROWS = ("codes", "numbers", "learnt", "kinds", "train", "validate", "chances", "taught", "people")
+def share_with_ranks(data: NetworkData | None, run: Path, ranks: Ranks) -> NetworkData:
+    """Give rank 0's `data` to the other processes, where it is None; they read the pixels from the pack on disk.
 
-
-def shared(data: NetworkData | None, run: Path, ranks: Ranks) -> NetworkData:
-    """The network's data, which rank 0 has, for every process: it tells the labels; the pack is on a disk of all."""
-    if data is not None and ranks.world == 1:
-        return data
-    told = ranks.broadcast(lambda: _told(data) if data else {})
+    Raises:
+        UsageError: the pack is not on disk, or another process does not see it or the run folder.
+    """
+    message = ranks.broadcast(lambda: as_message(data) if data and ranks.world_size > 1 else {})
     if data is not None:
         return data
-    for path in (run / "config.yaml", Path(told["pixels"])):
+    for path in (run / "config.yaml", Path(message["pixels"])):
         if not path.is_file():
             where = f"rank {ranks.rank} on {socket.gethostname()}"
             raise UsageError(f"{where} does not see {path}: --out and --cache must be on a disk that all processes see")
-    rows: dict[str, Any] = {name: None if told[name] is None else np.array(*told[name]) for name in ROWS}
-    masks: Any = told["masks"]
-    if masks:
-        landmarks = np.array(masks.pop("landmarks"), np.float32)
-        masks = Masks(landmarks, **masks)
-    return NetworkData(
-        pixels=np.load(told["pixels"], mmap_mode="r", allow_pickle=False), masks=masks, share=told["share"], **rows
-    )
+    received = {name: _from_json(value) for name, value in message.items()}
+    received["pixels"] = np.load(message["pixels"], mmap_mode="r", allow_pickle=False)
+    if message["masks"]:
+        received["masks"] = DrawnMasks(**{name: _from_json(value) for name, value in message["masks"].items()})
+    return NetworkData(**received)
 
 
-def _told(data: NetworkData) -> dict[str, Any]:
+def as_message(data: NetworkData) -> dict[str, Any]:
+    """Return the data's fields as JSON values: arrays as a list and a dtype, the pixels as the path of their pack."""
     if not isinstance(data.pixels, np.memmap) or not data.pixels.filename:
         raise UsageError(
             "the cache can't be written, and several processes read the pack from there; name another --cache"
         )
-    rows = {name: getattr(data, name) for name in ROWS}
-    masks = data.masks
-    return {
-        "pixels": str(Path(data.pixels.filename).resolve()),
-        "masks": {**vars(masks), "landmarks": masks.landmarks.tolist()} if masks else None,
-        "share": data.share,
-        **{name: None if value is None else [value.tolist(), str(value.dtype)] for name, value in rows.items()},
-    }
+    pixels = str(Path(data.pixels.filename).resolve())
+    masks = {name: _to_json(value) for name, value in vars(data.masks).items()} if data.masks else None
+    fields = {name: _to_json(value) for name, value in vars(data).items() if name not in {"pixels", "masks"}}
+    return {**fields, "pixels": pixels, "masks": masks}
+
+
+def _to_json(value: Any) -> Any:
+    return [value.tolist(), str(value.dtype)] if isinstance(value, np.ndarray) else value
+
+
+def _from_json(value: Any) -> Any:
+    return np.array(*value) if isinstance(value, list) else value

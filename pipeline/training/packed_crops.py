@@ -1,6 +1,6 @@
 """Crops as the arrays that training reads.
 
-labelled photos with crops -> one uint8 array for each input size among the tasks, in the cache.
+In: labelled photos with crops. Out: one uint8 array in the cache for each input size among the networks.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from pipeline.intake.photo import Photo
 
 
 def with_crops(photos: Sequence[Photo], detection: Detection) -> list[Photo]:
-    """The photos that can be trained on.
+    """Return the photos that have crops, which are those that can be trained on.
 
     Raises:
-        DataError: there is none.
+        DataError: there are none.
     """
     kept = [photo for photo in photos if detection.entry(photo).outcome == "ok"]
     if not kept:
@@ -33,19 +33,19 @@ def with_crops(photos: Sequence[Photo], detection: Detection) -> list[Photo]:
 def training_pixels(
     sources: Sequence[str], model: ModelConfig, detection: Detection, context: RunContext
 ) -> NDArray[np.uint8]:
-    """The crops as one network takes them, (N, *model.input, 3) uint8, packed when they are not yet."""
+    """Return the inputs of a network, (N, *model.input, 3) uint8 in RGB; they are packed unless they were before."""
 
     def prepare(content: bytes, _: Any) -> NDArray[np.uint8]:
         return to_input(decode_crop(content), model.input, model.zoom)
 
     key = {"input": list(model.input), "zoom": model.zoom, "version": INPUT_VERSION}
     with context.console.progress("Packing crops", len(sources)) as advance:
-        shape, say = (*model.input, 3), context.console.warn
-        return pack(detection.store, sources, shape, key, prepare, threads=context.workers, progress=advance, warn=say)
+        shape, warn = (*model.input, 3), context.console.warn
+        return pack(detection.store, sources, shape, key, prepare, threads=context.workers, progress=advance, warn=warn)
 
 
 def training_landmarks(sources: Sequence[str], model: ModelConfig, detection: Detection) -> NDArray[np.float32]:
-    """The five landmarks of every face in pixels of the network's input, (N, 5, 2); NaN where none are known."""
+    """Return the faces' landmarks, (N, 5, 2) as (x, y) in pixels of the network's input; NaN where there are none."""
     landmarks = np.full((len(sources), 5, 2), np.nan, np.float32)
     for row, source in enumerate(sources):
         facts = detection.store.crop(source).facts
@@ -53,8 +53,8 @@ def training_landmarks(sources: Sequence[str], model: ModelConfig, detection: De
             x1, y1, x2, y2 = facts["window"]
             scale = input_scale((y2 - y1, x2 - x1), model.input, model.zoom)
             middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
-            angle = np.radians(facts["turn"])  # as `cut` turns an aligned window around its middle
-            turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-            upright = (np.array(facts["landmarks"]) - middle) @ turned
+            angle = np.radians(facts["turn"])  # by which `cut` rotates an aligned window about its middle
+            rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            upright = (np.array(facts["landmarks"]) - middle) @ rotation
             landmarks[row] = upright / scale + np.array(model.input[::-1]) / 2
     return landmarks

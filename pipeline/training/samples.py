@@ -1,6 +1,6 @@
-"""From photos to samples: labels, folds, and what RUN tells of them.
+"""From photos to samples.
 
-labelled photos with crops -> Samples; RUN/folds.csv and RUN/data.json.
+In: labelled photos with crops. Out: Samples with encoded labels and folds; RUN/folds.csv and RUN/data.json.
 """
 
 from collections import Counter
@@ -26,11 +26,11 @@ from pipeline.training.packed_crops import with_crops
 
 
 def make_samples(photos: Sequence[Photo], detection: Detection, run: Path | None, context: RunContext) -> list[Sample]:
-    """The samples of a run, dealt into folds; with a run, RUN/folds.csv is written, or must say the same.
+    """Make the samples of a run and divide them into folds. With a run folder, its folds.csv is written or must match.
 
     Raises:
         DataError: no photo can be read, or there are too few people.
-        UsageError: the run folder was made from other photos, or there is no such fold.
+        UsageError: the run folder was made from other photos, or the fold to hold out does not exist.
     """
     tasks = context.settings.task_list()
     kept = with_crops(photos, detection)
@@ -39,9 +39,8 @@ def make_samples(photos: Sequence[Photo], detection: Detection, run: Path | None
     joint = np.array([joint_class(tasks, code) for code in codes], dtype=np.intp)
     groups = join_people([photo.person for photo in kept], sources)
     split = context.settings.split
-    folds = make_folds(
-        groups, joint, folds=split.folds, seed=context.settings.seed if split.seed is None else split.seed
-    )
+    seed = context.settings.seed if split.seed is None else split.seed
+    folds = make_folds(groups, joint, folds=split.folds, seed=seed)
     _check_folds(split, int(folds.max()) + 1)
     if run is not None:
         _keep_folds(run / "folds.csv", kept, folds)
@@ -59,9 +58,10 @@ def record_data(
     context: RunContext,
     corrections: Sequence[AppliedCorrections],
 ) -> None:
-    """Write RUN/data.json."""
+    """Write RUN/data.json: fingerprints of the data, and how many photos there are of what."""
     tasks = context.settings.task_list()
     members = sorted([sample.source, list(sample.codes)] for sample in samples)
+    joint = [joint_class(tasks, sample.codes) for sample in samples]
     write_json(
         run / "data.json",
         {
@@ -76,20 +76,22 @@ def record_data(
                 task.name: dict(zip(task.classes, _class_counts(samples, i, len(task.classes)), strict=True))
                 for i, task in enumerate(tasks)
             },
-            "corrections": [one.as_json() for one in corrections],
-            "joint": dict(Counter(joint_names(tasks)[j] for s in samples if (j := joint_class(tasks, s.codes)) >= 0)),
+            "corrections": [correction.as_json() for correction in corrections],
+            "joint": dict(Counter(joint_names(tasks)[code] for code in joint if code != UNLABELLED)),
         },
     )
 
 
-def _check_folds(split: SplitConfig, there: int) -> None:
-    if isinstance(split.held_out, int) and split.held_out >= there:
-        raise UsageError(f"split.held_out is {split.held_out}, and there are people for {there} folds only")
-    if split.held_out == "all" and split.folds > there:
-        raise UsageError(f"split.folds is {split.folds}, and there are people for {there} folds only")
+def _check_folds(split: SplitConfig, folds: int) -> None:
+    """Refuse settings that hold out more than the `folds` that there are people for."""
+    if isinstance(split.held_out, int) and split.held_out >= folds:
+        raise UsageError(f"split.held_out is {split.held_out}, but there are people for {folds} folds only")
+    if split.held_out == "all" and split.folds > folds:
+        raise UsageError(f"split.folds is {split.folds}, but there are people for {folds} folds only")
 
 
 def _numbers(tasks: Sequence[Task], photo: Photo) -> tuple[float, ...]:
+    """Return the label of each task with edges as a number; NaN for other tasks and missing labels."""
     return tuple(
         task.number(photo.labels[task.name]) if task.edges and task.name in photo.labels else float("nan")
         for task in tasks
@@ -97,14 +99,14 @@ def _numbers(tasks: Sequence[Task], photo: Photo) -> tuple[float, ...]:
 
 
 def _keep_folds(path: Path, photos: Sequence[Photo], folds: NDArray[np.intp]) -> None:
-    """Write folds.csv, or make sure that the one that is there says the same."""
+    """Write folds.csv, or make sure that an existing one has the same content."""
     table = pl.DataFrame(
         {"path": [p.name for p in photos], "person": [p.person for p in photos], "fold": folds.tolist()}
     )
     text = table.write_csv()
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise UsageError(
-            f"{path} does not fit these photos: some were added, removed or relabelled since the run began.\n"
+            f"{path} does not fit these photos: some were added, removed or relabelled since the run was started.\n"
             "Train into another folder with --out."
         )
     atomic.write_text(path, text)

@@ -1,4 +1,4 @@
-"""Crops that are only bytes: this room looks into none of them."""
+"""Crops that are only bytes: this package does not decode them."""
 
 import hashlib
 import random
@@ -21,7 +21,7 @@ def crop(number, size=600):
 
 
 def photo(number, *, outcome="ok", content=None):
-    """One item of a commit: an entry and its crop."""
+    """An item of a commit: an entry and its crop."""
     entry = Entry(source(number), f"photos/{number}.jpg", outcome, {"box": [number, 0.5]})
     return entry, (content or crop(number)) if outcome == "ok" else None
 

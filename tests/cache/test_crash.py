@@ -16,52 +16,52 @@ from tests.cache.writer import FACTS, commit_all
 
 HERE = Path(__file__).parents[2]
 STRACE = shutil.which("strace")
-# Every call by which a commit changes the disk.
+# The calls by which a commit changes the disk.
 CALLS = ["openat", "write", "fsync", "mkdir", "rename", "link", "unlink"]
 
 
 @pytest.fixture(scope="session")
 def tracing():
-    """Skips where processes can't be traced; in containers that is often forbidden."""
+    """Skips if processes can't be traced, as in many containers."""
     if not STRACE or subprocess.run([STRACE, "-o", os.devnull, "true"], capture_output=True, check=False).returncode:
         pytest.skip("strace is missing or not allowed")
 
 
 def run_traced(root, *options):
-    """The writer's exit code and what it said, one thread at a time so that calls come in one order."""
+    """Run the writer in one thread, so that its calls have a fixed order; returns its exit code and stderr."""
     words = [STRACE, "-f", *options, sys.executable, "-c", PROGRAM, root]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 
-# The threads that write crops are taken out: strace counts the calls of each thread by itself.
+# Crops are written in the main thread, since strace counts the calls of each thread separately.
 PROGRAM = """
 import os, sys
 from pathlib import Path
 import cache.unit
 from tests.cache.writer import commit_all
 
-class Alone:
+class SingleThread:
     def __init__(self, _): pass
     def __enter__(self): return self
     def __exit__(self, *_): pass
     map = staticmethod(map)
 
-cache.unit.ThreadPoolExecutor = Alone
+cache.unit.ThreadPoolExecutor = SingleThread
 os.chdir("/")
 commit_all(Path(sys.argv[1]))
 """
 
 
 def traced_calls(root, tmp_path):
-    """The lines of a trace of an undisturbed run, and where in it the imports are over."""
+    """Trace an undisturbed run; returns the lines and the index at which the imports are over."""
     trace = tmp_path / "trace"
     names = ",".join([*CALLS, "chdir", "close"])
-    code, said = run_traced(root, "-y", "-o", trace, "-e", f"trace={names}")
-    assert code == 0, said
+    code, stderr = run_traced(root, "-y", "-o", trace, "-e", f"trace={names}")
+    assert code == 0, stderr
     lines = [line.partition(" ")[2].strip() for line in trace.read_text().splitlines()]
-    [begin] = [at for at, line in enumerate(lines) if line.startswith('chdir("/")')]
+    [begin] = [number for number, line in enumerate(lines) if line.startswith('chdir("/")')]
     return lines, begin
 
 
@@ -85,22 +85,22 @@ def test_a_kill_at_any_system_call_of_a_commit_leaves_whole_units_and_loses_noth
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "mkdir", "rename", "link"])
-def test_a_disk_that_fails_to_write_is_told_and_leaves_whole_units(tracing, tmp_path, call):
+def test_a_disk_that_fails_to_write_is_reported_and_leaves_whole_units(tracing, tmp_path, call):
     lines, begin = traced_calls(tmp_path / "whole", tmp_path)
     before = sum(line.startswith(f"{call}(") for line in lines[:begin])
     during = sum(line.startswith(f"{call}(") for line in lines[begin:])
     for number in sorted({1, during // 2, during} - {0}):
         root = tmp_path / f"{call}{number}"
         rule = f"inject={call}:error=EIO:when={before + number}"
-        code, said = run_traced(root, "-o", os.devnull, "-e", rule)
+        code, stderr = run_traced(root, "-o", os.devnull, "-e", rule)
         assert code == 1
-        assert "CacheError: cannot write to the cache" in said and "Input/output error" in said
+        assert "CacheError: cannot write to the cache" in stderr and "Input/output error" in stderr
         assert verify(root).damaged == ()
         commit_all(root)
         assert verify(root).crops == 3
 
 
-def test_a_disk_that_fails_to_read_is_told_as_damage(tracing, tmp_path):
+def test_a_disk_that_fails_to_read_is_reported_as_damage(tracing, tmp_path):
     root = tmp_path / "cache"
     commit_all(root)
     program = f"""

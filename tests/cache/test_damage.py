@@ -17,11 +17,11 @@ CROPS = [source(n) for n in (0, 1, 2, 4, 5, 6)]
 
 
 def damaged(content, chance):
-    place = chance.randrange(len(content))
+    offset = chance.randrange(len(content))
     if chance.random() < 0.5:
-        return content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
-    length = min(chance.choice([1, 64, 4096]), len(content) - place)
-    return content[:place] + bytes(length) + content[place + length :]
+        return content[:offset] + bytes([content[offset] ^ (1 << chance.randrange(8))]) + content[offset + 1 :]
+    length = min(chance.choice([1, 64, 4096]), len(content) - offset)
+    return content[:offset] + bytes(length) + content[offset + length :]
 
 
 def read_as_training_does(root):
@@ -40,17 +40,17 @@ def units(filled):
     return [path for path in filled.glob("*/*/units/**/*") if path.is_file()]
 
 
-def test_every_damage_is_told_by_verify_and_by_whoever_reads(filled, units):
+def test_every_damage_is_found_by_verify_and_by_whoever_reads(filled, units):
     chance = random.Random(5)
-    seen = read = 0
+    verified = read = 0
     for _ in range(DAMAGES):
         file = chance.choice(units)
-        whole = file.read_bytes()
-        while (changed := damaged(whole, chance)) == whole:
+        original = file.read_bytes()
+        while (changed := damaged(original, chance)) == original:
             pass
         file.write_bytes(changed)
         reported = verify(filled).damaged
-        seen += any(file.name == one.file for one in reported)
+        verified += any(file.name == damage.file for damage in reported)
         if "detect" in file.parts:
             read += file in FactStore(filled, FACTS).damaged
         else:
@@ -58,7 +58,7 @@ def test_every_damage_is_told_by_verify_and_by_whoever_reads(filled, units):
                 read_as_training_does(filled)
             except CacheError:
                 read += 1
-        file.write_bytes(whole)
-    assert (seen, read) == (DAMAGES, DAMAGES)
+        file.write_bytes(original)
+    assert (verified, read) == (DAMAGES, DAMAGES)
     assert verify(filled).damaged == ()
     assert len(read_as_training_does(filled)) == len(CROPS)

@@ -17,8 +17,8 @@ from tests.cache.conftest import SPEC, photo, source
 OTHER = {"crop": {"height": 9}, "detector": "none"}
 
 
-def told(root, *used):
-    return {(one.place, one.why) for one in find_garbage(root, used)}
+def garbage_in(root, *used):
+    return {(item.place, item.why) for item in find_garbage(root, used)}
 
 
 def packed(store):
@@ -28,8 +28,8 @@ def packed(store):
 def test_what_is_in_use_is_no_garbage(filled):
     store = CropStore(filled, SPEC)
     packed(store)
-    assert told(filled, store.fingerprint) == set()
-    assert told(filled, store.fingerprint[:16]) == set()
+    assert garbage_in(filled, store.fingerprint) == set()
+    assert garbage_in(filled, store.fingerprint[:16]) == set()
 
 
 def test_the_folders_of_other_fingerprints_and_their_packs_are_unused(filled):
@@ -38,11 +38,11 @@ def test_the_folders_of_other_fingerprints_and_their_packs_are_unused(filled):
     other.commit([photo(4)])
     FactStore(filled, OTHER).commit([photo(4)[0]])
     [pack_folder] = (filled / "packs").iterdir()
-    assert told(filled, other.fingerprint) == {
+    assert garbage_in(filled, other.fingerprint) == {
         (f"crops/{store.fingerprint[:16]}", "unused"),
         (f"packs/{pack_folder.name}", "unused"),
     }
-    assert told(filled, store.fingerprint) == {
+    assert garbage_in(filled, store.fingerprint) == {
         (f"crops/{other.fingerprint[:16]}", "unused"),
         (f"detect/{other.fingerprint[:16]}", "unused"),
     }
@@ -52,7 +52,7 @@ def test_deleting_leaves_what_is_in_use_as_it_was(filled):
     store, other = CropStore(filled, SPEC), CropStore(filled, OTHER)
     other.commit([photo(4)])
     garbage = find_garbage(filled, [store.fingerprint])
-    assert sum(one.size_bytes for one in garbage) > 600
+    assert sum(item.size_bytes for item in garbage) > 600
     delete_garbage(filled, garbage)
     assert find_garbage(filled, [store.fingerprint]) == []
     assert not other.folder.exists()
@@ -65,11 +65,11 @@ def test_a_unit_whose_photos_are_all_read_from_others_is_superseded(filled):
     store = CropStore(filled, SPEC)
     before = {unit.name for unit in store.folder.glob("units/??/*")}
     store.commit([photo(3)])  # failed before, in a unit with others
-    assert told(filled, store.fingerprint) == set()
+    assert garbage_in(filled, store.fingerprint) == set()
     single = photo(8, outcome="truncated")
     store.commit([single])
     store.commit([photo(8)])
-    [(place, why)] = told(filled, store.fingerprint)
+    [(place, why)] = garbage_in(filled, store.fingerprint)
     assert why == "superseded"
     assert place.rsplit("/", 1)[1] not in before
     delete_garbage(filled, find_garbage(filled, [store.fingerprint]))
@@ -84,7 +84,7 @@ def test_staging_is_abandoned_when_its_process_is_dead_or_it_is_old(filled):
         (filled / "tmp" / f"unit.{host}.{process}.0123").mkdir(parents=True)
     yesterday = time.time() - 25 * 3600
     os.utime(filled / "tmp" / f"unit.old.{dead.pid}.0123", (yesterday, yesterday))
-    found = told(filled, CropStore(filled, SPEC).fingerprint)
+    found = garbage_in(filled, CropStore(filled, SPEC).fingerprint)
     assert found == {(f"tmp/unit.{host}.{dead.pid}.0123", "abandoned") for host in (here, "old")}
 
 

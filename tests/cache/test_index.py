@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ def units_of(root, kind="crops"):
 
 
 def write_lines(units, name, entries):
-    """A unit without crops, as if `name` were theirs."""
+    """A unit without crops, under any name."""
     folder = units / name[:2] / name
     folder.mkdir(parents=True)
     (folder / "manifest.jsonl").write_bytes(manifest_of_entries(entries))
@@ -28,7 +29,7 @@ def committed(number, outcome=OK):
     return replace(entry, file="0" * 16, size_bytes=1, sha256="ab" * 32) if outcome == OK else entry
 
 
-def test_members_are_read_without_parsing_and_with_it_alike(tmp_path):
+def test_members_are_read_without_parsing_and_by_parsing_with_the_same_result(tmp_path):
     quick = write_lines(tmp_path, "aa1", [committed(n) for n in range(5)])
     parsed = write_lines(tmp_path, "aa2", [*(committed(n) for n in range(4)), committed(4, "truncated")])
     ids, ok = members(quick)
@@ -42,8 +43,6 @@ def test_a_manifest_with_its_keys_in_another_order_is_read_too(tmp_path):
     path = unit / "manifest.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()[:-1]]
     body = "".join(json.dumps(dict(reversed(line.items()))) + "\n" for line in lines).encode()
-    import hashlib
-
     footer = json.dumps({"rows": 3, "sha256": hashlib.sha256(body).hexdigest()}, separators=(",", ":")).encode()
     path.write_bytes(body + footer + b"\n")
     assert np.array_equal(members(unit)[0], ids_of([source(n) for n in range(3)]))
@@ -54,17 +53,17 @@ def test_a_photo_in_two_units_is_read_from_the_one_that_succeeded_else_from_the_
     second = write_lines(tmp_path, "bb1", [committed(0), committed(1), committed(2, "truncated")])
     index = Index(tmp_path)
     assert [index.unit(source(n)) for n in range(4)] == [second, failed, failed, None]
-    wanted = ids_of([source(n) for n in range(4)])
-    assert index.has(wanted).tolist() == [True, True, True, False]
-    assert index.has(wanted, retry=True).tolist() == [True, True, False, False]
+    ids = ids_of([source(n) for n in range(4)])
+    assert index.has(ids).tolist() == [True, True, True, False]
+    assert index.has(ids, retry=True).tolist() == [True, True, False, False]
 
 
-def test_ids_that_begin_alike_are_told_apart(tmp_path):
+def test_ids_with_the_same_beginning_are_distinguished(tmp_path):
     begin, entry = "00" * 8, committed(0)
-    alike = [replace(entry, source=begin + f"{n:048x}") for n in range(6)]
-    units = [write_lines(tmp_path, name, alike[start::2]) for start, name in ((1, "aa1"), (0, "bb1"))]
+    entries = [replace(entry, source=begin + f"{n:048x}") for n in range(6)]
+    units = [write_lines(tmp_path, name, entries[start::2]) for start, name in ((1, "aa1"), (0, "bb1"))]
     index = Index(tmp_path)
-    assert [index.unit(one.source) for one in alike] == [units[(n + 1) % 2] for n in range(6)]
+    assert [index.unit(entry.source) for entry in entries] == [units[(n + 1) % 2] for n in range(6)]
     assert index.has(ids_of([begin + f"{n:048x}" for n in range(8)])).tolist() == [True] * 6 + [False] * 2
 
 
@@ -78,7 +77,7 @@ def test_a_unit_that_is_added_counts_like_one_that_was_there(tmp_path):
     assert list(index.sources()) == sorted(source(n) for n in range(3))
 
 
-def test_a_damaged_unit_is_told_and_its_photos_are_missing(filled):
+def test_a_damaged_unit_is_reported_and_its_photos_are_missing(filled):
     unit = next(units_of(filled).glob("??/*/manifest.jsonl"))
     unit.write_bytes(unit.read_bytes().replace(b"ok", b"no", 1))
     index = Index(units_of(filled))
@@ -99,8 +98,8 @@ def test_a_plan_reads_no_manifest_twice_and_parses_none(tmp_path, monkeypatch):
     store = CropStore(tmp_path, SPEC)
     store.commit([photo(n) for n in range(9)])
     monkeypatch.setattr("cache.unit.json.loads", lambda *_: {"retry": 0})
-    monkeypatch.setattr("cache.store.check_format", lambda _: None)
-    monkeypatch.setattr("cache.store.spec_damage", lambda *_: "")
+    monkeypatch.setattr("cache.layout.check_format", lambda _: None)
+    monkeypatch.setattr("cache.layout.spec_damage", lambda *_: "")
     opened = CropStore(tmp_path, SPEC)
     assert opened.missing(source(n) for n in range(11)) == sorted([source(9), source(10)])
 

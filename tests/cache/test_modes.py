@@ -22,8 +22,8 @@ def test_files_and_folders_have_the_modes_that_the_umask_leaves(tmp_path, umask)
     finally:
         os.umask(before)
     for path in (tmp_path / "cache").rglob("*"):
-        wanted = (0o777 if path.is_dir() else 0o666) & ~umask
-        assert stat.S_IMODE(path.stat().st_mode) == wanted, path
+        expected = (0o777 if path.is_dir() else 0o666) & ~umask
+        assert stat.S_IMODE(path.stat().st_mode) == expected, path
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from cache.store import CropStore
 from tests.cache.conftest import SPEC, crop, photo, source, unit_of
 
 SHAPE = (2, 3)
-WANTED = [source(number) for number in (5, 0, 4, 0)]
+SOURCES = [source(number) for number in (5, 0, 4, 0)]
 
 
 def prepare(content, facts):
@@ -41,8 +41,8 @@ def a_new_process(monkeypatch):
     monkeypatch.setattr("cache.pack._trusted", set())
 
 
-def test_rows_are_the_prepared_crops_in_the_order_asked(store):
-    pixels = pack(store, WANTED, SHAPE, {}, prepare, threads=3)
+def test_rows_are_the_prepared_crops_in_the_requested_order(store):
+    pixels = pack(store, SOURCES, SHAPE, {}, prepare, threads=3)
     assert isinstance(pixels, np.memmap)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, np.stack([expected(number) for number in (5, 0, 4, 0)]))
@@ -50,31 +50,31 @@ def test_rows_are_the_prepared_crops_in_the_order_asked(store):
 
 def test_a_pack_is_read_only(store):
     with pytest.raises(ValueError, match="read-only"):
-        pack(store, WANTED, SHAPE, {}, prepare)[0, 0, 0] = 1
+        pack(store, SOURCES, SHAPE, {}, prepare)[0, 0, 0] = 1
 
 
 def test_a_pack_is_used_again_by_the_same_and_by_the_next_process(store, monkeypatch):
-    first = pack(store, WANTED, SHAPE, {"a": 1}, prepare)
-    np.testing.assert_array_equal(pack(store, WANTED, SHAPE, {"a": 1}, never), first)
+    first = pack(store, SOURCES, SHAPE, {"a": 1}, prepare)
+    np.testing.assert_array_equal(pack(store, SOURCES, SHAPE, {"a": 1}, never), first)
     monkeypatch.setattr("cache.pack._trusted", set())
-    np.testing.assert_array_equal(pack(CropStore(store.root, SPEC), WANTED, SHAPE, {"a": 1}, never), first)
+    np.testing.assert_array_equal(pack(CropStore(store.root, SPEC), SOURCES, SHAPE, {"a": 1}, never), first)
 
 
 @pytest.mark.parametrize(
-    ("sources", "shape", "key"), [(WANTED[:3], SHAPE, {}), (WANTED, (6,), {}), (WANTED, SHAPE, {"a": 1})]
+    ("sources", "shape", "key"), [(SOURCES[:3], SHAPE, {}), (SOURCES, (6,), {}), (SOURCES, SHAPE, {"a": 1})]
 )
 def test_other_crops_another_shape_or_another_key_make_another_pack(store, sources, shape, key):
-    pack(store, WANTED, SHAPE, {}, prepare)
+    pack(store, SOURCES, SHAPE, {}, prepare)
     other = pack(store, sources, shape, key, lambda content, facts: prepare(content, facts).reshape(shape))
     assert other.shape == (len(sources), *shape)
     assert len(list(store.root.glob("packs/*"))) == 2
 
 
-def test_a_pack_tells_what_it_was_made_of(store):
-    pack(store, WANTED, SHAPE, {"zoom": 2}, prepare)
-    [told] = [json.loads(path.read_text()) for path in store.root.glob("packs/*/pack.json")]
-    assert (told["rows"], told["shape"], told["key"]) == (4, [2, 3], {"zoom": 2})
-    assert told["store"] == store.fingerprint
+def test_a_pack_describes_what_it_was_made_of(store):
+    pack(store, SOURCES, SHAPE, {"zoom": 2}, prepare)
+    [described] = [json.loads(path.read_text()) for path in store.root.glob("packs/*/pack.json")]
+    assert (described["rows"], described["shape"], described["key"]) == (4, [2, 3], {"zoom": 2})
+    assert described["store"] == store.fingerprint
 
 
 def test_no_photos_make_an_empty_pack(store):
@@ -82,9 +82,9 @@ def test_no_photos_make_an_empty_pack(store):
 
 
 def test_progress_counts_every_row_once(store):
-    told = []
-    pack(store, WANTED, SHAPE, {}, prepare, progress=told.append)
-    assert sum(told) == len(WANTED)
+    counts = []
+    pack(store, SOURCES, SHAPE, {}, prepare, progress=counts.append)
+    assert sum(counts) == len(SOURCES)
 
 
 @pytest.mark.parametrize(
@@ -97,20 +97,20 @@ def test_progress_counts_every_row_once(store):
     ],
 )
 def test_a_damaged_pack_is_made_again_and_the_caller_is_told(store, a_new_process, harm):
-    made = np.array(pack(store, WANTED, SHAPE, {}, prepare))
+    made = np.array(pack(store, SOURCES, SHAPE, {}, prepare))
     [folder] = store.root.glob("packs/*")
     harm(folder)
-    told = []
-    np.testing.assert_array_equal(pack(store, WANTED, SHAPE, {}, prepare, warn=told.append), made)
-    assert str(folder) in told[0]
-    assert pack(store, WANTED, SHAPE, {}, never, warn=told.append).shape == (4, 2, 3)
-    assert len(told) == 1
+    warnings = []
+    np.testing.assert_array_equal(pack(store, SOURCES, SHAPE, {}, prepare, warn=warnings.append), made)
+    assert str(folder) in warnings[0]
+    assert pack(store, SOURCES, SHAPE, {}, never, warn=warnings.append).shape == (4, 2, 3)
+    assert len(warnings) == 1
 
 
 def test_a_damaged_or_missing_crop_stops_the_pack_and_leaves_nothing(store):
     (unit_of(store.root, 4) / f"{source(5)[:16]}.jpg").write_bytes(b"torn")
-    for sources, said in ((WANTED, "verify --repair"), ([source(3)], "truncated"), ([source(9)], "faceline detect")):
-        with pytest.raises(CacheError, match=said):
+    for sources, text in ((SOURCES, "verify --repair"), ([source(3)], "truncated"), ([source(9)], "faceline detect")):
+        with pytest.raises(CacheError, match=text):
             pack(store, sources, SHAPE, {}, prepare)
     assert not (store.root / "packs").exists()
     assert list((store.root / "tmp").iterdir()) == []
@@ -118,13 +118,13 @@ def test_a_damaged_or_missing_crop_stops_the_pack_and_leaves_nothing(store):
 
 @pytest.mark.parametrize("row", [np.zeros((1, 3), np.uint8), np.zeros(SHAPE, np.float32)])
 def test_a_row_of_another_shape_or_type_is_refused(store, row):
-    with pytest.raises(ValueError, match="promised"):
-        pack(store, WANTED, SHAPE, {}, lambda *_: row)
+    with pytest.raises(ValueError, match="expected"):
+        pack(store, SOURCES, SHAPE, {}, lambda *_: row)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_a_cache_that_cannot_be_written_gives_an_array_in_memory(store, monkeypatch, number):
-    on_disk = np.array(pack(store, WANTED, SHAPE, {}, prepare))
+    on_disk = np.array(pack(store, SOURCES, SHAPE, {}, prepare))
 
     def refuse(*_args, **_more):
         raise OSError(number, os.strerror(number))
@@ -132,16 +132,16 @@ def test_a_cache_that_cannot_be_written_gives_an_array_in_memory(store, monkeypa
     for step in ("mkdir", "rename"):  # at the first step, and after the rows were made
         with monkeypatch.context() as patched:
             patched.setattr(Path, step, refuse)
-            pixels = pack(store, WANTED, SHAPE, {"step": step}, prepare)
+            pixels = pack(store, SOURCES, SHAPE, {"step": step}, prepare)
         assert not isinstance(pixels, np.memmap)
         assert not pixels.flags.writeable
         np.testing.assert_array_equal(pixels, on_disk)
 
 
 def test_a_pack_that_is_there_is_used_from_a_cache_that_cannot_be_written(store, monkeypatch):
-    pack(store, WANTED, SHAPE, {}, prepare)
+    pack(store, SOURCES, SHAPE, {}, prepare)
     monkeypatch.setattr(Path, "mkdir", never)
-    assert pack(store, WANTED, SHAPE, {}, never).shape == (4, 2, 3)
+    assert pack(store, SOURCES, SHAPE, {}, never).shape == (4, 2, 3)
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(store, monkeypatch):
@@ -151,9 +151,9 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(store, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(CacheError, match="No space left"):
-            pack(store, WANTED, SHAPE, {}, prepare)
+            pack(store, SOURCES, SHAPE, {}, prepare)
     assert list((store.root / "tmp").iterdir()) == []
-    assert pack(store, WANTED, SHAPE, {}, prepare).shape == (4, 2, 3)
+    assert pack(store, SOURCES, SHAPE, {}, prepare).shape == (4, 2, 3)
 
 
 def test_two_that_make_the_same_pack_at_once_both_get_it_and_one_stays(store):
@@ -166,7 +166,7 @@ def test_two_that_make_the_same_pack_at_once_both_get_it_and_one_stays(store):
     made = {}
 
     def make(name):
-        made[name] = pack(CropStore(store.root, SPEC), WANTED, SHAPE, {}, slow)
+        made[name] = pack(CropStore(store.root, SPEC), SOURCES, SHAPE, {}, slow)
 
     makers = [threading.Thread(target=make, args=(name,)) for name in ("a", "b")]
     for maker in makers:

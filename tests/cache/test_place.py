@@ -21,7 +21,7 @@ def test_the_option_wins_over_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("platform", "variable", "wanted"),
+    ("platform", "variable", "expected"),
     [
         ("linux", None, "/home/user/.cache/faceline"),
         ("linux", "XDG_CACHE_HOME", "/set/faceline"),
@@ -30,14 +30,14 @@ def test_the_option_wins_over_the_environment(monkeypatch):
         ("win32", "LOCALAPPDATA", "/set/faceline"),
     ],
 )
-def test_without_a_name_it_is_the_users_cache_folder(monkeypatch, platform, variable, wanted):
+def test_without_a_name_it_is_the_users_cache_folder(monkeypatch, platform, variable, expected):
     monkeypatch.setattr(sys, "platform", platform)
     if variable:
         monkeypatch.setenv(variable, "/set")
-    assert cache_folder() == Path(wanted)
+    assert cache_folder() == Path(expected)
 
 
-def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch):
+def test_a_user_without_a_home_is_reminded_to_name_a_folder(monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 

@@ -27,10 +27,11 @@ class Reader:
 
     def rows(self, manifest):
         *lines, footer = manifest.read_bytes().splitlines(keepends=True)
-        told = json.loads(footer)
-        retry = f"retry {told['retry']}".encode() if "retry" in told else b""
-        whole = told["sha256"] == hashlib.sha256(b"".join(lines) + retry).hexdigest() and told["rows"] == len(lines)
-        return [json.loads(line) for line in lines] if whole else []
+        footer_fields = json.loads(footer)
+        retry = f"retry {footer_fields['retry']}".encode() if "retry" in footer_fields else b""
+        digest = hashlib.sha256(b"".join(lines) + retry).hexdigest()
+        intact = footer_fields["sha256"] == digest and footer_fields["rows"] == len(lines)
+        return [json.loads(line) for line in lines] if intact else []
 
     def crop(self, source):
         row, content = self.entries[source], self.crops[source].read_bytes()
@@ -44,14 +45,14 @@ class Reader:
 def test_the_format_can_be_read_from_its_description(filled):
     store = CropStore(filled, SPEC)
     store.commit([photo(3)])  # it failed before
-    told = FactStore(filled, SPEC)
-    told.commit([photo(number)[0] for number in range(2)])
+    facts = FactStore(filled, SPEC)
+    facts.commit([photo(number)[0] for number in range(2)])
     reader = Reader(store.folder)
     assert reader.entries.keys() == store.entries().keys()
     for number in range(7):
         assert reader.entries[source(number)]["facts"] == store.entry(source(number)).facts
         assert reader.crop(source(number)) == store.read(source(number)) == photo(number)[1]
-    assert Reader(told.folder).entries.keys() == told.entries().keys() == {source(0), source(1)}
+    assert Reader(facts.folder).entries.keys() == facts.entries().keys() == {source(0), source(1)}
 
 
 def test_the_names_are_as_described(filled):

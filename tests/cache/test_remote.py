@@ -73,16 +73,16 @@ UNIT = [photo(0), photo(1, outcome="truncated"), photo(2)]
 
 def test_what_one_machine_commits_another_reads(machine):
     CropStore(machine(), SPEC).commit(UNIT)
-    there = CropStore(machine(), SPEC)
-    assert there.missing(source(n) for n in range(4)) == [source(3)]
-    assert [there.read(source(n)) for n in (0, 2)] == [crop(0), crop(2)]
-    assert there.entry(source(1)).outcome == "truncated"
+    other = CropStore(machine(), SPEC)
+    assert other.missing(source(n) for n in range(4)) == [source(3)]
+    assert [other.read(source(n)) for n in (0, 2)] == [crop(0), crop(2)]
+    assert other.entry(source(1)).outcome == "truncated"
 
 
 def test_a_unit_is_one_tar_file_and_one_manifest(machine):
     root = machine()
     CropStore(root, SPEC).commit(UNIT)
-    names = [one.name.rpartition("/")[2] for one in remote_of(root).list(root) if "units" in one.name]
+    names = [obj.name.rpartition("/")[2] for obj in remote_of(root).list(root) if "units" in obj.name]
     assert sorted(Path(name).suffix for name in names) == [".jsonl", ".tar"]
     [tar] = root.glob("crops/*/units/??/*.tar")
     with tarfile.open(tar) as members:
@@ -95,8 +95,8 @@ def test_the_same_units_are_made_as_on_disk(machine, root):
     local, far = CropStore(root, SPEC), CropStore(machine(), SPEC)
     assert local.commit(UNIT) + ".jsonl" == far.commit(UNIT)
     for number in range(3):
-        mine, theirs = local.entry(source(number)), far.entry(source(number))
-        assert (mine.facts, mine.outcome, mine.sha256) == (theirs.facts, theirs.outcome, theirs.sha256)
+        on_disk, remote = local.entry(source(number)), far.entry(source(number))
+        assert (on_disk.facts, on_disk.outcome, on_disk.sha256) == (remote.facts, remote.outcome, remote.sha256)
 
 
 def test_the_independent_reader_reads_a_mirror(machine):
@@ -128,9 +128,9 @@ def test_eight_racing_writers_have_one_winner_and_all_read_the_same(machine):
         writer.join()
     assert failed == []
     read = [[CropStore(root, SPEC).read(source(n)) for n in range(9)] for root in [*roots, machine()]]
-    assert all(told == read[0] for told in read)
+    assert all(crops == read[0] for crops in read)
     for first in (0, 3, 6):
-        assert len({told[0] for told in read[0][first : first + 3]}) == 1, "a unit is of one writer"
+        assert len({content[0] for content in read[0][first : first + 3]}) == 1, "a unit is of one writer"
     assert verify(machine()).damaged == ()
 
 
@@ -175,32 +175,32 @@ def test_unused_fingerprints_are_deleted_from_the_object_store(machine):
     CropStore(root, SPEC).commit(UNIT)
     CropStore(root, {"other": 1}).commit(UNIT)
     garbage = find_garbage(root, [CropStore(root, SPEC).fingerprint])
-    assert [one.why for one in garbage] == ["unused"]
+    assert [item.why for item in garbage] == ["unused"]
     delete_garbage(root, garbage)
-    there = machine()
-    assert CropStore(there, {"other": 1}).missing([source(0)]) == [source(0)]
-    assert CropStore(there, SPEC).missing([source(0)]) == []
+    other = machine()
+    assert CropStore(other, {"other": 1}).missing([source(0)]) == [source(0)]
+    assert CropStore(other, SPEC).missing([source(0)]) == []
 
 
-def damage(remote, place):
-    """Change a byte of an object, behind everybody's back."""
-    content = bytearray(remote._store.get(place).bytes())
+def damage(remote, name):
+    """Change a byte of an object, without the cache's knowledge."""
+    content = bytearray(remote._store.get(name).bytes())
     content[600] ^= 1  # in the first crop, or the first entry
-    remote._store.put(place, bytes(content))
+    remote._store.put(name, bytes(content))
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".jsonl"])
-def test_damage_in_the_object_store_is_told_and_repair_makes_room_for_the_unit_again(machine, suffix):
+def test_damage_in_the_object_store_is_found_and_repair_makes_room_for_the_unit_again(machine, suffix):
     root = machine()
     CropStore(root, SPEC).commit(UNIT)
-    [name] = [one.name for one in remote_of(root).list(root) if one.name.endswith(suffix)]
+    [name] = [obj.name for obj in remote_of(root).list(root) if obj.name.endswith(suffix)]
     damage(remote_of(root), name)
-    there = machine()
-    assert Path(name).name in {one.file for one in verify(there).damaged}
+    other = machine()
+    assert Path(name).name in {damage.file for damage in verify(other).damaged}
     if suffix == ".tar":
         with pytest.raises(CacheError, match="verify --repair"):
             [CropStore(machine(), SPEC).read(source(n)) for n in (0, 2)]
-    verify(there, repair=True)
+    verify(other, repair=True)
     again = CropStore(machine(), SPEC)
     assert again.missing(source(n) for n in range(3)) == sorted(source(n) for n in range(3))
     again.commit(UNIT)
@@ -235,19 +235,19 @@ def test_training_brings_each_unit_once_and_holds_no_more_than_the_limit(machine
         writer.commit([photo(n) for n in range(first, first + 4)])
     monkeypatch.setenv("FACELINE_MIRROR_GB", "0.00004")  # four of the ten tar files
     root = machine()
-    brought = []
+    downloads = []
     pull = type(remote_of(root)).pull
 
     def counted(self, path):
         if path.suffix == ".tar" and not path.is_file():
-            brought.append(path)
+            downloads.append(path)
         return pull(self, path)
 
     monkeypatch.setattr("cache.remote.Remote.pull", counted)
-    wanted = [source(n) for n in SHUFFLED]
-    pixels = pack(CropStore(root, SPEC), wanted, (1,), {}, lambda content, _: np.frombuffer(content[:1], np.uint8))
+    sources = [source(n) for n in SHUFFLED]
+    pixels = pack(CropStore(root, SPEC), sources, (1,), {}, lambda content, _: np.frombuffer(content[:1], np.uint8))
     assert [row[0] for row in pixels] == [crop(n)[0] for n in SHUFFLED]
-    assert len(brought) == len(set(brought)) == 10
+    assert len(downloads) == len(set(downloads)) == 10
     assert sum(tar.stat().st_size for tar in root.glob("crops/*/units/??/*.tar")) <= 40_000
 
 
@@ -265,8 +265,8 @@ def test_a_newer_format_is_refused(machine):
 
 def test_the_counts_are_those_of_the_object_store(machine):
     CropStore(machine(), SPEC).commit(UNIT)
-    [told] = stats(machine())["fingerprints"]
-    assert (told["units"], told["ok"], told["failed"]) == (1, 2, {"truncated": 1})
+    [counts] = stats(machine())["fingerprints"]
+    assert (counts["units"], counts["ok"], counts["failed"]) == (1, 2, {"truncated": 1})
 
 
 def test_a_url_is_a_cache_of_its_own_and_the_same_each_time(url, monkeypatch, tmp_path):
@@ -279,7 +279,7 @@ def test_a_url_is_a_cache_of_its_own_and_the_same_each_time(url, monkeypatch, tm
 
 @pytest.mark.parametrize("url", ["s4://bucket/x", "nothing://"])
 def test_a_url_that_nobody_knows_is_refused_and_leaves_nothing(url, tmp_path):
-    with pytest.raises(CacheError, match="Known are s3://"):
+    with pytest.raises(CacheError, match="Supported are s3://"):
         mirror_of(url, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -288,13 +288,13 @@ def test_an_object_store_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
     for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ALLOW_HTTP": "true"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("cache.remote.PATIENCE", 1)
+    monkeypatch.setattr("cache.remote.RETRY_S", 1)
     with pytest.raises(CacheError, match=r"s3://bucket/x can't be used: .*\n.*credentials"):
         CropStore(mirror_of("s3://bucket/x", tmp_path), SPEC)
 
 
-@pytest.mark.parametrize("told", ["many", "0", "-1"])
-def test_a_limit_that_is_no_size_is_refused(told, tmp_path, monkeypatch):
-    monkeypatch.setenv("FACELINE_MIRROR_GB", told)
+@pytest.mark.parametrize("limit", ["many", "0", "-1"])
+def test_a_limit_that_is_no_size_is_refused(limit, tmp_path, monkeypatch):
+    monkeypatch.setenv("FACELINE_MIRROR_GB", limit)
     with pytest.raises(CacheError, match="give gigabytes"):
         CropStore(mirror_of(f"file://{tmp_path / 'objects'}", tmp_path), SPEC)

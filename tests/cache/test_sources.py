@@ -15,14 +15,14 @@ def test_a_source_id_is_the_sha256_of_the_bytes_whatever_the_name(tmp_path):
     assert hash_files([first, twin]) == dict.fromkeys([first, twin], hashlib.sha256(b"same").hexdigest())
 
 
-def test_every_file_gets_its_own_answer_in_the_order_asked(tmp_path):
+def test_every_file_gets_its_own_answer_in_the_requested_order(tmp_path):
     paths = [tmp_path / str(number) for number in range(3 * FILES_AT_ONCE + 1)]
     for path in paths:
         path.write_text(path.name)
-    asked = [*reversed(paths), paths[0]]
-    found = hash_files(asked, threads=3)
-    assert list(found) == asked[:-1]
-    assert all(found[path] == hashlib.sha256(path.name.encode()).hexdigest() for path in paths)
+    requested = [*reversed(paths), paths[0]]
+    hashes = hash_files(requested, threads=3)
+    assert list(hashes) == requested[:-1]
+    assert all(hashes[path] == hashlib.sha256(path.name.encode()).hexdigest() for path in paths)
 
 
 def test_no_files_give_no_answer():
@@ -33,19 +33,19 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(tmp_path):
     good = tmp_path / "good"
     good.write_bytes(b"x")
     bad = [tmp_path / "missing", tmp_path, Path("nul\0byte"), good / "below a file"]
-    found = hash_files([*bad, good])
-    assert found[good] == hashlib.sha256(b"x").hexdigest()
-    assert all(isinstance(found[path], OSError) for path in bad)
+    hashes = hash_files([*bad, good])
+    assert hashes[good] == hashlib.sha256(b"x").hexdigest()
+    assert all(isinstance(hashes[path], OSError) for path in bad)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_is_not_waited_for(tmp_path):
     pipe = tmp_path / "pipe.jpg"
     os.mkfifo(pipe)
-    found = {}
-    hashing = threading.Thread(target=lambda: found.update(hash_files([pipe])))
+    hashes = {}
+    hashing = threading.Thread(target=lambda: hashes.update(hash_files([pipe])))
     hashing.start()
     hashing.join(5)
     if hashing.is_alive():  # lets it go
         os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-    assert "not a regular file" in str(found[pipe])
+    assert "not a regular file" in str(hashes[pipe])

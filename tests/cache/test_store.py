@@ -15,7 +15,7 @@ from cache.unit import read_manifest
 from cache.verify import verify
 from tests.cache.conftest import SPEC, crop, photo, source, unit_of
 
-MEND = "faceline cache verify --repair"
+REPAIR = "faceline cache verify --repair"
 
 
 def test_what_was_committed_is_there_for_the_next_run(filled):
@@ -27,8 +27,8 @@ def test_what_was_committed_is_there_for_the_next_run(filled):
 
 
 def test_missing_is_what_was_wanted_less_what_has_an_entry_failures_included(filled):
-    wanted = [source(number) for number in (8, 3, 7, 0, 8)]
-    assert CropStore(filled, SPEC).missing(wanted) == sorted([source(7), source(8)])
+    requested = [source(number) for number in (8, 3, 7, 0, 8)]
+    assert CropStore(filled, SPEC).missing(requested) == sorted([source(7), source(8)])
 
 
 def test_a_commit_is_seen_by_the_store_that_made_it(root):
@@ -104,7 +104,7 @@ def test_a_unit_that_makes_no_sense_is_refused_before_anything_is_written(root, 
 def test_a_crop_that_is_missing_or_changed_names_its_unit_its_file_and_the_repair(filled, harm):
     unit = unit_of(filled, 0)
     harm(unit / f"{source(0)[:16]}.jpg")
-    with pytest.raises(CacheError, match=MEND) as raised:
+    with pytest.raises(CacheError, match=REPAIR) as raised:
         CropStore(filled, SPEC).read(source(0))
     assert unit.name in str(raised.value)
     assert f"{source(0)[:16]}.jpg" in str(raised.value)
@@ -130,7 +130,7 @@ def test_a_unit_with_a_torn_manifest_is_ignored_and_listed(filled):
 @pytest.mark.parametrize("file", ["manifest.jsonl", f"{source(0)[:16]}.jpg"])
 def test_a_commit_over_a_damaged_unit_names_the_repair(filled, file):
     (unit_of(filled, 0) / file).write_bytes(b"torn")
-    with pytest.raises(CacheError, match=MEND):
+    with pytest.raises(CacheError, match=REPAIR):
         CropStore(filled, SPEC).commit([photo(0), photo(1), photo(2), photo(3, outcome="truncated")])
 
 
@@ -143,7 +143,7 @@ def test_a_cache_of_a_newer_format_is_refused(filled):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "1"}', '{"format": 0}', "\0"])
 def test_a_damaged_format_file_is_refused(filled, content):
     (filled / "CACHE.json").write_text(content)
-    with pytest.raises(CacheError, match=MEND):
+    with pytest.raises(CacheError, match=REPAIR):
         CropStore(filled, SPEC)
 
 
@@ -151,7 +151,7 @@ def test_a_damaged_format_file_is_refused(filled, content):
 def test_a_spec_that_is_not_what_its_folder_is_named_after_is_refused(filled, content):
     [spec] = filled.glob("crops/*/spec.json")
     spec.write_text(content)
-    with pytest.raises(CacheError, match=MEND):
+    with pytest.raises(CacheError, match=REPAIR):
         CropStore(filled, SPEC)
 
 
@@ -211,7 +211,7 @@ def test_a_full_disk_keeps_what_was_committed_and_the_rerun_completes(small_disk
     assert verify(small_disk / "cache").damaged == ()
 
 
-# Kills itself before the N-th system call that changes the disk, for every N, each time on a cache of its own.
+# Kills itself before the N-th system call that changes the disk, for all N, each time on another cache.
 KILLED = """
 import itertools, os, signal, sys
 from pathlib import Path

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cache.unit import UnitError, check_unit, make_folder, read_crop, read_manifest, unit_name, write_unit
+from cache.atomic import make_folder
+from cache.unit import UnitError, check_unit, read_crop, read_manifest, unit_name, write_unit
 from tests.cache.conftest import crop, photo, source
 
 NAME = unit_name([source(0), source(1), source(2)])
@@ -73,30 +74,30 @@ def test_a_name_that_is_not_utf8_survives(root):
 
 
 def test_a_manifest_cut_off_anywhere_is_refused(unit):
-    whole = (unit / "manifest.jsonl").read_bytes()
-    ends_of_lines = [place for place, byte in enumerate(whole) if byte == ord("\n")]
-    for length in {*range(0, len(whole), 23), *ends_of_lines, *(place + 1 for place in ends_of_lines[:-1])}:
-        (unit / "manifest.jsonl").write_bytes(whole[:length])
+    content = (unit / "manifest.jsonl").read_bytes()
+    ends_of_lines = [offset for offset, byte in enumerate(content) if byte == ord("\n")]
+    for length in {*range(0, len(content), 23), *ends_of_lines, *(offset + 1 for offset in ends_of_lines[:-1])}:
+        (unit / "manifest.jsonl").write_bytes(content[:length])
         with pytest.raises(UnitError):
             read_manifest(unit)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"file": "../../spec.json"}, "no name of a crop"),
-        ({"file": "/etc/passwd"}, "no name of a crop"),
-        ({"file": "c" * 16 + "\0"}, "no name of a crop"),
+        ({"file": "../../spec.json"}, "not the name of a crop"),
+        ({"file": "/etc/passwd"}, "not the name of a crop"),
+        ({"file": "c" * 16 + "\0"}, "not the name of a crop"),
         ({"file": ""}, "outcome 'ok'"),
-        ({"file": 5}, "no entry"),
-        ({"surprise": 1}, "no entry"),
+        ({"file": 5}, "invalid line"),
+        ({"surprise": 1}, "invalid line"),
     ],
     ids=str,
 )
-def test_a_sealed_manifest_with_a_line_that_makes_no_sense_is_refused(unit, change, said):
+def test_a_sealed_manifest_with_a_line_that_makes_no_sense_is_refused(unit, change, message):
     row = json.loads((unit / "manifest.jsonl").read_text().splitlines()[0])
     (unit / "manifest.jsonl").write_bytes(sealed([{**row, **change}]))
-    with pytest.raises(UnitError, match=said):
+    with pytest.raises(UnitError, match=message):
         read_manifest(unit)
 
 
@@ -104,7 +105,7 @@ def test_a_manifest_from_another_unit_is_seen(unit, root):
     other = root / "other"
     write_unit(other, root, [photo(0)], ".jpg")
     (unit / "manifest.jsonl").write_bytes((other / "manifest.jsonl").read_bytes())
-    assert check_unit(unit) == ([], [("manifest.jsonl", "manifest.jsonl is that of another unit")])
+    assert check_unit(unit) == ([], [("manifest.jsonl", "manifest.jsonl belongs to another unit")])
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, lambda p: p.write_bytes(b""), lambda p: p.write_bytes(crop(1))])
@@ -116,7 +117,7 @@ def test_a_crop_that_is_not_the_one_committed_is_refused(unit, harm):
     assert [file for file, _ in check_unit(unit)[1]] == [entry.file]
 
 
-def test_a_crop_of_another_size_than_its_manifest_tells_is_refused(unit):
+def test_a_crop_of_another_size_than_its_manifest_says_is_refused(unit):
     with pytest.raises(UnitError, match="601"):
         read_crop(unit, replace(read_manifest(unit)[0], size_bytes=601))
 
@@ -147,9 +148,9 @@ def test_of_writers_at_once_one_wins_whole(root):
 def test_a_rename_that_fails_after_it_was_done_counts_as_done(root, monkeypatch):
     rename = os.rename
 
-    def twice(here, there):  # a network disk that repeats a request whose answer was lost
-        rename(here, there)
-        rename(here, there)
+    def twice(source_path, target_path):  # a network disk that repeats a request whose answer was lost
+        rename(source_path, target_path)
+        rename(source_path, target_path)
 
     monkeypatch.setattr(os, "rename", twice)
     write_unit(root / "unit", root, [photo(0)], ".jpg")
@@ -165,10 +166,10 @@ def test_everything_is_synced_before_the_rename_shows_it_and_every_name_after(ro
         fsync(handle)
         done.append(("sync", str(Path(f"/proc/self/fd/{handle}").readlink())))
 
-    def note_rename(here, there):
-        done.extend(("staged", str(path)) for path in [here, *here.iterdir()])
-        rename(here, there)
-        done.append(("name", str(there)))
+    def note_rename(source_path, target_path):
+        done.extend(("staged", str(path)) for path in [source_path, *source_path.iterdir()])
+        rename(source_path, target_path)
+        done.append(("name", str(target_path)))
 
     def note_mkdir(path, *mode):
         mkdir(path, *mode)

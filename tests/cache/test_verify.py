@@ -39,13 +39,13 @@ def test_every_random_damage_is_found_with_its_unit_and_file(filled):
     files = sorted(path for path in filled.glob("crops/*/units/*/*/*"))
     for _ in range(100):
         file = chance.choice(files)
-        whole = file.read_bytes()
-        place = chance.randrange(len(whole))
-        flipped = whole[:place] + bytes([whole[place] ^ (1 << chance.randrange(8))]) + whole[place + 1 :]
-        file.write_bytes(chance.choice([flipped, whole[:place], whole + b"\n"]))
+        content = file.read_bytes()
+        offset = chance.randrange(len(content))
+        flipped = content[:offset] + bytes([content[offset] ^ (1 << chance.randrange(8))]) + content[offset + 1 :]
+        file.write_bytes(chance.choice([flipped, content[:offset], content + b"\n"]))
         [damage] = verify(filled).damaged
         assert (filled / damage.unit / damage.file) == file
-        file.write_bytes(whole)
+        file.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_repair_sets_the_unit_aside_and_its_photos_are_missing_again(filled):
     verify(filled, repair=True)
     store = CropStore(filled, SPEC)
     assert set(store.missing(source(number) for number in range(7))) == UNIT_OF_0
-    [aside] = (filled / "quarantine").iterdir()
-    assert (aside / f"{source(0)[:16]}.jpg").read_bytes() == b"torn"
+    [quarantined] = (filled / "quarantine").iterdir()
+    assert (quarantined / f"{source(0)[:16]}.jpg").read_bytes() == b"torn"
     store.commit([photo(0), photo(1), photo(2), photo(3, outcome="truncated")])
     assert store.read(source(0)) == crop(0)
     assert verify(filled).damaged == ()
@@ -143,9 +143,9 @@ def test_files_that_file_managers_and_kills_leave_are_no_damage(filled):
 
 def test_a_newer_cache_is_neither_checked_nor_repaired(filled):
     (filled / "CACHE.json").write_text(json.dumps({"format": FORMAT + 1}))
-    for look in (verify, stats):
+    for function in (verify, stats):
         with pytest.raises(CacheError, match="newer faceline"):
-            look(filled)
+            function(filled)
 
 
 def test_a_repair_that_cannot_write_is_one_clear_error(filled, monkeypatch):
@@ -160,10 +160,10 @@ def test_a_repair_that_cannot_write_is_one_clear_error(filled, monkeypatch):
 
 def test_the_report_is_plain_json(filled):
     (unit_of(filled, 0) / "manifest.jsonl").write_bytes(b"torn")
-    told = json.loads(json.dumps(verify(filled).as_json()))
+    report = json.loads(json.dumps(verify(filled).as_json()))
     unit = unit_of(filled, 4)
-    assert (told["units"], told["crops"], told["repaired"]) == (2, 3, 0)
-    [damage] = told["damaged"]
+    assert (report["units"], report["crops"], report["repaired"]) == (2, 3, 0)
+    [damage] = report["damaged"]
     assert damage["file"] == "manifest.jsonl"
     assert damage["unit"].startswith(unit.parents[1].relative_to(filled).as_posix())
 
@@ -171,11 +171,11 @@ def test_the_report_is_plain_json(filled):
 def test_stats_count_photos_outcomes_and_bytes_per_fingerprint(filled):
     CropStore(filled, {"other": 1}).commit([photo(8, content=b"12345")])
     CropStore(filled, SPEC).commit([photo(0), photo(9, outcome="truncated")])  # 0 is in two units: one photo
-    told = {one["fingerprint"]: one for one in stats(filled)["fingerprints"]}
-    ours = told[CropStore(filled, SPEC).fingerprint[:16]]
-    assert (ours["units"], ours["ok"], ours["failed"]) == (3, 6, {"truncated": 2})
-    assert ours["bytes"] == 7 * len(crop(0))
-    assert told[CropStore(filled, {"other": 1}).fingerprint[:16]]["bytes"] == 5
+    by_fingerprint = {counts["fingerprint"]: counts for counts in stats(filled)["fingerprints"]}
+    counts = by_fingerprint[CropStore(filled, SPEC).fingerprint[:16]]
+    assert (counts["units"], counts["ok"], counts["failed"]) == (3, 6, {"truncated": 2})
+    assert counts["bytes"] == 7 * len(crop(0))
+    assert by_fingerprint[CropStore(filled, {"other": 1}).fingerprint[:16]]["bytes"] == 5
 
 
 def test_stats_count_damaged_units_packs_stale_staging_and_quarantine(filled):
@@ -183,10 +183,10 @@ def test_stats_count_damaged_units_packs_stale_staging_and_quarantine(filled):
     (filled / "tmp" / "unit.host.1.x").mkdir(parents=True)
     (filled / "tmp" / "unit.host.1.x" / "crop.jpg").write_bytes(b"123")
     (unit_of(filled, 0) / "manifest.jsonl").write_bytes(b"torn")
-    told = stats(filled)
-    assert told["fingerprints"][0]["damaged_units"] == 1
-    assert told["packs"]["count"] == 1
-    assert told["staging"] == {"count": 1, "bytes": 3}
+    counts = stats(filled)
+    assert counts["fingerprints"][0]["damaged_units"] == 1
+    assert counts["packs"]["count"] == 1
+    assert counts["staging"] == {"count": 1, "bytes": 3}
     verify(filled, repair=True)
     assert stats(filled)["quarantine"]["count"] == 1
     shutil.rmtree(filled)

@@ -8,14 +8,14 @@ FACTS = {"detector": 1}
 
 
 def commit_all(root):
-    """Commits what is not there yet; returns the numbers of photos that were new."""
+    """Commits what is missing; returns the source ids of the new photos."""
     facts, crops = FactStore(root, FACTS), CropStore(root, SPEC)
     new = []
     for unit in UNITS:
-        wanted = [entry.source for entry, _ in unit]
-        if facts.missing(wanted):
+        sources = [entry.source for entry, _ in unit]
+        if facts.missing(sources):
             facts.commit([entry for entry, _ in unit])
-        if missing := crops.missing(wanted):
+        if missing := crops.missing(sources):
             crops.commit(unit)
             new += missing
     return new

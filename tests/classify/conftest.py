@@ -34,15 +34,15 @@ def make_halves():
     pixels = rng.integers(40, 120, (64, 32, 24, 3), dtype=np.uint8)
     for image, code in zip(pixels, codes, strict=True):
         image[16 * code : 16 * code + 16] += 100
-    return network_data(pixels, codes, np.arange(48), np.arange(48, 64), people=np.arange(64) // 4)
+    return network_data(pixels, codes, np.arange(48), np.arange(48, 64), person_ids=np.arange(64) // 4)
 
 
 def network_data(pixels, codes, train, validate, **more):
-    """What a network of one task without numbers learns from."""
+    """The data of a network for one task with class labels, not numbers."""
     codes = np.asarray(codes, dtype=np.intp).reshape(-1, 1)
-    return NetworkData(
-        pixels, codes, np.full(codes.shape, np.nan), codes >= 0, more.pop("kinds", codes), train, validate, **more
-    )
+    numbers = np.full(codes.shape, np.nan)
+    groups = more.pop("augmentation_groups", codes)
+    return NetworkData(pixels, codes, numbers, codes >= 0, groups, train, validate, **more)
 
 
 def plan(config, task=TASK):

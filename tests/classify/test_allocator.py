@@ -1,4 +1,4 @@
-"""Memory is kept where the C library can do so."""
+"""Freed memory is reused where the C library can do so."""
 
 import platform
 import resource
@@ -12,7 +12,7 @@ import resource, sys
 from classify.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-size = 64_000_000  # no constant, or Python would make it once
+size = 64_000_000  # a variable, because Python would create a constant only once
 for _ in range(20):
     b"x" * size
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
@@ -25,6 +25,6 @@ def faults(how):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
-def test_pages_are_asked_for_once_and_not_in_every_step():
+def test_pages_are_allocated_once_and_not_in_each_step():
     step = 64_000_000 // resource.getpagesize()
     assert faults("give back") - faults("keep") > 15 * step

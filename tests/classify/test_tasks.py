@@ -15,13 +15,13 @@ def test_an_age_belongs_to_the_class_whose_edge_it_reaches(age, code):
     assert AGE.encode(age) == code
 
 
-@pytest.mark.parametrize(("label", "said"), [("121", "between 0 and 120"), ("-1", "between"), ("old", "not a number")])
-def test_an_age_that_is_none_is_refused_with_the_reason(label, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("label", "error"), [("121", "between 0 and 120"), ("-1", "between"), ("old", "not a number")])
+def test_an_invalid_age_is_refused_with_the_reason(label, error):
+    with pytest.raises(ValueError, match=error):
         AGE.encode(label)
 
 
-def test_an_unknown_class_is_refused_with_the_classes_that_there_are():
+def test_an_unknown_class_is_refused_with_a_list_of_the_classes():
     with pytest.raises(ValueError, match="wear, incorrect, normal"):
         MASK.encode("weard")
 
@@ -32,7 +32,7 @@ def test_the_joint_class_is_the_competitions():
 
 
 @given(st.integers(0, 17))
-def test_a_joint_class_splits_into_the_codes_it_was_made_of(joint):
+def test_a_joint_class_splits_into_its_codes(joint):
     assert joint_class(TASKS, split_joint(TASKS, joint)) == joint
 
 

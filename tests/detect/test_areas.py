@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from detect.areas import Grids, Room, Tables
+from detect.areas import Grids, ScratchMemory, Tables
 
 CPU = torch.device("cpu")
 
@@ -23,11 +23,11 @@ def peer(image, size):
 @settings(max_examples=60, deadline=None)
 def test_shrinking_is_torchs_area_interpolation(seed, height, width, sizes, together):
     images = list(np.random.default_rng(seed).integers(0, 256, (3, height, width, 3), dtype=np.uint8))
-    tables = Tables(images, CPU, Room(), together=together)
+    tables = Tables(images, CPU, ScratchMemory(), together=together)
     for size, level in zip(sizes, tables.shrunk([Grids.over((height, width), sizes, CPU)]), strict=True):
         assert level.shape == (3, *size, 4)
-        for image, ours in zip(images, level, strict=True):
-            assert (ours[..., :3] - peer(image, size)).abs().max() < 1e-4
+        for image, shrunk in zip(images, level, strict=True):
+            assert (shrunk[..., :3] - peer(image, size)).abs().max() < 1e-4
 
 
 @given(seed=st.integers(0, 99), count=st.integers(1, 5), side=st.sampled_from([24, 48]), together=st.booleans())
@@ -39,7 +39,7 @@ def test_squares_are_torchs_area_interpolation_of_the_parts(seed, count, side, t
     ends = np.stack([rng.integers(starts[:, 0] + 1, 61), rng.integers(starts[:, 1] + 1, 91)], 1)
     owner = rng.integers(0, 2, count)
     edges = torch.from_numpy(np.concatenate([starts, ends], 1))
-    squares = Tables(images, CPU, Room(), together=together).squares(torch.from_numpy(owner), edges, side)
+    squares = Tables(images, CPU, ScratchMemory(), together=together).squares(torch.from_numpy(owner), edges, side)
     for index, (x1, y1, x2, y2) in enumerate(edges.tolist()):
         expected = peer(images[owner[index]][y1:y2, x1:x2], (side, side))
         assert (squares[index, ..., :3] - expected).abs().max() < 1e-4
@@ -49,14 +49,14 @@ def test_squares_are_torchs_area_interpolation_of_the_parts(seed, count, side, t
 def test_the_sums_of_a_large_white_image_may_overflow(together):
     white = np.full((3000, 3100, 3), 255, np.uint8)
     assert white[..., 0].size * 255 > 2**31
-    tables = Tables([white], CPU, Room(), together=together)
+    tables = Tables([white], CPU, ScratchMemory(), together=together)
     [level] = tables.shrunk([Grids.over((3000, 3100), [(30, 31)], CPU)])
     assert (level[..., :3] == 127.5).all()
 
 
 def test_memory_is_used_again_unless_it_is_too_small():
-    room, like = Room(), torch.empty(0)
-    first = room.take("a", (10, 10), like)
-    assert room.take("a", (5, 4), like).data_ptr() == first.data_ptr()
-    assert room.take("b", (5, 4), like).data_ptr() != first.data_ptr()
-    assert room.take("a", (20, 20), like).shape == (20, 20)
+    scratch, like = ScratchMemory(), torch.empty(0)
+    first = scratch.take("a", (10, 10), like)
+    assert scratch.take("a", (5, 4), like).data_ptr() == first.data_ptr()
+    assert scratch.take("b", (5, 4), like).data_ptr() != first.data_ptr()
+    assert scratch.take("a", (20, 20), like).shape == (20, 20)

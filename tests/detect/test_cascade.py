@@ -38,9 +38,9 @@ def test_nested_suppression_is_facenet_pytorchs(seed, count):
     found = candidates(seed, count, 3)
     kept = suppress_nested(found, 0.5)
     for image in range(3):
-        own = (found.owner == image).nonzero().squeeze(1)
-        theirs = nms_numpy(found.boxes[own].numpy(), found.scores[own].numpy(), 0.5, "Min") if len(own) else []
-        assert kept[found.owner[kept] == image].tolist() == [own[int(i)].item() for i in theirs]
+        rows = (found.owner == image).nonzero().squeeze(1)
+        expected = nms_numpy(found.boxes[rows].numpy(), found.scores[rows].numpy(), 0.5, "Min") if len(rows) else []
+        assert kept[found.owner[kept] == image].tolist() == [rows[int(i)].item() for i in expected]
 
 
 def test_the_pyramid_ends_where_no_face_fits():
@@ -54,16 +54,16 @@ def test_all_images_at_once_as_on_a_gpu_gives_the_same_faces(photos):
         Cascade(networks, (0.6, 0.7, 0.7), 0.709, together=together).detect(photos[:5], 40)
         for together in (False, True)
     )
-    for one, two in zip(one_by_one, together, strict=True):
-        assert len(one) == len(two) > 0
-        assert np.abs(one.boxes - two.boxes).max() < 0.01
+    for single, batched in zip(one_by_one, together, strict=True):
+        assert len(single) == len(batched) > 0
+        assert np.abs(single.boxes - batched.boxes).max() < 0.01
 
 
 def test_o_net_settles_on_the_face_in_a_box_that_is_a_little_off(photos):
     cascade = Cascade(TorchNetworks(torch.device("cpu")), (0.6, 0.7, 0.7), 0.709)
     [face] = [faces[:1] for faces in cascade.detect(photos[6:7], 40)]
-    [settled] = cascade.settle(photos[6:7], face.boxes + np.array([8, -6, 4, 10], np.float32), 0.3)
-    assert np.abs(settled.boxes[0] - face.boxes[0]).max() < 20
-    assert np.abs(settled.landmarks[0] - face.landmarks[0]).max() < 12
-    [none] = cascade.settle(photos[6:7], np.array([[0, 0, 60, 60]], np.float32), 0.3)
+    [refined] = cascade.refine_boxes(photos[6:7], face.boxes + np.array([8, -6, 4, 10], np.float32), 0.3)
+    assert np.abs(refined.boxes[0] - face.boxes[0]).max() < 20
+    assert np.abs(refined.landmarks[0] - face.landmarks[0]).max() < 12
+    [none] = cascade.refine_boxes(photos[6:7], np.array([[0, 0, 60, 60]], np.float32), 0.3)
     assert len(none) == 0

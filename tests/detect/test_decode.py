@@ -1,4 +1,4 @@
-"""Every kind of photo that people have, and every kind of broken one."""
+"""All kinds of photos that people have, and all kinds of broken ones."""
 
 import io
 import struct
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_whole_photo_is_a_failure_with_its_reason(content, rea
     assert isinstance(failure, Failure)
     # Pillow calls the same damage truncated or broken, as the cut falls.
     assert failure.reason == reason or {failure.reason, reason} <= {"truncated", "unreadable"}
-    assert why_unreadable(tmp_path / "photo") == failure.sentence
+    assert why_unreadable(tmp_path / "photo") == failure.message
 
 
 def test_a_missing_file_is_a_failure(tmp_path):

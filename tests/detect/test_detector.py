@@ -19,23 +19,23 @@ SCENES = Path(__file__).parents[3] / "shared" / "data" / "scenes"
 
 def assert_facenets_faces(peer, images, found, least):
     """The faces are those that facenet-pytorch finds in each image alone, and there are at least so many."""
-    seen = 0
-    for image, ours in zip(images, found, strict=True):
+    total = 0
+    for image, faces in zip(images, found, strict=True):
         boxes, scores, landmarks = peer.detect(image, landmarks=True)
         count = 0 if boxes is None else len(boxes)
-        assert len(ours) == count
-        assert (np.diff(ours.scores) <= 0).all()
+        assert len(faces) == count
+        assert (np.diff(faces.scores) <= 0).all()
         if not count:
             continue
-        seen += count
-        # Of equal scores any order will do: each of its boxes is compared to the nearest of ours.
-        far = np.abs(ours.boxes[:, None] - boxes[None].astype(np.float32)).max(2)
+        total += count
+        # Of equal scores any order will do: each of its boxes is compared to the nearest of faces.
+        far = np.abs(faces.boxes[:, None] - boxes[None].astype(np.float32)).max(2)
         same = far.argmin(0)
         assert sorted(same) == list(range(count))
         assert far.min(0).max() < 0.5
-        assert np.abs(ours.landmarks[same] - landmarks).max() < 0.5
-        assert np.abs(ours.scores[same] - scores.astype(np.float32)).max() < 1e-3
-    assert seen >= least
+        assert np.abs(faces.landmarks[same] - landmarks).max() < 0.5
+        assert np.abs(faces.scores[same] - scores.astype(np.float32)).max() < 1e-3
+    assert total >= least
 
 
 @pytest.fixture(scope="module", params=["openvino", "torch"])
@@ -67,8 +67,8 @@ def test_exact_mode_has_facenet_pytorchs_faces(detector, photos):
 
 def test_exact_mode_with_other_settings_has_facenet_pytorchs_faces(photos):
     peer = MTCNN(keep_all=True, min_face_size=55, thresholds=[0.5, 0.6, 0.5], factor=0.6)
-    ours = FaceDetector(55, (0.5, 0.6, 0.5), 0.6, "cpu", batch=3)
-    assert_facenets_faces(peer, photos, ours.detect(photos), least=14)
+    faces = FaceDetector(55, (0.5, 0.6, 0.5), 0.6, "cpu", batch=3)
+    assert_facenets_faces(peer, photos, faces.detect(photos), least=14)
 
 
 @pytest.mark.skipif(not SCENES.is_dir(), reason="needs the shared street photos")
@@ -112,7 +112,7 @@ def test_no_images_have_no_faces(exact):
 
 @given(st.tuples(*[st.floats(0.3, 0.95)] * 3))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_face_has_at_least_the_score_that_was_asked_for(photos, thresholds):
+def test_every_face_has_at_least_the_requested_score(photos, thresholds):
     for faces in FaceDetector(60, thresholds, device="cpu").detect(photos[:2]):
         assert (faces.scores > thresholds[2]).all()
 
@@ -120,9 +120,9 @@ def test_every_face_has_at_least_the_score_that_was_asked_for(photos, thresholds
 def test_portrait_mode_has_the_subject_of_exact_mode(photos):
     exact = FaceDetector(device="cpu").detect(photos)
     portrait = FaceDetector(device="cpu", mode="portrait").detect(photos)
-    for many, one in zip(exact, portrait, strict=True):
-        assert len(one) == 1
-        assert np.abs(many.boxes - one.boxes).max(1).min() < 10
+    for many, single in zip(exact, portrait, strict=True):
+        assert len(single) == 1
+        assert np.abs(many.boxes - single.boxes).max(1).min() < 10
 
 
 def test_thorough_mode_has_all_of_yunets_faces_and_more():

@@ -51,10 +51,12 @@ def outputs():
 def test_the_outputs_change_only_with_the_version():
     golden, now = json.loads(GOLDEN.read_text()), outputs()
     assert now["versions"] == golden["versions"], "write the golden file anew: python tests/detect/test_golden.py"
-    for one, told in zip(golden["outputs"], now["outputs"], strict=True):
-        assert told["found_by"] == one["found_by"]
-        assert np.abs(np.subtract(told["window"], one["window"])).max() <= 1  # last bits differ between processors
-        assert np.abs(np.subtract(told["mean"], one["mean"])).max() < 1.0
+    for expected, output in zip(golden["outputs"], now["outputs"], strict=True):
+        assert output["found_by"] == expected["found_by"]
+        assert (
+            np.abs(np.subtract(output["window"], expected["window"])).max() <= 1
+        )  # last bits differ between processors
+        assert np.abs(np.subtract(output["mean"], expected["mean"])).max() < 1.0
 
 
 def test_the_key_has_what_changes_a_crop_and_nothing_else():

@@ -18,7 +18,7 @@ KILLS, PHOTOS, UNIT = 200, 240, 8
 SPEC = {"test": "kills"}
 
 # Forks two runs, kills one of them after a random time, starts it anew, and so on; a cache that is full is followed by
-# an empty one. Every photo that a run looks at is a line in CACHE.log, with the number of the run.
+# an empty one. Each photo that a run detects is a line in CACHE.log, with the number of the run.
 STORM = f"""
 import os, random, signal, sys, time
 from pathlib import Path
@@ -29,7 +29,7 @@ from detect.subject import Subject
 
 cache.store.UNIT_SIZE = detect.crops.UNIT_SIZE = {UNIT}
 photos, folder, chance = Path(sys.argv[1]), Path(sys.argv[2]), random.Random(7)
-wanted = {{source: path for path, source in hash_files(sorted(photos.iterdir())).items()}}
+sources = {{source: path for path, source in hash_files(sorted(photos.iterdir())).items()}}
 
 class Finder:
     def __init__(self, log, run):
@@ -46,7 +46,7 @@ def run(root, number):
     log = os.open(f"{{root}}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     found, crops = cache.store.FactStore(root, {SPEC}), cache.store.CropStore(root, {SPEC})
     finder = Finder(log, number)
-    detect.crops.fill_cache(wanted, found, crops, lambda: finder, CropConfig(), threads=1, progress=lambda _: None)
+    detect.crops.fill_cache(sources, found, crops, lambda: finder, CropConfig(), threads=1, progress=lambda _: None)
     os._exit(0)
 
 def start(root, number):
@@ -87,7 +87,7 @@ def test_two_hundred_kills_of_two_concurrent_runs_lose_nothing_and_repeat_only_w
         Image.fromarray(np.full((40, 30, 3), (number // 256, number % 256, 99), np.uint8)).save(
             photos / f"{number}.png"
         )
-    wanted = hash_files(sorted(photos.iterdir())).values()
+    sources = hash_files(sorted(photos.iterdir())).values()
     here = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", STORM, photos, tmp_path], cwd=here, capture_output=True, text=True,
                           check=False, timeout=300)  # fmt: skip
@@ -98,12 +98,12 @@ def test_two_hundred_kills_of_two_concurrent_runs_lose_nothing_and_repeat_only_w
     for number in range(caches):
         root = tmp_path / str(number)
         assert verify(root).damaged == ()
-        assert CropStore(root, SPEC).missing(wanted) == FactStore(root, SPEC).missing(wanted) == []
+        assert CropStore(root, SPEC).missing(sources) == FactStore(root, SPEC).missing(sources) == []
         held = Counter(source for unit in CropStore(root, SPEC).units() for source in (entry.source for entry in unit))
         assert set(held.values()) == {1}
         lines = [line.split() for line in (tmp_path / f"{number}.log").read_text().splitlines()]
         each_run = Counter((run, photo) for run, photo in lines)
         assert max(each_run.values()) == 1, "a run looks at a photo once"
         looked_at_again += len(lines) - PHOTOS
-    # A kill costs the unit that is looked at and the one that is being written; and two runs may meet.
+    # A kill costs the unit that is being detected and the one that is being written; and two runs may meet.
     assert looked_at_again <= (kills + runs) * 2 * UNIT

@@ -30,7 +30,7 @@ def test_a_wall_ends_on_the_fallback_window(finder):
 
 
 def test_a_dim_face_without_contrast_is_found_on_the_second_try(photos):
-    # A first try that asks for more than any face has, so that only the second one can find it.
+    # A first try that requires more than any face has, so that only the second one can find it.
     strict = DetectConfig(thresholds=(0.6, 0.7, 0.9999999), second="none")
     [subject] = SubjectFinder(strict, "cpu").find([photos[6]])
     assert subject.found_by == "mtcnn-retry"
@@ -45,18 +45,18 @@ def test_a_large_photo_has_the_same_subject_as_a_small_one(finder, photos):
 @pytest.mark.parametrize("first", ["mtcnn", "yunet"])
 def test_each_detector_works_alone_and_frames_the_face_as_the_other_does(finder, photos, first):
     single = SubjectFinder(DetectConfig(detector=first, second="none"), "cpu")
-    for one, two in zip(single.find(photos[:7]), finder.find(photos[:7]), strict=True):
-        assert one.found_by == first
-        assert np.abs(np.array(one.box) - two.box).max() < 0.2 * (two.box[3] - two.box[1])
+    for alone, second in zip(single.find(photos[:7]), finder.find(photos[:7]), strict=True):
+        assert alone.found_by == first
+        assert np.abs(np.array(alone.box) - second.box).max() < 0.2 * (second.box[3] - second.box[1])
 
 
-def test_yunet_is_the_second_look(photos):
+def test_yunet_is_the_second_detector(photos):
     blind = DetectConfig(thresholds=(0.6, 0.7, 0.9999999))
     subjects = SubjectFinder(blind, "cpu").find(photos)
     assert sum(subject.found_by == "yunet" for subject in subjects) >= 10
     assert blind.steps == ("mtcnn", "yunet", "mtcnn-retry", "fallback")
 
 
-def test_a_detector_is_not_its_own_second_look():
-    with pytest.raises(ValueError, match="second is mtcnn, which has looked already"):
+def test_a_detector_is_not_its_own_second_detector():
+    with pytest.raises(ValueError, match="second is mtcnn, which is the first detector already"):
         DetectConfig(second="mtcnn")

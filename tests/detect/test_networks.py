@@ -19,30 +19,26 @@ def test_the_answers_are_facenet_pytorchs(runtime):
     if runtime == "openvino":
         pytest.importorskip("openvino")
     networks = OpenVinoNetworks() if runtime == "openvino" else TorchNetworks(CPU)
-    for net, stage, side in (
-        (PNet(), PROPOSE, 50),
-        (RNet(), REFINE, 24),
-        (ONet(), OUTPUT, 48),
-    ):
-        seen = pixels(5, side)
-        answers = net(seen[..., :3].permute(0, 3, 1, 2) / 128)
-        corrections, scores = answers[0], answers[-1][:, 1]
+    for net, stage, side in ((PNet(), PROPOSE, 50), (RNet(), REFINE, 24), (ONet(), OUTPUT, 48)):
+        inputs = pixels(5, side)
+        expected = net(inputs[..., :3].permute(0, 3, 1, 2) / 128)
+        corrections, scores = expected[0], expected[-1][:, 1]
         if side == 50:
             corrections = corrections.permute(0, 2, 3, 1)
-        told = networks.run(stage, seen)
-        assert (told[0] - scores).abs().max() < 1e-5
-        assert (told[1] - corrections).abs().max() < 1e-4
-        assert side != 48 or (told[2] - answers[1]).abs().max() < 1e-4
+        outputs = networks.run(stage, inputs)
+        assert (outputs[0] - scores).abs().max() < 1e-5
+        assert (outputs[1] - corrections).abs().max() < 1e-4
+        assert side != 48 or (outputs[2] - expected[1]).abs().max() < 1e-4
 
 
 @torch.inference_mode()
-def test_a_network_compiled_for_one_shape_answers_alike(monkeypatch):
+def test_a_network_compiled_for_one_shape_has_the_same_outputs(monkeypatch):
     pytest.importorskip("openvino")
     monkeypatch.setattr("detect.networks.OFTEN", 3)
     networks = OpenVinoNetworks()
-    seen = pixels(1, 130)
-    for_any, again, for_one = (networks.run(PROPOSE, seen) for _ in range(3))
-    assert list(networks._own.requests._one) == [(1, 130, 130, 4)]
+    inputs = pixels(1, 130)
+    for_any, again, for_one = (networks.run(PROPOSE, inputs) for _ in range(3))
+    assert list(networks._local.requests._one_shape) == [(1, 130, 130, 4)]
     for a, b, c in zip(for_any, again, for_one, strict=True):
         assert torch.equal(a, b)
         assert torch.allclose(a, c, atol=1e-5)
@@ -51,9 +47,9 @@ def test_a_network_compiled_for_one_shape_answers_alike(monkeypatch):
 @torch.inference_mode()
 def test_half_precision_is_close():
     full, half = TorchNetworks(CPU), TorchNetworks(CPU, half=True)
-    seen = pixels(5, 24)
-    assert half.run(REFINE, seen)[0].dtype == torch.float32
-    assert (full.run(REFINE, seen)[0] - half.run(REFINE, seen)[0]).abs().max() < 0.02
+    inputs = pixels(5, 24)
+    assert half.run(REFINE, inputs)[0].dtype == torch.float32
+    assert (full.run(REFINE, inputs)[0] - half.run(REFINE, inputs)[0]).abs().max() < 0.02
 
 
 def test_without_openvino_torch_computes(monkeypatch):

@@ -13,14 +13,14 @@ from detect.retinaface import NAME, RetinaFace
 
 @pytest.fixture
 def uniface(monkeypatch):
-    seen = []
+    calls = []
 
     class Net:
         def __init__(self, confidence_threshold, providers):
-            seen.append((confidence_threshold, providers))
+            calls.append((confidence_threshold, providers))
 
         def detect(self, image):
-            seen.append(image[0, 0].tolist())
+            calls.append(image[0, 0].tolist())
             boxes = [[10, 10, 90, 110], [5, 5, 20, 20], [100, 20, 180, 130]]
             return [
                 SimpleNamespace(bbox=np.array(box), confidence=score, landmarks=np.full((5, 2), box[0]))
@@ -28,10 +28,10 @@ def uniface(monkeypatch):
             ]
 
     monkeypatch.setitem(sys.modules, "uniface", SimpleNamespace(RetinaFace=Net))
-    return seen
+    return calls
 
 
-def test_faces_come_sorted_by_score_and_no_smaller_than_asked_for(uniface):
+def test_faces_come_sorted_by_score_and_no_smaller_than_requested(uniface):
     image = np.zeros((200, 200, 3), np.uint8)
     image[..., 0] = 255
     [faces] = RetinaFace(None, 0.6, "cpu").detect([image], [40])
@@ -44,7 +44,7 @@ def test_faces_come_sorted_by_score_and_no_smaller_than_asked_for(uniface):
 
 def test_the_weights_may_be_named(uniface, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIFACE_CACHE_DIR", "elsewhere")
-    with pytest.raises(UsageError, match=r"other\.onnx is no file named"):
+    with pytest.raises(UsageError, match=r"other\.onnx is not a file named"):
         RetinaFace(tmp_path / "other.onnx", 0.6, "cpu")
     (tmp_path / NAME).write_bytes(b"weights")
     RetinaFace(tmp_path / NAME, 0.6, "cpu")

@@ -7,24 +7,24 @@ from detect.yunet import Yunet
 
 
 def test_it_finds_the_faces_that_mtcnn_finds(photos):
-    ours = Yunet(0.6, 2).detect(photos, [60] * len(photos))
-    theirs = FaceDetector(device="cpu", mode="portrait").detect(photos)
-    assert sum(map(len, ours)) >= 10
-    for one, two in zip(ours, theirs, strict=True):
-        if len(one):
-            middle = (one.boxes[0, :2] + one.boxes[0, 2:]) / 2
-            assert np.abs(middle - (two.boxes[0, :2] + two.boxes[0, 2:]) / 2).max() < 30
-            assert one.landmarks.shape == (len(one), 5, 2)
-            assert one.landmarks[0, 0, 0] < one.landmarks[0, 1, 0], "the left eye comes first"
+    yunet_faces = Yunet(0.6, 2).detect(photos, [60] * len(photos))
+    mtcnn_faces = FaceDetector(device="cpu", mode="portrait").detect(photos)
+    assert sum(map(len, yunet_faces)) >= 10
+    for yunet, mtcnn in zip(yunet_faces, mtcnn_faces, strict=True):
+        if len(yunet):
+            middle = (yunet.boxes[0, :2] + yunet.boxes[0, 2:]) / 2
+            assert np.abs(middle - (mtcnn.boxes[0, :2] + mtcnn.boxes[0, 2:]) / 2).max() < 30
+            assert yunet.landmarks.shape == (len(yunet), 5, 2)
+            assert yunet.landmarks[0, 0, 0] < yunet.landmarks[0, 1, 0], "the left eye comes first"
 
 
 def test_faces_keep_their_place_when_the_photo_is_scaled(photos):
     large = np.repeat(np.repeat(photos[6], 3, axis=0), 3, axis=1)
-    [one], [three] = Yunet().detect([photos[6]], [60]), Yunet().detect([large], [180])
-    assert np.abs(three.boxes[0] / 3 - one.boxes[0]).max() < 12
+    [small], [large_faces] = Yunet().detect([photos[6]], [60]), Yunet().detect([large], [180])
+    assert np.abs(large_faces.boxes[0] / 3 - small.boxes[0]).max() < 12
 
 
-def test_no_face_is_smaller_than_asked_for(photos):
+def test_no_face_is_smaller_than_requested(photos):
     [faces] = Yunet().detect([photos[6]], [300])
     assert len(faces) == 0
 

@@ -11,13 +11,8 @@ from pipeline.commands.app import app
 from pipeline.intake.load import load_data
 from pipeline.settings import load_settings
 
-TINY = [
-    "model.backbone=test_resnet",
-    "model.pretrained=false",
-    "model.input=[32,24]",
-    "train.epochs=1",
-    "train.batch=16",
-]
+TINY = ["model.backbone=test_resnet", "model.pretrained=false", "model.input=[32,24]", "train.epochs=1",
+        "train.batch=16"]  # fmt: skip
 
 
 def tiny_options() -> list[str]:

@@ -121,18 +121,8 @@ def test_photos_that_were_added_since_are_refused_in_the_same_folder(finished, s
 
 def test_training_on_every_photo_claims_no_score(finished, tmp_path):
     run = tmp_path / "run"
-    words = [
-        "--out",
-        run,
-        "--cache",
-        finished.cache,
-        "--device",
-        "cpu",
-        *tiny_options(),
-        "--set",
-        "split.held_out=null",
-    ]
-    printed = faceline("run", finished.data, *words)
+    words = ["--out", run, "--cache", finished.cache, "--device", "cpu", *tiny_options()]
+    printed = faceline("run", finished.data, *words, "--set", "split.held_out=null")
     assert "macro-F1" not in printed.stdout
     assert not (run / "validation.csv").exists()
     assert "no held-out people to score" in (run / "report.html").read_text()
@@ -172,14 +162,8 @@ def test_a_table_with_other_tasks_trains_and_predicts_them(finished, tmp_path):
             data.mkdir(exist_ok=True)
             shutil.copy(photo, data / name)
             years = "" if len(rows) % 9 == 0 else photo.parent.name.split("_")[3]
-            rows.append(
-                {
-                    "file": name,
-                    "who": photo.parent.name,
-                    "masked": "yes" if "mask" in photo.stem else "no",
-                    "years": years,
-                }
-            )
+            masked = "yes" if "mask" in photo.stem else "no"
+            rows.append({"file": name, "who": photo.parent.name, "masked": masked, "years": years})
     pl.DataFrame(rows).write_csv(data / "labels.csv")
     config = {
         "data": {"columns": {"path": "file", "person": "who", "masked": "masked", "age": "years"}},

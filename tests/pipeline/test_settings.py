@@ -57,13 +57,13 @@ def test_a_task_is_dropped_with_null_and_another_defined(tmp_path):
         ("model.input=[8,8]", "between 16 and 1024"),
         ("seed=: :", "not a YAML value"),
         ("masks.fabrics={silk: 1}", r"masks\.fabrics\.silk.*'kf94'"),
-        ("masks.fabrics={cloth: 0}", r"masks\.fabrics: weights must not be negative, and one above 0"),
+        ("masks.fabrics={cloth: 0}", r"masks\.fabrics: weights must not be negative, and at least one must be above 0"),
         ("masks.wearings={upside_down: 1}", r"masks\.wearings\.upside_down.*'nose_out'"),
         (
             "tasks={mask: {classes: [a, b], augment: {masks: 0.1}, train: {freeze: true}}}",
             r"tasks\.mask: augment\.masks",
         ),
-        ("tasks.mask.classes=[a,a]", "two classes have one name"),
+        ("tasks.mask.classes=[a,a]", "two classes have the same name"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_name_and_what_is_allowed(override, said):

@@ -4,7 +4,7 @@ import torch
 
 from cache.errors import UsageError
 from classify.config import AugmentConfig
-from classify.data.augmentation import Augmenter, Turn
+from classify.data.augmentation import Augmenter, SampleDraw
 from classify.data.batches import EpochOfBatches, steps_in_order
 from classify.data.training_set import TrainingSet
 from classify.distributed import SINGLE_PROCESS, Ranks
@@ -14,7 +14,7 @@ TASK = Task("age", ("young", "old"))
 SIZE = (32, 24)
 NOISE = np.random.default_rng(0).integers(0, 255, (40, *SIZE, 3), dtype=np.uint8)
 CODES = np.array([0] * 30 + [1] * 10)
-KINDS = CODES[:, None]
+GROUPS = CODES[:, None]
 YOUNG, OLD = np.array([0]), np.array([1])
 STRONG = ({"Affine": {"rotate": [-40, 40], "p": 1.0}}, {"RandomBrightnessContrast": {"p": 1.0}})
 
@@ -32,9 +32,9 @@ def epoch_of(pixels, codes, augmenter, **keys):
 
 def test_a_multiplier_shows_a_class_that_often():
     of_old = augmenter(classes={"old": {"multiplier": 6}})
-    turns = of_old.epoch(KINDS, seed=0, epoch=0)
-    assert len(turns) == 90
-    assert sorted(turn.copy for turn in turns if turn.row == 35) == [0, 1, 2, 3, 4, 5]
+    draws = of_old.draw_epoch(GROUPS, seed=0, epoch=0)
+    assert len(draws) == 90
+    assert sorted(draw.copy for draw in draws if draw.row == 35) == [0, 1, 2, 3, 4, 5]
 
 
 PEOPLE = np.repeat(np.arange(8), 5)
@@ -42,14 +42,14 @@ PEOPLE = np.repeat(np.arange(8), 5)
 
 def paired_epoch(training_set=None, **keys):
     training_set = training_set or TrainingSet(
-        NOISE, np.arange(40), KINDS, np.eye(2, dtype=np.float32)[CODES], codes=KINDS, people=PEOPLE
+        NOISE, np.arange(40), GROUPS, np.eye(2, dtype=np.float32)[CODES], codes=GROUPS, person_ids=PEOPLE
     )
     keys = {"batch": 8, "seed": 0, "epoch": 0, "in_pairs": True, **keys}
     return EpochOfBatches(training_set, augmenter(every=()), **keys)
 
 
-def alike_of(batches):
-    return torch.cat([batches.alike(step) for step in range(len(batches))])
+def pair_masks_of(batches):
+    return torch.cat([batches.pair_mask(step) for step in range(len(batches))])
 
 
 def test_pairs_are_of_one_person_and_nobody_is_lost():
@@ -61,53 +61,53 @@ def test_pairs_are_of_one_person_and_nobody_is_lost():
         same = PEOPLE[rows[::2]] == PEOPLE[rows[1::2]]
         assert same.sum() == 16, "of five photos, two pairs and one left over"
         assert not same[:16].all(), "those left over are not the last"
-        assert alike_of(batches)[:, 0].tolist() == same.tolist()
+        assert pair_masks_of(batches)[:, 0].tolist() == same.tolist()
         order[epoch] = rows.tolist()
     assert order[0] != order[1] != order[2]
 
 
-def test_pairs_are_alike_only_with_one_known_label_and_when_nothing_is_mixed():
+def test_pairs_count_only_with_one_known_label_and_when_nothing_is_mixed():
     codes = np.where(np.arange(40) % 5 == 0, -1, np.arange(40) % 2)[:, None]
     training_set = TrainingSet(
-        NOISE, np.arange(40), KINDS, np.eye(2, dtype=np.float32)[CODES], codes=codes, people=PEOPLE
+        NOISE, np.arange(40), GROUPS, np.eye(2, dtype=np.float32)[CODES], codes=codes, person_ids=PEOPLE
     )
     batches = paired_epoch(training_set)
     rows = torch.cat([rows for rows, _ in batches.rows_and_targets()])
-    own = codes[rows, 0].reshape(-1, 2)
-    expected = (PEOPLE[rows[::2]] == PEOPLE[rows[1::2]]) & (own[:, 0] == own[:, 1]) & (own[:, 0] >= 0)
+    of_pairs = codes[rows, 0].reshape(-1, 2)
+    expected = (PEOPLE[rows[::2]] == PEOPLE[rows[1::2]]) & (of_pairs[:, 0] == of_pairs[:, 1]) & (of_pairs[:, 0] >= 0)
     assert 0 < expected.sum() < 16
-    assert alike_of(batches)[:, 0].tolist() == expected.tolist()
-    assert not alike_of(paired_epoch(training_set, mixup=1.0)).any()
-    assert not alike_of(paired_epoch(training_set, cutmix=1.0)).any()
+    assert pair_masks_of(batches)[:, 0].tolist() == expected.tolist()
+    assert not pair_masks_of(paired_epoch(training_set, mixup=1.0)).any()
+    assert not pair_masks_of(paired_epoch(training_set, cutmix=1.0)).any()
 
 
 def test_a_multiplier_of_zero_leaves_a_class_out():
-    turns = augmenter(classes={"young": {"multiplier": 0}}).epoch(KINDS, seed=0, epoch=0)
-    assert {turn.row for turn in turns} == set(range(30, 40))
+    draws = augmenter(classes={"young": {"multiplier": 0}}).draw_epoch(GROUPS, seed=0, epoch=0)
+    assert {draw.row for draw in draws} == set(range(30, 40))
 
 
-def test_the_first_showing_is_plain_and_each_copy_has_its_own_transforms():
+def test_the_first_draw_is_plain_and_each_copy_has_its_own_transforms():
     copies = [[{"ToGray": {"p": 1.0}}], [{"InvertImg": {"p": 1.0}}]]
-    ours = augmenter(every=(), classes={"old": {"multiplier": 4, "copies": copies}})
-    shown = [ours.apply(NOISE[0], OLD, Turn(0, copy), 0, 0) for copy in range(4)]
-    assert (shown[0] == NOISE[0]).all()
-    assert (shown[1][..., 0] == shown[1][..., 1]).all()
-    assert (shown[2] == 255 - NOISE[0]).all()
-    assert (shown[3] == shown[1]).all(), "after the last list the first one's turn comes again"
-    assert (ours.apply(NOISE[0], YOUNG, Turn(0, 1), 0, 0) == NOISE[0]).all(), "the other class has none of it"
+    augment = augmenter(every=(), classes={"old": {"multiplier": 4, "copies": copies}})
+    images = [augment.apply(NOISE[0], OLD, SampleDraw(0, copy), 0, 0) for copy in range(4)]
+    assert (images[0] == NOISE[0]).all()
+    assert (images[1][..., 0] == images[1][..., 1]).all()
+    assert (images[2] == 255 - NOISE[0]).all()
+    assert (images[3] == images[1]).all(), "after the last list the first one comes again"
+    assert (augment.apply(NOISE[0], YOUNG, SampleDraw(0, 1), 0, 0) == NOISE[0]).all(), "the other class has none of it"
 
 
 def test_a_transform_that_changes_the_size_is_brought_back():
-    ours = augmenter(every=({"CenterCrop": {"height": 16, "width": 12}},))
-    assert ours.apply(NOISE[0], YOUNG, Turn(0, 0), 0, 0).shape == (*SIZE, 3)
+    augment = augmenter(every=({"CenterCrop": {"height": 16, "width": 12}},))
+    assert augment.apply(NOISE[0], YOUNG, SampleDraw(0, 0), 0, 0).shape == (*SIZE, 3)
 
 
 @pytest.mark.parametrize(
-    ("transform", "said"),
+    ("transform", "message"),
     [({"HorizontalFlop": {}}, "no transform 'HorizontalFlop'"), ({"Affine": {"rotate": "x"}}, "Affine")],
 )
-def test_a_wrong_transform_is_refused_with_its_place_in_the_config(transform, said):
-    with pytest.raises(UsageError, match=rf"tasks\.age\.augment\.every.*{said}"):
+def test_a_wrong_transform_is_refused_with_its_place_in_the_config(transform, message):
+    with pytest.raises(UsageError, match=rf"tasks\.age\.augment\.every.*{message}"):
         augmenter(every=(transform,))
 
 
@@ -125,25 +125,25 @@ def test_batches_are_the_same_for_any_number_of_workers_and_differ_between_epoch
 
 def test_no_augmented_image_comes_twice_over_workers_and_epochs():
     # albumentations 2.0.8 alone repeats all of them: every worker and every epoch draws the same.
-    one = np.repeat(NOISE[:1], 40, axis=0)
-    seen = set()
+    copies = np.repeat(NOISE[:1], 40, axis=0)
+    different = set()
     for epoch in range(3):
-        ours = augmenter(every=STRONG)
-        batches = epoch_of(one, CODES, ours, batch=8, cutmix=0, seed=0, epoch=epoch)
+        augment = augmenter(every=STRONG)
+        batches = epoch_of(copies, CODES, augment, batch=8, cutmix=0, seed=0, epoch=epoch)
         for images, _ in steps_in_order(batches, 2, pin=False):
-            seen |= {image.numpy().tobytes() for image in images}
-    assert len(seen) > 0.95 * 3 * 40
+            different |= {image.numpy().tobytes() for image in images}
+    assert len(different) > 0.95 * 3 * 40
 
 
 def test_swapping_halves_mixes_the_labels_as_the_pixels():
     images, shares = (part.numpy() for part in mixed_step())
     assert shares.sum(axis=1) == pytest.approx(1)
     assert sorted(images[:, 0, 7, 0]) == sorted(images[:, 0, 0, 0]) == list(range(8))
-    for image, told in zip(images, shares, strict=True):
-        own, partner = int(image[0, 0, 0]), int(image[0, -1, 0])
-        assert (image[:, :4] == own).all()
-        assert (image[:, 4:] == partner).all()
-        assert told[own] == told[partner] == (1.0 if partner == own else 0.5)
+    for image, share in zip(images, shares, strict=True):
+        left, right = int(image[0, 0, 0]), int(image[0, -1, 0])
+        assert (image[:, :4] == left).all()
+        assert (image[:, 4:] == right).all()
+        assert share[left] == share[right] == (1.0 if left == right else 0.5)
 
 
 def mixed_step(ranks=SINGLE_PROCESS, *, scale=1, **mixing):
@@ -157,19 +157,19 @@ def mixed_step(ranks=SINGLE_PROCESS, *, scale=1, **mixing):
 def test_blends_have_the_same_shares_of_pixels_and_labels():
     images, shares = mixed_step(scale=30, mixup=1)
     assert any(row.max() < 0.999 for row in shares), "somebody is blended with another"
-    for image, told in zip(images, shares, strict=True):
-        assert told.sum().item() == pytest.approx(1)
-        blend = 30 * (told * torch.arange(8)).sum().item()
+    for image, share in zip(images, shares, strict=True):
+        assert share.sum().item() == pytest.approx(1)
+        blend = 30 * (share * torch.arange(8)).sum().item()
         assert image.float().numpy() == pytest.approx(np.full((8, 8, 3), blend), abs=0.51)
 
 
 def test_three_processes_make_the_parts_of_the_step_that_one_makes():
-    whole, shares = mixed_step()
+    images, shares = mixed_step()
     for rank in range(3):
         ranks = Ranks(rank, 3)
-        part, told = mixed_step(ranks)
-        assert torch.equal(part, whole[ranks.rank_slice])
-        assert torch.equal(told, shares[ranks.rank_slice])
+        part, part_shares = mixed_step(ranks)
+        assert torch.equal(part, images[ranks.rank_slice])
+        assert torch.equal(part_shares, shares[ranks.rank_slice])
 
 
 def test_a_step_with_fewer_photos_than_processes_is_refused():
@@ -178,41 +178,41 @@ def test_a_step_with_fewer_photos_than_processes_is_refused():
 
 
 def test_balance_evens_the_classes_out_but_for_those_with_a_multiplier():
-    assert augmenter(balance=1.0).multipliers(KINDS)[[0, 35]].tolist() == [1, 3]
-    assert augmenter(balance=0.5).multipliers(KINDS)[[0, 35]].tolist() == [1, 2]
+    assert augmenter(balance=1.0).multipliers(GROUPS)[[0, 35]].tolist() == [1, 3]
+    assert augmenter(balance=0.5).multipliers(GROUPS)[[0, 35]].tolist() == [1, 2]
     given = augmenter(balance=1.0, classes={"old": {"multiplier": 5}})
-    assert given.multipliers(KINDS)[[0, 35]].tolist() == [1, 5]
+    assert given.multipliers(GROUPS)[[0, 35]].tolist() == [1, 5]
 
 
 def test_a_group_has_a_multiplier_and_copies_of_its_own():
-    ours = augmenter(every=(), groups=[{"where": "true", "multiplier": 3, "copies": [[{"InvertImg": {"p": 1.0}}]]}])
-    kinds = KINDS.copy()
-    kinds[0] = 2  # after the two classes
-    assert ours.multipliers(kinds)[[0, 1]].tolist() == [3, 1]
-    assert (ours.apply(NOISE[0], kinds[0], Turn(0, 1), 0, 0) == 255 - NOISE[0]).all()
+    augment = augmenter(every=(), groups=[{"where": "true", "multiplier": 3, "copies": [[{"InvertImg": {"p": 1.0}}]]}])
+    groups = GROUPS.copy()
+    groups[0] = 2  # after the two classes
+    assert augment.multipliers(groups)[[0, 1]].tolist() == [3, 1]
+    assert (augment.apply(NOISE[0], groups[0], SampleDraw(0, 1), 0, 0) == 255 - NOISE[0]).all()
 
 
-def test_where_several_tasks_tell_a_sample_is_shown_as_often_as_the_rarest_needs():
+def test_with_several_tasks_a_sample_is_shown_as_often_as_the_rarest_needs():
     tasks = [TASK, Task("mask", ("on", "off"))]
     configs = [AugmentConfig(classes={"old": {"multiplier": 4}}), AugmentConfig(classes={"on": {"multiplier": 2}})]
-    kinds = np.array([[0, 0], [1, 0], [0, 1], [-1, 0]])
-    assert Augmenter(tasks, configs, SIZE).multipliers(kinds).tolist() == [2, 4, 1, 2]
+    groups = np.array([[0, 0], [1, 0], [0, 1], [-1, 0]])
+    assert Augmenter(tasks, configs, SIZE).multipliers(groups).tolist() == [2, 4, 1, 2]
 
 
 def test_drawn_samples_are_as_many_and_even_the_classes_out():
     sampling_weights = 1.0 / np.bincount(CODES)[CODES]
-    ours = augmenter(classes={"old": {"multiplier": 40}})
-    turns = ours.epoch(KINDS, 0, 0, sampling_weights / sampling_weights.sum())
-    assert len(turns) == 30 + 400
-    of_old = [turn for turn in turns if turn.row >= 30]
-    assert 0.4 < len(of_old) / len(turns) < 0.6
-    assert len(set(turns)) == len(turns), "no showing comes twice"
+    augment = augmenter(classes={"old": {"multiplier": 40}})
+    draws = augment.draw_epoch(GROUPS, 0, 0, sampling_weights / sampling_weights.sum())
+    assert len(draws) == 30 + 400
+    of_old = [draw for draw in draws if draw.row >= 30]
+    assert 0.4 < len(of_old) / len(draws) < 0.6
+    assert len(set(draws)) == len(draws), "no draw comes twice"
 
 
-def test_other_halves_come_from_the_wanted_class():
+def test_other_halves_come_from_the_chosen_class():
     images = np.stack([np.full((8, 8, 3), value, np.uint8) for value in range(8)])
     plain = Augmenter([Task("brightness", tuple("abcdefgh"))], [AugmentConfig(every=())], (8, 8))
-    keys = {"batch": 8, "cutmix": 1, "seed": 3, "epoch": 0, "halves_of": np.arange(8) == 5}
-    shown, targets = epoch_of(images, np.arange(8), plain, **keys)[0]
-    assert (shown[:, :, 4:] == 5).all()
+    keys = {"batch": 8, "cutmix": 1, "seed": 3, "epoch": 0, "cutmix_mask": np.arange(8) == 5}
+    mixed, targets = epoch_of(images, np.arange(8), plain, **keys)[0]
+    assert (mixed[:, :, 4:] == 5).all()
     assert (targets[:, 5] >= 0.5).all()

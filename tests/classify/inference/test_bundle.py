@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from cache.errors import BundleError
 from classify.config import ModelConfig, TaskConfig
 from classify.inference.bundle import Bundle, load_bundle, save_bundle, trained_network
+from classify.inference.decision import DecisionRule
 from classify.models.backbones import build_network
 from classify.models.plan import plan_networks
 from classify.tasks import Task
@@ -25,20 +27,36 @@ def test_a_bundle_of_the_first_format_is_read(folder):
     before = load_bundle(folder)
     described = json.loads((folder / "bundle.json").read_text())
     described["format"] = 1
-    del described["verdicts"]
-    for facts in described["models"].values():
-        for key in ("tells", "heads", "joint"):
-            del facts[key]
-        del facts["model"]["sharing"]
+    del described["decision_rules"]
+    for entry in described["models"].values():
+        for key in ("tasks", "heads", "joint"):
+            del entry[key]
+        del entry["model"]["sharing"]
     (folder / "bundle.json").write_text(json.dumps(described))
     bundle = load_bundle(folder)
     assert bundle.tasks == before.tasks
-    assert [one.plan.tasks for one in bundle.networks] == [(AGE,), (SMILE,)]
+    assert [trained.plan.tasks for trained in bundle.networks] == [(AGE,), (SMILE,)]
     assert bundle.decision_rule("age").answers(np.array([[0.2, 0.5, 0.3]])).tolist() == [1]
 
 
-@pytest.mark.parametrize(("key", "value"), [("tells", ["aeg"]), ("heads", [])])
-def test_a_network_that_tells_what_is_no_task_is_a_misstatement(folder, key, value):
+def test_a_bundle_of_the_second_format_is_read(folder):
+    rule = DecisionRule(1.5, (1.0, 0.5, 0.25), 0.6)
+    save_bundle(folder, replace(load_bundle(folder), decision_rules={"age": rule}))
+    before = load_bundle(folder)
+    described = json.loads((folder / "bundle.json").read_text())
+    described["format"] = 2
+    described["verdicts"] = described.pop("decision_rules")
+    for entry in described["models"].values():
+        entry["tells"] = entry.pop("tasks")
+    (folder / "bundle.json").write_text(json.dumps(described))
+    bundle = load_bundle(folder)
+    assert bundle.decision_rules == before.decision_rules
+    assert bundle.decision_rule("age").temperature == rule.temperature
+    assert [trained.plan for trained in bundle.networks] == [trained.plan for trained in before.networks]
+
+
+@pytest.mark.parametrize(("key", "value"), [("tasks", ["aeg"]), ("heads", [])])
+def test_a_network_that_predicts_what_is_no_task_is_a_misstatement(folder, key, value):
     described = json.loads((folder / "bundle.json").read_text())
     described["models"]["age"][key] = value
     (folder / "bundle.json").write_text(json.dumps(described))
@@ -73,7 +91,7 @@ def change(folder, **keys):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (lambda f: (f / "bundle.json").unlink(), "no bundle"),
         (lambda f: (f / "bundle.json").write_text("{"), "can't be read"),
@@ -85,9 +103,9 @@ def change(folder, **keys):
         (lambda f: change(f, tasks={"age": {}}), "lacks or misstates"),
     ],
 )
-def test_a_damaged_or_newer_bundle_is_refused_with_what_is_wrong(folder, harm, said):
+def test_a_damaged_or_newer_bundle_is_refused_with_what_is_wrong(folder, harm, message):
     harm(folder)
-    with pytest.raises(BundleError, match=said):
+    with pytest.raises(BundleError, match=message):
         load_bundle(folder)
 
 

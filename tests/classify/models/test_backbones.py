@@ -34,13 +34,13 @@ def test_an_unknown_backbone_is_refused_with_similar_names():
 @pytest.mark.skipif(importlib.util.find_spec(OFFLINE_PACKAGE) is None, reason="needs the extra `offline`")
 def test_the_offline_weights_are_imagenets_and_not_random():
     # Two networks agree in every weight but the head's: they came from the package, not from a random start.
-    one, two = (build_network(ModelConfig(), 3, pretrained=True).eval() for _ in range(2))
+    first, second = (build_network(ModelConfig(), 3, pretrained=True).eval() for _ in range(2))
     images = torch.randn(2, 3, 64, 64)
-    assert torch.equal(features_of(one, images), features_of(two, images))
-    assert not torch.equal(head_of(one).weight, head_of(two).weight)
-    assert normalise_of(one).mean == (0.5, 0.5, 0.5)
+    assert torch.equal(features_of(first, images), features_of(second, images))
+    assert not torch.equal(head_of(first).weight, head_of(second).weight)
+    assert normalise_of(first).mean == (0.5, 0.5, 0.5)
     # Batch norm's running variances of trained weights are far from the 1.0 of a fresh network.
-    assert one.state_dict()["bn1.running_var"].std() > 0.05
+    assert first.state_dict()["bn1.running_var"].std() > 0.05
     assert ModelConfig().backbone == OFFLINE_BACKBONE
 
 
@@ -61,7 +61,7 @@ def test_pixels_are_normalised_to_what_the_weights_expect():
     assert images.flatten().tolist() == pytest.approx([-1, 0, 1], abs=1e-6)
 
 
-def test_tied_outputs_begin_and_stay_one():
+def test_tied_outputs_begin_and_stay_equal():
     network = build_network(ModelConfig(backbone="test_resnet.r160_in1k", input=(32, 24)), 5, pretrained=False)
     tie_rows(network, [slice(2, 5)])
     step = torch.optim.AdamW(network.parameters(), lr=0.01)

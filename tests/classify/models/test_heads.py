@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cache.errors import UsageError
 from classify.config import TaskConfig
-from classify.models.heads import heads_of
+from classify.models.heads import build_heads
 from classify.models.plan import plan_networks
 from classify.tasks import Task
 
@@ -33,7 +33,7 @@ def age_config(**head):
 
 
 def age_heads(**head):
-    return heads_of([AGE], [age_config(**head)])
+    return build_heads([AGE], [age_config(**head)])
 
 
 @pytest.mark.parametrize("head", KINDS)
@@ -46,10 +46,10 @@ def test_every_head_learns_its_targets_and_gives_probabilities(head):
         step.zero_grad()
         heads.loss(outputs, targets).backward()
         step.step()
-    [told] = heads.probabilities(outputs.detach())
-    assert told.sum(1).numpy() == pytest.approx(1, abs=1e-5)
-    assert told.min() >= 0
-    assert told.argmax(1)[:4].tolist() == CODES[:4, 0].tolist()
+    [predicted] = heads.probabilities(outputs.detach())
+    assert predicted.sum(1).numpy() == pytest.approx(1, abs=1e-5)
+    assert predicted.min() >= 0
+    assert predicted.argmax(1)[:4].tolist() == CODES[:4, 0].tolist()
 
 
 @pytest.mark.parametrize("head", KINDS)
@@ -86,18 +86,18 @@ def test_numbers_that_are_not_whole_stay_on_their_side_of_a_border(head):
 def test_a_spread_over_bins_knows_units_smaller_than_one():
     share = Task("share", ("low", "high"), (0.3,), 0, 1)
     config = TaskConfig(classes=share.classes, edges=share.edges, range=(0, 1), head={"spread": 0.1})
-    rows = heads_of([share], [config]).encode(np.array([[0], [1]]), np.array([[0.2], [0.4]]))
+    rows = build_heads([share], [config]).encode(np.array([[0], [1]]), np.array([[0.2], [0.4]]))
     assert rows[:, 0] == pytest.approx([0.8413, 0.1587], abs=1e-3), "one standard deviation below, one above"
 
 
 def test_years_begin_at_the_ranges_low_end():
     task = Task("year", ("old", "new"), (2000,), 1990, 2010)
     config = TaskConfig(classes=task.classes, edges=task.edges, range=(1990, 2010), head={"kind": "years", "spread": 1})
-    heads = heads_of([task], [config])
+    heads = build_heads([task], [config])
     rows = heads.encode(np.array([[0], [1]]), np.array([[1995.0], [2003.0]]))
     assert rows.argmax(axis=1).tolist() == [5, 13]
-    [told] = heads.probabilities(torch.from_numpy(rows).log().clamp_min(-50))
-    assert told.argmax(1).tolist() == [0, 1]
+    [predicted] = heads.probabilities(torch.from_numpy(rows).log().clamp_min(-50))
+    assert predicted.argmax(1).tolist() == [0, 1]
 
 
 def test_years_are_normal_around_the_number_and_fill_the_bin_without_one():
@@ -115,8 +115,8 @@ def test_the_bins_of_the_years_add_up_at_the_edges():
     outputs = torch.full((3, 121), -50.0)
     for row, year in enumerate((29, 30, 60)):
         outputs[row, year] = 50.0
-    [told] = heads.probabilities(outputs)
-    assert told.argmax(1).tolist() == [0, 1, 2]
+    [predicted] = heads.probabilities(outputs)
+    assert predicted.argmax(1).tolist() == [0, 1, 2]
 
 
 def test_numbers_from_the_top_on_are_one_output():
@@ -132,15 +132,15 @@ def test_numbers_from_the_top_on_are_one_output():
 
 
 @pytest.mark.parametrize(
-    ("head", "said"),
+    ("head", "message"),
     [
         ({"kind": "years", "spread": 2.0, "top": 59}, "top must be between"),
         ({"top": 60}, "belong to head.kind years"),
-        ({"kind": "coral", "spread": 2.0}, "spread has no part in head.kind coral"),
+        ({"kind": "coral", "spread": 2.0}, "spread does not apply to head.kind coral"),
     ],
 )
-def test_parts_of_a_head_that_do_not_fit_are_refused(head, said):
-    with pytest.raises(ValidationError, match=said):
+def test_parts_of_a_head_that_do_not_fit_are_refused(head, message):
+    with pytest.raises(ValidationError, match=message):
         age_config(**head)
 
 
@@ -164,27 +164,27 @@ def test_ordinal_outputs_are_the_published_conditional_losses():
 
 
 def test_coral_outputs_are_the_published_losses_and_share_their_weights():
-    heads = heads_of([GENDER, AGE], [TaskConfig(classes=GENDER.classes), age_config(kind="coral")])
+    heads = build_heads([GENDER, AGE], [TaskConfig(classes=GENDER.classes), age_config(kind="coral")])
     assert heads.tied == [slice(2, 4)]
-    [own] = age_heads(kind="coral").parts
+    [head] = age_heads(kind="coral").parts
     outputs = torch.tensor([[0.3, -0.2], [1.5, 0.4]])
     log = torch.nn.functional.logsigmoid
     below = log(-outputs[0, 0]) + log(-outputs[0, 1])  # class 0 is above neither border
     between = log(outputs[1, 0]) + log(-outputs[1, 1])
     targets = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
-    assert own.loss(outputs, targets).item() == pytest.approx(-(below + between).item() / 2)
-    [told] = own.probabilities(torch.tensor([[-1.0, 1.0]]))  # a contradiction, as before training
-    assert told.min() >= 0
-    assert told.sum().item() == pytest.approx(1)
+    assert head.loss(outputs, targets).item() == pytest.approx(-(below + between).item() / 2)
+    [predicted] = head.probabilities(torch.tensor([[-1.0, 1.0]]))  # a contradiction, as before training
+    assert predicted.min() >= 0
+    assert predicted.sum().item() == pytest.approx(1)
 
 
-def test_disagreement_is_the_symmetric_divergence_of_those_alike():
-    heads = heads_of([GENDER, AGE], [TaskConfig(classes=GENDER.classes), age_config()])
+def test_disagreement_is_the_symmetric_divergence_of_pairs():
+    heads = build_heads([GENDER, AGE], [TaskConfig(classes=GENDER.classes), age_config()])
     outputs = torch.randn((6, 5), generator=torch.manual_seed(3))
     gender, age = heads.probabilities(outputs)
 
-    def apart(told, first, second):
-        a, b = told[first], told[second]
+    def apart(predicted, first, second):
+        a, b = predicted[first], predicted[second]
         return 0.5 * ((a * (a / b).log()).sum() + (b * (b / a).log()).sum())
 
     everyone = heads.disagreement(outputs, torch.tensor([[True, False], [True, True], [True, False]]))
@@ -197,34 +197,34 @@ def test_disagreement_is_the_symmetric_divergence_of_those_alike():
 
 def test_a_joint_heads_marginals_are_those_of_its_classes():
     configs = [TaskConfig(classes=GENDER.classes), age_config()]
-    heads = heads_of([GENDER, AGE], configs, joint=True)
+    heads = build_heads([GENDER, AGE], configs, joint=True)
     assert heads.outputs == 6
     codes = np.array([[1, 2], [0, -1]])
     targets = heads.encode(codes, np.full(codes.shape, math.nan))
     assert targets[0].tolist() == [0, 0, 0, 0, 0, 1]
     assert targets[1].sum() == 0, "a label is missing"
     outputs = torch.randn((4, 6), generator=torch.manual_seed(2))
-    whole = outputs.softmax(1).reshape(4, 2, 3)
+    joint = outputs.softmax(1).reshape(4, 2, 3)
     gender, age = heads.probabilities(outputs)
-    assert torch.allclose(gender, whole.sum(2))
-    assert torch.allclose(age, whole.sum(1))
+    assert torch.allclose(gender, joint.sum(2))
+    assert torch.allclose(age, joint.sum(1))
 
 
 def test_several_heads_keep_to_their_own_outputs():
     configs = [TaskConfig(classes=GENDER.classes, head={"weight": 0.5}), age_config(kind="years", spread=2.0)]
-    heads = heads_of([GENDER, AGE], configs)
+    heads = build_heads([GENDER, AGE], configs)
     assert heads.outputs == 2 + 121
     codes, numbers = np.array([[1, 0], [-1, 2]]), np.array([[math.nan, 20.0], [math.nan, 70.0]])
     targets = torch.from_numpy(heads.encode(codes, numbers))
     outputs = torch.randn((2, 123), generator=torch.manual_seed(3))
-    gender, age = (heads_of([t], [c]) for t, c in zip((GENDER, AGE), configs, strict=True))
+    gender, age = (build_heads([t], [c]) for t, c in zip((GENDER, AGE), configs, strict=True))
     apart = gender.loss(outputs[:, :2], targets[:, :2]) + age.loss(outputs[:, 2:], targets[:, 2:])
     assert heads.loss(outputs, targets).item() == pytest.approx(apart.item())
     assert torch.equal(heads.probabilities(outputs)[1], age.probabilities(outputs[:, 2:])[0])
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"classes": ["a", "b"], "head": {"kind": "years", "spread": 1}}, "numeric label"),
         ({"classes": ["a", "b"], "edges": [3], "head": {"kind": "years"}}, "spread above 0"),
@@ -236,8 +236,8 @@ def test_several_heads_keep_to_their_own_outputs():
         ({"classes": ["a", "b"], "edges": [121], "head": {"kind": "years", "spread": 1}}, "edges within range"),
     ],
 )
-def test_a_head_that_makes_no_sense_is_refused(keys, said):
-    with pytest.raises(ValidationError, match=said):
+def test_a_head_that_makes_no_sense_is_refused(keys, message):
+    with pytest.raises(ValidationError, match=message):
         TaskConfig.model_validate(keys)
 
 
@@ -260,7 +260,7 @@ def test_networks_are_one_per_task_or_one_for_all():
 
 
 @pytest.mark.parametrize(
-    ("sharing", "age", "said"),
+    ("sharing", "age", "message"),
     [
         ("shared", {"train": {"lr": 0.1}}, r"tasks\.age\.train\.lr is not what tasks\.gender\.train\.lr is"),
         ("shared", {"augment": {"masks": 0.5}}, r"tasks\.age\.augment\.masks is not what"),
@@ -268,7 +268,7 @@ def test_networks_are_one_per_task_or_one_for_all():
         (
             "joint",
             {"head": {"kind": "years", "spread": 2}},
-            r"tasks\.age\.head\.kind has no part in model\.sharing=joint",
+            r"tasks\.age\.head\.kind has no effect with model\.sharing=joint",
         ),
         (
             "separate",
@@ -282,6 +282,6 @@ def test_networks_are_one_per_task_or_one_for_all():
         ),
     ],
 )
-def test_what_a_network_can_not_heed_is_refused(sharing, age, said):
-    with pytest.raises(UsageError, match=said):
+def test_what_a_network_can_not_follow_is_refused(sharing, age, message):
+    with pytest.raises(UsageError, match=message):
         networks(sharing, **age)

@@ -6,8 +6,8 @@ import pytest
 from safetensors.torch import load_file
 
 from cache.errors import UsageError
-from classify.distributed import SINGLE_PROCESS, Ranks, ranks_of
-from tests.classify.training.trainer import KILLED_AFTER, gradients, train_kind
+from classify.distributed import SINGLE_PROCESS, Ranks, ranks_from_environment
+from tests.classify.training.trainer import KILLED_AFTER, gradients, train_configuration
 from tests.torchrun import start_two
 
 TOLERANCE = 1e-5  # of losses, scores and weights: the sums come in another order, which makes 2e-7 here
@@ -18,16 +18,16 @@ def history_of(folder):
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
-def assert_close(one, other):
+def assert_close(actual, expected):
     """Two histories, or two sets of weights."""
-    if isinstance(one, list):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
+    if isinstance(actual, list):
+        assert len(actual) == len(expected)
+        for a, b in zip(actual, expected, strict=True):
             assert a == pytest.approx(b, abs=TOLERANCE)
         return
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert (value.double() - other[name].double()).abs().max() < TOLERANCE, name
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
+        assert (value.double() - expected[name].double()).abs().max() < TOLERANCE, name
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +35,22 @@ def two(tmp_path_factory):
     """The folder that two processes trained in until the first was killed."""
     folder = tmp_path_factory.mktemp("two")
     torchrun = start_two("tests.classify.training.trainer", folder)
-    _, told = torchrun.communicate(timeout=300)
+    _, stderr = torchrun.communicate(timeout=300)
     assert torchrun.returncode, "a killed process must not look like success"
-    assert (folder / "killed" / "last.safetensors").is_file(), told[-3000:]
+    assert (folder / "killed" / "last.safetensors").is_file(), stderr[-3000:]
     return folder
 
 
 def single(name, folder):
     histories = []
-    network = train_kind(name, folder, SINGLE_PROCESS, histories.append)
+    network = train_configuration(name, folder, SINGLE_PROCESS, histories.append)
     return network.state_dict(), histories
 
 
 def test_two_processes_have_the_gradients_of_one(two):
-    whole = gradients(SINGLE_PROCESS)
+    expected = gradients(SINGLE_PROCESS)
     for rank in range(2):
-        assert_close(load_file(two / f"gradients-{rank}.safetensors"), whole)
+        assert_close(load_file(two / f"gradients-{rank}.safetensors"), expected)
 
 
 @pytest.mark.parametrize("name", ["f1", "averaged", "pairs", "frozen"])
@@ -78,8 +78,8 @@ def test_a_training_that_two_began_and_lost_is_finished_by_one(two, tmp_path):
 
 
 def test_only_torchruns_variables_make_several_processes():
-    assert ranks_of({}) == ranks_of({"WORLD_SIZE": "1", "RANK": "0"}) == SINGLE_PROCESS
-    told = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
-    assert ranks_of(told) == Ranks(5, 8, 1, 4)
+    assert ranks_from_environment({}) == ranks_from_environment({"WORLD_SIZE": "1", "RANK": "0"}) == SINGLE_PROCESS
+    environment = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+    assert ranks_from_environment(environment) == Ranks(5, 8, 1, 4)
     with pytest.raises(UsageError, match=r"RANK=5.*LOCAL_RANK=None.*torchrun"):
-        ranks_of({"RANK": "5", "WORLD_SIZE": "8"})
+        ranks_from_environment({"RANK": "5", "WORLD_SIZE": "8"})

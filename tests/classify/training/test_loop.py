@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 
 from cache.errors import BundleError, UsageError
 from classify.config import AugmentConfig
-from classify.data.training_set import Masks
+from classify.data.training_set import DrawnMasks
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import normalise_of
-from classify.training.loop import Machine, Trainer, load_best, train_network
+from classify.training.loop import ComputeSetup, Trainer, load_best, train_network
 from tests.classify.conftest import network_data, plan, task_config
 
-CPU = Machine("cpu")
+CPU = ComputeSetup("cpu")
 HEADS = plan(task_config()).heads
 
 
@@ -24,14 +24,14 @@ class Killed(BaseException):
     pass
 
 
-def train(config, data, folder, report=lambda _: None, seed=0):
+def train(config, data, folder, on_epoch_end=lambda _: None, seed=0):
     histories = []
 
     def keep(history):
         histories.append(history)
-        report(history)
+        on_epoch_end(history)
 
-    network = train_network(plan(config), data, folder, seed=seed, machine=CPU, report=keep)
+    network = train_network(plan(config), data, folder, seed=seed, compute=CPU, on_epoch_end=keep)
     timeless = [{k: v for k, v in line.items() if k != "seconds"} for line in histories[-1]]
     return network, timeless
 
@@ -44,10 +44,10 @@ def test_a_small_network_learns_the_task_and_keeps_its_best_epoch(halves, tmp_pa
     network, history = train(task_config(epochs=6), halves, tmp_path)
     best = max(line["macro_f1"] for line in history)
     assert best > 0.9
-    [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+    [predicted] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
     [line] = json.loads((tmp_path / "best.json").read_text())["lines"]
     assert line["macro_f1"] == best
-    assert (told.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(line["accuracy"])
+    assert (predicted.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(line["accuracy"])
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_killed_training_ends_with_the_metrics_and_weights_of_an_uninterrupted
 
 def test_drawn_masks_and_drawn_samples_are_the_same_after_a_kill(halves, tmp_path):
     face = np.array([[6, 10], [18, 10], [12, 17], [8, 22], [16, 22]], np.float32)
-    masks = Masks(np.tile(face, (64, 1, 1)), 0.7, task=0, codes={"right": 0, "nose_out": 1, "under_chin": 1})
+    masks = DrawnMasks(np.tile(face, (64, 1, 1)), 0.7, task=0, codes={"right": 0, "nose_out": 1, "under_chin": 1})
     data = replace(halves, masks=masks, sampling_weights=np.linspace(0.5, 1.5, 64))
     assert any(masks.draw(data.pixels[row], row, np.random.default_rng(row))[1] for row in range(9)), "a face fits"
     config = task_config(cutmix=0.5, cutmix_with="lower", sampling="class")
@@ -74,18 +74,18 @@ def test_drawn_masks_and_drawn_samples_are_the_same_after_a_kill(halves, tmp_pat
 
 
 def goes_on_where_it_was_killed(config, halves, tmp_path):
-    whole, whole_history = train(config, halves, tmp_path / "whole")
+    uninterrupted, uninterrupted_history = train(config, halves, tmp_path / "uninterrupted")
 
     def kill(history):
         if len(history) == 2:
             raise Killed
 
     with pytest.raises(Killed):
-        train(config, halves, tmp_path / "killed", report=kill)
+        train(config, halves, tmp_path / "killed", on_epoch_end=kill)
     resumed, resumed_history = train(config, halves, tmp_path / "killed")
-    assert resumed_history == whole_history
-    assert same_weights(whole.state_dict(), resumed.state_dict())
-    last = [load_file(tmp_path / name / "last.safetensors") for name in ("whole", "killed")]
+    assert resumed_history == uninterrupted_history
+    assert same_weights(uninterrupted.state_dict(), resumed.state_dict())
+    last = [load_file(tmp_path / name / "last.safetensors") for name in ("uninterrupted", "killed")]
     assert same_weights(*last)
 
 
@@ -95,73 +95,75 @@ def test_halves_come_from_the_class_that_is_named_whatever_rule_chose_its_photos
     )
     pixels = np.zeros_like(halves.pixels)
     pixels[halves.codes[:, 0] == 1] = 200
-    data = replace(halves, pixels=pixels, kinds=np.full_like(halves.kinds, 2))
-    epoch = Trainer(plan(config), data, 0, CPU)._epoch(0)
+    data = replace(halves, pixels=pixels, augmentation_groups=np.full_like(halves.augmentation_groups, 2))
+    epoch = Trainer(plan(config), data, 0, CPU)._batches(0)
     images = torch.cat([epoch[step][0] for step in range(len(epoch))])
     assert (images[:, :, 12:] == 200).all()
     assert not (images[:, :, :12] == 200).all()
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
-def test_a_soup_is_the_mean_of_the_weights_after_the_last_epochs(halves, tmp_path, ema):
+def test_a_weight_average_is_the_mean_of_the_weights_after_the_last_epochs(halves, tmp_path, ema):
     states = []
 
-    def look(_):
+    def read_last(_):
         tensors = load_file(tmp_path / "last.safetensors")
-        wanted = "ema." if ema else "network."
-        states.append({name.removeprefix(wanted): v for name, v in tensors.items() if name.startswith(wanted)})
+        prefix = "ema." if ema else "network."
+        states.append({name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)})
 
     config = task_config(epochs=4, soup=2, keep="last", ema=ema)
-    network, history = train(config, halves, tmp_path, report=look)
+    network, history = train(config, halves, tmp_path, on_epoch_end=read_last)
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             assert torch.allclose(value, (states[2][name] + states[3][name]) / 2, atol=1e-6), name
         else:
             assert torch.equal(value, states[3][name]), name
     assert any(not torch.equal(states[2][name], states[3][name]) for name in states[3] if "running_mean" in name)
-    [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
-    assert (told.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(history[-1]["accuracy"])
+    [predicted] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+    assert (predicted.argmax(1) == halves.codes[halves.validate, 0]).mean() == pytest.approx(history[-1]["accuracy"])
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"), [({"soup": 2}, "keep: last"), ({"soup": 4, "keep": "last"}, "3 epochs only")]
+    ("extra", "message"), [({"soup": 2}, "keep: last"), ({"soup": 4, "keep": "last"}, "only 3 epochs")]
 )
-def test_a_soup_that_cannot_be_cooked_is_refused(extra, said):
-    with pytest.raises(ValidationError, match=said):
+def test_a_weight_average_that_does_not_fit_the_epochs_is_refused(extra, message):
+    with pytest.raises(ValidationError, match=message):
         task_config(**extra)
 
 
-def test_a_student_learns_what_the_teacher_tells_by_its_share(halves, tmp_path):
+def test_a_student_learns_from_the_teacher_by_its_weight(halves, tmp_path):
     contrary = np.eye(2, dtype=np.float32)[1 - halves.codes[:, 0]]
     for share, right in ((0.0, True), (0.9, False)):
-        taught = replace(halves, taught=contrary, share=share)
-        network, _ = train(task_config(epochs=6, keep="last"), taught, tmp_path / str(share))
-        [told] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
-        assert ((told.argmax(1) == halves.codes[halves.validate, 0]).mean() > 0.5) == right
+        distilled = replace(halves, teacher_targets=contrary, teacher_weight=share)
+        network, _ = train(task_config(epochs=6, keep="last"), distilled, tmp_path / str(share))
+        [predicted] = probabilities(network, HEADS, halves.pixels[halves.validate], normalise_of(network), "cpu")
+        assert ((predicted.argmax(1) == halves.codes[halves.validate, 0]).mean() > 0.5) == right
     with pytest.raises(BundleError, match="other settings"):
         train(task_config(epochs=6, keep="last"), halves, tmp_path / "0.9")
 
 
 def test_pairs_of_one_person_are_drawn_together(halves, tmp_path):
     def apart(weight):
-        told = train(task_config(consistency=weight, epochs=4), halves, tmp_path / str(weight))[0]
-        [of] = probabilities(told, HEADS, halves.pixels[:48], normalise_of(told), "cpu")
-        same = (halves.people[:48, None] == halves.people[None, :48]) & (halves.codes[:48] == halves.codes[:48].T)
-        return np.abs(of[:, None, 0] - of[None, :, 0])[same].mean()
+        network = train(task_config(consistency=weight, epochs=4), halves, tmp_path / str(weight))[0]
+        [predicted] = probabilities(network, HEADS, halves.pixels[:48], normalise_of(network), "cpu")
+        same = (halves.person_ids[:48, None] == halves.person_ids[None, :48]) & (
+            halves.codes[:48] == halves.codes[:48].T
+        )
+        return np.abs(predicted[:, None, 0] - predicted[None, :, 0])[same].mean()
 
     assert apart(100.0) < apart(0.01) / 2
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"consistency": 1.0, "batch": 7}, "even"),
         ({"cutmix": 0.6, "mixup": 0.5}, "more than 1"),
         ({"freeze": True, "mixup": 0.5}, "only once"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(keys, said):
-    with pytest.raises(ValidationError, match=said):
+def test_settings_that_do_not_fit_are_refused(keys, message):
+    with pytest.raises(ValidationError, match=message):
         task_config(**keys)
 
 
@@ -179,8 +181,8 @@ def test_only_the_head_learns_when_the_backbone_is_frozen(halves, tmp_path):
 
     fresh = build_network(config.model, 2, pretrained=True)
     head = {id(p) for p in head_of(network).parameters()}
-    for (name, ours), theirs in zip(network.named_parameters(), fresh.parameters(), strict=True):
-        assert torch.equal(ours, theirs) == (id(ours) not in head), name
+    for (name, trained), initial in zip(network.named_parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(trained, initial) == (id(trained) not in head), name
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
@@ -196,7 +198,7 @@ def test_other_optimisers_schedules_and_precisions_train_too(halves, tmp_path, t
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
-@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
+@pytest.mark.filterwarnings("ignore")  # torch's own warnings, while it compiles
 def test_a_compiled_training_learns_the_same(halves, tmp_path):
     _, history = train(task_config(dropout=0), halves, tmp_path / "plain")
     _, compiled = train(task_config(dropout=0, compile=True), halves, tmp_path / "compiled")

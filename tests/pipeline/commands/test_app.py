@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from typer.main import get_command
 
 from cache.errors import BundleError
 from pipeline.commands import app as cli
@@ -51,6 +52,11 @@ def test_every_command_has_help(command):
     assert "Usage" in faceline(command, "--help").stdout
 
 
+def test_a_command_offers_its_own_options_and_the_shared_ones_that_it_uses():
+    offered = {option for parameter in get_command(cli.app).commands["evaluate"].params for option in parameter.opts}
+    assert offered == {"pred", "--truth", "--config", "--set", "--json", "--quiet"}
+
+
 @pytest.fixture
 def users_folder(tmp_path):
     """A folder with files of the user's that are called like our packages."""
@@ -86,7 +92,7 @@ def test_every_command_works_from_a_folder_with_files_called_like_our_packages(u
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["check", "nowhere"], "no folder or table nowhere"),
         (["run", "DATA", "--set", "train.epoch=1"], "did you mean epochs"),
@@ -102,15 +108,15 @@ def test_every_command_works_from_a_folder_with_files_called_like_our_packages(u
         (["predict", "DATA"], "--bundle"),
     ],
 )
-def test_wrong_use_is_told_in_words_with_exit_code_2(words, said, drawn, tmp_path):
+def test_wrong_use_is_explained_with_exit_code_2(words, message, drawn, tmp_path):
     code, out, err = call(*[drawn if word == "DATA" else word for word in words], cwd=tmp_path)
     assert code == 2, err
-    assert said in " ".join(err.replace("│", " ").split()), err
+    assert message in " ".join(err.replace("│", " ").split()), err
     assert "Traceback" not in out + err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["predict", "DATA", "--bundle", "nowhere"], "holds no bundle.json"),
         (["report", "nowhere"], "no finished run"),
@@ -119,13 +125,13 @@ def test_wrong_use_is_told_in_words_with_exit_code_2(words, said, drawn, tmp_pat
         (["train", "PHOTOS"], "no labelled photos"),
     ],
 )
-def test_failing_data_is_told_in_words_with_exit_code_1(words, said, drawn, tmp_path):
+def test_failing_data_is_explained_with_exit_code_1(words, message, drawn, tmp_path):
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "PHOTOS").mkdir()
     Pillow.fromarray(np.zeros((40, 30, 3), np.uint8)).save(tmp_path / "PHOTOS" / "a.png")
     code, out, err = call(*[drawn if word == "DATA" else word for word in words], cwd=tmp_path)
     assert code == 1, err
-    assert said in err
+    assert message in err
     assert "Traceback" not in out + err
 
 
@@ -164,12 +170,12 @@ def test_a_run_stopped_in_any_stage_goes_on_and_ends_like_an_undisturbed_one(sta
     code, _, err = call(*words)
     assert code == 0, err
     assert (run / "predictions.csv").read_bytes() == (finished.run / "predictions.csv").read_bytes()
-    told, expected = ((folder / "metrics.jsonl").read_text().splitlines() for folder in (run, finished.run))
-    assert [line.split('"seconds"')[0] for line in told] == [line.split('"seconds"')[0] for line in expected]
+    resumed, expected = ((folder / "metrics.jsonl").read_text().splitlines() for folder in (run, finished.run))
+    assert [line.split('"seconds"')[0] for line in resumed] == [line.split('"seconds"')[0] for line in expected]
     assert call("cache", "verify", "--cache", cache)[0] == 0
 
 
-def test_a_stop_that_a_library_takes_for_a_damaged_file_is_told_as_a_stop(monkeypatch, capsys):
+def test_a_stop_that_a_library_takes_for_a_damaged_file_is_reported_as_a_stop(monkeypatch, capsys):
     def read_while_stopped():
         try:
             signal.raise_signal(signal.SIGINT)
@@ -199,7 +205,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_while_writing_crops_is_told_and_the_rerun_completes(small_disk, drawn, tmp_path):
+def test_a_full_disk_while_writing_crops_is_reported_and_the_rerun_completes(small_disk, drawn, tmp_path):
     cache = small_disk / "cache"
     (small_disk / "ballast").write_bytes(bytes(1_700_000))
     code, _, err = call("detect", drawn, "--cache", cache)

@@ -16,8 +16,8 @@ def last(result):
 def test_stats_and_verify_count_what_a_run_left(finished):
     held = last(faceline("cache", "stats", "--cache", finished.cache, "--json"))
     assert sum(kind["ok"] for kind in held["fingerprints"]) >= 126
-    told = last(faceline("cache", "verify", "--cache", finished.cache, "--json"))
-    assert told["damaged"] == []
+    result = last(faceline("cache", "verify", "--cache", finished.cache, "--json"))
+    assert result["damaged"] == []
     assert "as they were written" in faceline("cache", "verify", "--cache", finished.cache).stdout
     assert "crops" in faceline("cache", "stats", "--cache", finished.cache).stdout
 
@@ -49,21 +49,21 @@ def test_a_damaged_crop_is_found_set_aside_and_made_again(finished, tmp_path):
     assert faceline("cache", "verify", "--cache", cache).exit_code == 0
 
 
-def test_the_doctor_tells_versions_devices_and_speed():
-    told = last(faceline("doctor", "--json"))
-    assert told["versions"]["torch"]
-    assert told["devices"][0] == "cpu"
-    assert told["photos_detected"] > 0
-    assert told["samples_trained"] > 0
+def test_the_doctor_shows_versions_devices_and_speed():
+    result = last(faceline("doctor", "--json"))
+    assert result["versions"]["torch"]
+    assert result["devices"][0] == "cpu"
+    assert result["photos_detected"] > 0
+    assert result["samples_trained"] > 0
 
 
-def test_gc_lists_what_no_settings_need_and_deletes_only_when_asked(finished, tmp_path):
+def test_gc_lists_what_no_settings_need_and_deletes_only_on_request(finished, tmp_path):
     cache = shutil.copytree(finished.cache, tmp_path / "cache")
     faceline("detect", finished.data, "--cache", cache, "--set", "crop.margin=0.1")
     kept = ("--keep", finished.run, "--cache", cache, "--json")
     listed = last(faceline("cache", "gc", *kept))
-    assert [one["why"] for one in listed["garbage"] if one["place"].startswith("crops/")] == ["unused"]
-    assert not any(one["place"].startswith("detect/") for one in listed["garbage"])
+    assert [entry["why"] for entry in listed["garbage"] if entry["place"].startswith("crops/")] == ["unused"]
+    assert not any(entry["place"].startswith("detect/") for entry in listed["garbage"])
     assert last(faceline("cache", "gc", *kept)) == listed, "without --delete nothing changes"
     assert last(faceline("cache", "gc", "--delete", *kept))["deleted"]
     assert last(faceline("cache", "gc", "--keep", finished.run / "bundle", "--cache", cache, "--json"))["garbage"] == []
@@ -72,7 +72,7 @@ def test_gc_lists_what_no_settings_need_and_deletes_only_when_asked(finished, tm
         faceline("cache", "gc", "--keep", tmp_path, "--cache", cache)
 
 
-def test_photos_that_failed_are_tried_again_when_asked(tmp_path):
+def test_photos_that_failed_are_tried_again_on_request(tmp_path):
     broken = tmp_path / "photos"
     broken.mkdir()
     (broken / "broken.jpg").write_text("no photo")
@@ -85,13 +85,13 @@ def test_photos_that_failed_are_tried_again_when_asked(tmp_path):
 def test_packs_that_were_made_before_are_what_training_reads(finished, tmp_path):
     cache = shutil.copytree(finished.cache, tmp_path / "cache")
     before = set((cache / "packs").iterdir())
-    told = last(faceline("cache", "pack", finished.data, "--cache", cache, "--json", *tiny_options()))
+    result = last(faceline("cache", "pack", finished.data, "--cache", cache, "--json", *tiny_options()))
     assert set((cache / "packs").iterdir()) == before, "training has packed the same"
-    assert [one["input"] for one in told["packs"]] == [[32, 24]], "three tasks share one"
-    assert told["packs"][0]["bytes"] == told["packs"][0]["rows"] * 32 * 24 * 3
+    assert [pack["input"] for pack in result["packs"]] == [[32, 24]], "three tasks share one"
+    assert result["packs"][0]["bytes"] == result["packs"][0]["rows"] * 32 * 24 * 3
     shutil.rmtree(cache / "packs")
     again = last(faceline("cache", "pack", finished.data, "--cache", cache, "--json", *tiny_options()))
-    assert [one["rows"] for one in again["packs"]] == [one["rows"] for one in told["packs"]]
+    assert [pack["rows"] for pack in again["packs"]] == [pack["rows"] for pack in result["packs"]]
     assert {path.name for path in (cache / "packs").iterdir()} == {path.name for path in before}
 
 
@@ -105,23 +105,23 @@ def test_a_cache_in_an_object_store_serves_the_whole_chain(some_data, tmp_path, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
     again = last(faceline("detect", some_data, "--json"))
     assert (again["detected"], again["cut"]) == (0, 0)
-    told = last(faceline("cache", "verify", "--json"))
-    assert told["damaged"] == [] and told["crops"] > 0
+    result = last(faceline("cache", "verify", "--json"))
+    assert result["damaged"] == [] and result["crops"] > 0
     assert last(faceline("cache", "stats", "--json"))["cache"] == f"file://{tmp_path / 'objects'}"
 
 
 @pytest.mark.parametrize("form", ["folder", "webdataset"])
 def test_crops_leave_with_their_labels_and_come_back(finished, tmp_path, form):
     words = ("cache", "export", finished.data, "--out", tmp_path / "out", "--format", form, "--json")
-    told = last(faceline(*words, "--cache", finished.cache))
-    assert told["crops"] >= 126
+    result = last(faceline(*words, "--cache", finished.cache))
+    assert result["crops"] >= 126
     if form == "folder":
         table = pl.read_csv(tmp_path / "out" / "labels.csv")
-        assert table.columns[:2] == ["path", "person"] and len(table) == told["crops"]
+        assert table.columns[:2] == ["path", "person"] and len(table) == result["crops"]
         assert all((tmp_path / "out" / path).is_file() for path in table["path"])
         assert set(table["mask"].drop_nulls()) == {"wear", "incorrect", "normal"}
     back = last(faceline("cache", "import", tmp_path / "out", "--cache", tmp_path / "other", "--json"))
-    assert 0 < back["new"] <= told["crops"]
+    assert 0 < back["new"] <= result["crops"]
     again = last(faceline("detect", finished.data, "--cache", tmp_path / "other", "--json"))
     assert again["cut"] == 0
     with pytest.raises(UsageError, match="--out"):
@@ -129,8 +129,8 @@ def test_crops_leave_with_their_labels_and_come_back(finished, tmp_path, form):
 
 
 def test_another_cache_is_imported_and_anything_else_refused(finished, tmp_path):
-    told = last(faceline("cache", "import", finished.cache, "--cache", tmp_path / "other", "--json"))
-    assert told["new"] >= 126
+    result = last(faceline("cache", "import", finished.cache, "--cache", tmp_path / "other", "--json"))
+    assert result["new"] >= 126
     (tmp_path / "empty").mkdir()
     for wrong in (tmp_path / "empty", tmp_path / "nowhere"):
         with pytest.raises(UsageError, match="cache export"):

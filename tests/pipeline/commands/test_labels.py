@@ -16,7 +16,7 @@ from tests.pipeline.intake.test_corrections import hashes
 TASKS = load_settings().task_list()
 
 
-def told(result):
+def printed_json(result):
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -49,9 +49,8 @@ def test_suspects_lists_people_and_swaps_with_their_crops_and_a_page(finished, c
     run, people, swapped = contradicted
     before = hashes(finished.data)
     out = tmp_path / "out"
-    result = faceline(
-        "labels", "suspects", finished.data, "--run", run, "--out", out, "--cache", finished.cache, "--json"
-    )
+    words = ["--run", run, "--out", out, "--cache", finished.cache, "--json"]
+    result = faceline("labels", "suspects", finished.data, *words)
     table = pl.read_csv(out / "suspects.csv", infer_schema=False)
     assert table.columns == ["task", "rank", "path", "person", "given", "suggested", "score", "crop"]
     gender, mask = (table.filter(pl.col("task") == name) for name in ("gender", "mask"))
@@ -67,12 +66,12 @@ def test_suspects_lists_people_and_swaps_with_their_crops_and_a_page(finished, c
     assert "default-src 'none'" in page
     assert page.count("data:image/jpeg") == 16
     assert all(f"1. {person}" in page or f"2. {person}" in page for person in people)
-    assert told(result)["tasks"]["gender"] == {"total": 2, "unit": "people"}
+    assert printed_json(result)["tasks"]["gender"] == {"total": 2, "unit": "people"}
     assert "split.held_out=all" in result.stderr, "the photos of the other folds are unknown"
     assert hashes(finished.data) == before
 
 
-def test_suspects_can_be_asked_for_one_task_and_few_crops(finished, contradicted, tmp_path):
+def test_suspects_can_be_limited_to_one_task_and_few_crops(finished, contradicted, tmp_path):
     words = ["--task", "gender", "--top", 1, "--cache", finished.cache]
     faceline("labels", "suspects", finished.data, "--run", contradicted[0], "--out", tmp_path / "out", *words)
     table = pl.read_csv(tmp_path / "out" / "suspects.csv", infer_schema=False)
@@ -114,7 +113,7 @@ def test_runs_with_other_held_out_folds_are_pooled(finished, tmp_path):
     assert both.probabilities["age"].shape == (len(photos), 3)
 
 
-def test_a_run_that_says_nothing_of_these_photos_is_told(finished, some_data, tmp_path):
+def test_a_run_that_says_nothing_of_these_photos_is_refused(finished, some_data, tmp_path):
     with pytest.raises(DataError, match="no labelled photo of this data set was held out"):
         read_out_of_fold([finished.run], (), TASKS)
     shutil.copytree(finished.run, tmp_path / "run")
@@ -128,7 +127,7 @@ def test_a_run_that_says_nothing_of_these_photos_is_told(finished, some_data, tm
 def test_tomek_lists_both_photos_of_each_link_and_removals_that_apply_takes(finished, tmp_path):
     out = tmp_path / "out"
     options = ["--cache", finished.cache, "--device", "cpu", "--json"]
-    result = told(faceline("labels", "tomek", finished.data, "--run", finished.run, "--out", out, *options))
+    result = printed_json(faceline("labels", "tomek", finished.data, "--run", finished.run, "--out", out, *options))
     links = pl.read_csv(out / "tomek.csv")
     assert len(links) > 0
     assert links.columns == ["task", "link", "path", "person", "given", "distance", "same_person", "remove"]
@@ -138,8 +137,8 @@ def test_tomek_lists_both_photos_of_each_link_and_removals_that_apply_takes(fini
         assert pair["same_person"].to_list() == [pair["person"].n_unique() == 1] * 2
         assert pair["remove"].sum() == (pair["person"].n_unique() == 2)
     removals = pl.read_csv(out / "removals.csv", infer_schema=False)
-    assert len(removals) == sum(one["removals"] for one in result["tasks"].values()) > 0
-    applied = told(faceline("labels", "apply", out / "removals.csv", finished.data, "--json"))
+    assert len(removals) == sum(counts["removals"] for counts in result["tasks"].values()) > 0
+    applied = printed_json(faceline("labels", "apply", out / "removals.csv", finished.data, "--json"))
     assert sum(applied["changed"].values()) == removals.select("task", "path").n_unique()
     assert all(change["corrected"] is None for change in applied["changes"])
 
@@ -160,11 +159,10 @@ def test_check_counts_and_a_run_records_the_corrections(finished, tmp_path):
     file = tmp_path / "corrections.csv"
     file.write_text(f"task,person,label\nage,{photo.person},61\n")
     words = ["--set", f"data.corrections=[{file}]"]
-    checked = told(faceline("check", finished.data, *words, "--json"))
+    checked = printed_json(faceline("check", finished.data, *words, "--json"))
     run = tmp_path / "run"
-    faceline(
-        "train", finished.data, *words, "--out", run, "--cache", finished.cache, "--device", "cpu", *tiny_options()
-    )
+    train_options = ["--out", run, "--cache", finished.cache, "--device", "cpu", *tiny_options()]
+    faceline("train", finished.data, *words, *train_options)
     recorded = json.loads((run / "data.json").read_text())
     assert recorded["corrections"] == checked["corrections"]
     assert recorded["corrections"][0]["changed"] == {"age": 7}

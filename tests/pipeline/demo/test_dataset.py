@@ -8,22 +8,22 @@ import pytest
 from facenet_pytorch import MTCNN
 
 from cache.errors import UsageError
-from pipeline.demo.face import draw_photo
 from pipeline.demo.dataset import STEMS, draw_data_set
+from pipeline.demo.face import draw_photo
 from pipeline.demo.person import draw_person
 from tests.pipeline.conftest import faceline
 
 
-def test_mtcnn_finds_at_least_98_percent_also_with_a_mask_on():
+def test_mtcnn_finds_at_least_98_percent_even_with_a_mask_on():
     rng = np.random.default_rng(11)
     ages = [19, 25, 33, 47, 58, 60]
     people = [draw_person(rng, age, gender) for age in ages for gender in ("male", "female")]
     photos = [draw_photo(person, stem, rng) for person in people for stem in STEMS]
     boxes, _ = MTCNN(keep_all=True, min_face_size=40).detect(np.stack(photos))
-    assert np.mean([found is not None for found in boxes]) >= 0.98
+    assert np.mean([box is not None for box in boxes]) >= 0.98
 
 
-def test_the_layout_is_the_competitions_with_the_answers_apart(drawn):
+def test_the_layout_is_the_competitions_with_the_true_labels_apart(drawn):
     table = pl.read_csv(drawn / "train" / "train.csv", infer_schema=False)
     assert table.columns == ["id", "gender", "race", "age", "path"]
     folders = sorted(p.name for p in (drawn / "train" / "images").iterdir())
@@ -35,21 +35,21 @@ def test_the_layout_is_the_competitions_with_the_answers_apart(drawn):
     assert info.columns == ["ImageID", "ans"]
     assert set(info["ans"]) == {0}
     assert sorted(info["ImageID"]) == sorted(p.name for p in (drawn / "eval" / "images").iterdir())
-    answers = pl.read_csv(drawn / "truth" / "eval.csv")
-    assert answers["ImageID"].to_list() == info["ImageID"].to_list()
+    truth = pl.read_csv(drawn / "truth" / "eval.csv")
+    assert truth["ImageID"].to_list() == info["ImageID"].to_list()
     age_class = pl.when(pl.col("age") < 30).then(0).when(pl.col("age") < 60).then(1).otherwise(2)
-    joint = answers.select(pl.col("mask") * 6 + pl.col("gender") * 3 + age_class)
-    assert joint.to_series().to_list() == answers["ans"].to_list()
+    joint = truth.select(pl.col("mask") * 6 + pl.col("gender") * 3 + age_class)
+    assert joint.to_series().to_list() == truth["ans"].to_list()
 
 
-def test_every_age_class_and_gender_is_there(drawn):
+def test_all_age_classes_and_genders_occur(drawn):
     table = pl.read_csv(drawn / "truth" / "train.csv")
     old = table.filter(pl.col("age") == 60)
     assert set(old["gender"]) == {0, 1}
     assert set(pl.read_csv(drawn / "truth" / "eval.csv")["mask"]) == {0, 1, 2}
 
 
-def test_the_same_seed_draws_the_same_bytes_and_another_other_people(tmp_path):
+def test_the_same_seed_draws_the_same_bytes_and_another_seed_other_people(tmp_path):
     def content(name, seed):
         folder = draw_data_set(tmp_path / name, people=4, seed=seed)
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
@@ -74,12 +74,12 @@ def test_too_few_people_are_refused(tmp_path):
         draw_data_set(tmp_path / "x", people=3)
 
 
-def test_the_demo_draws_runs_and_scores_and_goes_on_when_called_again(tmp_path):
+def test_the_demo_draws_runs_and_scores_and_resumes_when_called_again(tmp_path):
     tiny = ["model.backbone=test_resnet", "model.pretrained=false", "model.input=[32,24]", "train.epochs=1"]
     words = ["demo", tmp_path / "demo", "--people", 8, "--seed", 2, "--device", "cpu", "--json"]
     words += [word for setting in tiny for word in ("--set", setting)]
-    told = json.loads(faceline(*words).stdout.splitlines()[-1])
-    assert set(told["scores"]) == {"joint", "mask", "gender", "age"}
+    summary = json.loads(faceline(*words).stdout.splitlines()[-1])
+    assert set(summary["scores"]) == {"joint", "mask", "gender", "age"}
     assert (tmp_path / "demo" / "run" / "crops.png").is_file()
     before = (tmp_path / "demo" / "run" / "predictions.csv").read_bytes()
     faceline(*words)

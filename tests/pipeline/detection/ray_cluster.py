@@ -1,6 +1,7 @@
 """A Ray cluster of a head and two nodes with one CPU each, for tests; run as a script, it lives as long as its stdin.
 
-It tells its address. For each line on stdin it kills a node and everything on it, as a power cut would, and says so.
+It prints its address. For each line on stdin it kills all processes of a node, as a power cut would, and prints
+their ids.
 """
 
 import json
@@ -13,17 +14,17 @@ from ray.cluster_utils import Cluster
 
 COMMON = {
     "node_ip_address": "127.0.0.2",  # Ray replaces 127.0.0.1 by the machine's own address
-    "object_store_memory": 80 << 20,  # nothing of ours goes through it
+    "object_store_memory": 80 << 20,  # the tests send nothing through it
 }
 
 
 def family(pid):
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in family(int(child)))]
+    return [pid, *(descendant for child in children for descendant in family(int(child)))]
 
 
-def say(**told):
-    sys.stdout.write(json.dumps(told) + "\n")
+def say(**values):
+    sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 
 

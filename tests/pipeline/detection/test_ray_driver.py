@@ -23,7 +23,7 @@ from cache.config import fingerprint
 from cache.errors import UsageError
 from cache.verify import verify
 from detect.spec import crop_spec
-from pipeline.detection.ray_worker import Trouble, UnitActor, WorkOrder
+from pipeline.detection.ray_worker import UnitActor, WorkerFailure, WorkerSettings
 from pipeline.detection.work_queue import IN_FLIGHT, MOST_DEATHS, WorkQueue
 from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline
@@ -38,56 +38,56 @@ needs_ray = pytest.mark.skipif(
 )
 
 
-def finish(handout, worker):
-    """What a worker has, done."""
+def finish(queue, worker):
+    """Finish all units of a worker."""
     done = []
-    while (piece := handout.next_for(worker)) is not None:
-        handout.done(worker, piece)
-        done.append(piece)
+    while (unit := queue.next_for(worker)) is not None:
+        queue.done(worker, unit)
+        done.append(unit)
     return done
 
 
 def test_a_worker_is_given_so_much_that_it_never_waits_and_no_more():
-    handout = WorkQueue(10)
-    assert [handout.next_for(1) for _ in range(IN_FLIGHT + 1)] == [0, 1, None]
-    assert handout.next_for(2) == 2
-    handout.done(1, 0)
-    assert handout.next_for(1) == 3
+    queue = WorkQueue(10)
+    assert [queue.next_for(1) for _ in range(IN_FLIGHT + 1)] == [0, 1, None]
+    assert queue.next_for(2) == 2
+    queue.done(1, 0)
+    assert queue.next_for(1) == 3
 
 
 def test_what_a_dead_worker_had_is_done_by_the_living():
-    handout = WorkQueue(5)
+    queue = WorkQueue(5)
     for _ in range(IN_FLIGHT):
-        handout.next_for(1)
-    handout.lost(1)
-    assert finish(handout, 2) == [1, 2, 3, 4, 0], "what it was at comes last, for it may be what killed it"
-    assert not handout.left
+        queue.next_for(1)
+    queue.lost(1)
+    assert finish(queue, 2) == [1, 2, 3, 4, 0], "what it was at comes last, for it may be what killed it"
+    assert not queue.left
 
 
-def test_a_piece_that_kills_whoever_is_at_it_is_set_aside_and_takes_no_other_along():
-    handout, done = WorkQueue(6), []
+def test_a_unit_that_kills_whoever_is_at_it_is_abandoned_and_takes_no_other_along():
+    queue, done = WorkQueue(6), []
     for worker in range(100):
-        while (piece := handout.next_for(worker)) not in {None, 3}:
-            handout.done(worker, piece)
-            done.append(piece)
-        if piece is None:
+        while (unit := queue.next_for(worker)) not in {None, 3}:
+            queue.done(worker, unit)
+            done.append(unit)
+        if unit is None:
             break
-        handout.next_for(worker)  # waits behind it
-        handout.lost(worker)
+        queue.next_for(worker)  # waits behind it
+        queue.lost(worker)
     assert worker == MOST_DEATHS
-    assert (sorted(done), handout.aside, handout.left) == ([0, 1, 2, 4, 5], [3], False)
+    assert (sorted(done), queue.abandoned, queue.left) == ([0, 1, 2, 4, 5], [3], False)
 
 
-def test_a_piece_that_fails_is_tried_by_others_and_then_set_aside():
-    handout = WorkQueue(1)
+def test_a_unit_that_fails_is_tried_by_others_and_then_abandoned():
+    queue = WorkQueue(1)
     for worker in range(MOST_DEATHS):
-        handout.failed(worker, handout.next_for(worker))
-    assert (handout.aside, handout.left) == ([0], False)
+        queue.failed(worker, queue.next_for(worker))
+    assert (queue.abandoned, queue.left) == ([0], False)
 
 
 @needs_ray
 @pytest.mark.parametrize(
-    ("nodes", "device", "threads", "told"),
+    ("nodes", "device", "threads", "expected"),
     [
         ([{}, {"CPU": 8.0}, {"CPU": 4.0}], "auto", None, (12, "cpu", 1)),
         ([{"CPU": 8.0}, {"CPU": 7.0}], "cpu", 4, (3, "cpu", 4)),
@@ -97,55 +97,55 @@ def test_a_piece_that_fails_is_tried_by_others_and_then_set_aside():
         ([{"CPU": 4.0, "GPU": 8.0}], "cpu", None, (4, "cpu", 1)),
     ],
 )
-def test_there_is_an_actor_for_each_gpu_or_else_for_each_cpu(nodes, device, threads, told):
-    from pipeline.detection.ray_pool import places
+def test_there_is_an_actor_for_each_gpu_or_else_for_each_cpu(nodes, device, threads, expected):
+    from pipeline.detection.ray_pool import plan_actors
 
-    found = places(nodes, device, threads)
-    assert (found.count, found.device, found.threads) == told
+    plan = plan_actors(nodes, device, threads)
+    assert (plan.count, plan.device, plan.threads) == expected
 
 
 @needs_ray
 @pytest.mark.parametrize(
-    ("nodes", "device", "threads", "told"),
+    ("nodes", "device", "threads", "expected"),
     [
         ([{"CPU": 8.0}], "cuda", None, "no machine of the cluster has a GPU"),
         ([{"CPU": 8.0}], "cpu", 16, "16 CPUs"),
         ([{"CPU": 8.0, "GPU": 1.0}], "cuda:1", None, "--device cuda:1"),
     ],
 )
-def test_a_cluster_into_which_no_actor_fits_is_named(nodes, device, threads, told):
-    from pipeline.detection.ray_pool import places
+def test_a_cluster_into_which_no_actor_fits_is_named(nodes, device, threads, expected):
+    from pipeline.detection.ray_pool import plan_actors
 
-    with pytest.raises(UsageError, match=told):
-        places(nodes, device, threads)
+    with pytest.raises(UsageError, match=expected):
+        plan_actors(nodes, device, threads)
 
 
 @needs_ray
 @pytest.mark.parametrize(
     "address", [None, "", "local", "ray://somewhere:10001", "127.0.0.2:1", "127.0.0.1:1", "nonsense"]
 )
-def test_no_cluster_is_ever_started_and_a_wrong_address_is_told_at_once(address, drawn, monkeypatch):
+def test_no_cluster_is_ever_started_and_a_wrong_address_is_reported_at_once(address, drawn, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if address is not None:
         monkeypatch.setenv("RAY_ADDRESS", address)
-    told = faceline("detect", drawn, "--engine", "ray", ok=False).exception
-    assert isinstance(told, UsageError)
-    assert "RAY_ADDRESS" in str(told)
+    error = faceline("detect", drawn, "--engine", "ray", ok=False).exception
+    assert isinstance(error, UsageError)
+    assert "RAY_ADDRESS" in str(error)
 
 
-def test_without_the_extra_the_command_to_install_it_is_told(drawn, monkeypatch):
+def test_without_the_extra_the_command_to_install_it_is_named(drawn, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "localhost:6379")
     monkeypatch.setitem(sys.modules, "ray", None)
-    told = faceline("detect", drawn, "--engine", "ray", ok=False).exception
-    assert isinstance(told, UsageError)
-    assert "pip install 'faceline[ray]'" in str(told)
+    error = faceline("detect", drawn, "--engine", "ray", ok=False).exception
+    assert isinstance(error, UsageError)
+    assert "pip install 'faceline[ray]'" in str(error)
 
 
 @pytest.mark.parametrize("words", [["--engine", "dask"], ["--engine", "ray", "--shard", "1/2"]])
-def test_engines_that_make_no_sense_are_told(drawn, words):
-    told = faceline("detect", drawn, *words, ok=False).exception
-    assert isinstance(told, UsageError)
-    assert "--engine" in str(told)
+def test_engines_that_make_no_sense_are_refused(drawn, words):
+    error = faceline("detect", drawn, *words, ok=False).exception
+    assert isinstance(error, UsageError)
+    assert "--engine" in str(error)
 
 
 @pytest.fixture(scope="module")
@@ -164,33 +164,33 @@ def photos(drawn, tmp_path_factory):
     return folder
 
 
-def order(cache, **changes):
+def actor(cache, **changes):
     settings = load_settings(None, ())
     spec = crop_spec(settings.detect, settings.crop)
-    made = WorkOrder(str(cache), settings.detect, settings.crop, fingerprint(spec), "cpu", 1, retry=False)
-    return replace(made, **changes)
+    made = WorkerSettings(str(cache), settings.detect, settings.crop, fingerprint(spec), "cpu", 1, retry=False)
+    return UnitActor(replace(made, **changes))
 
 
 def test_an_actor_that_cannot_write_answers_with_the_sentence(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"no photo")
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "tmp").write_text("in the way")  # of every unit that is made
-    [source] = UnitActor(order(tmp_path / "cache")).hash_paths([str(tmp_path / "photo.jpg")])
-    told = UnitActor(order(tmp_path / "cache")).make_unit([(source, str(tmp_path / "photo.jpg"))])
-    assert isinstance(told, Trouble)
-    assert "cannot write to the cache" in told.sentence
+    [source] = actor(tmp_path / "cache").hash_paths([str(tmp_path / "photo.jpg")])
+    failure = actor(tmp_path / "cache").make_unit([(source, str(tmp_path / "photo.jpg"))])
+    assert isinstance(failure, WorkerFailure)
+    assert "cannot write to the cache" in failure.message
 
 
 def test_an_actor_of_another_version_of_faceline_takes_no_part(tmp_path):
-    told = UnitActor(order(tmp_path / "cache", fingerprint="of other crops")).begin()
-    assert isinstance(told, Trouble)
-    assert "install the same one" in told.sentence
+    failure = actor(tmp_path / "cache", fingerprint="of other crops").begin()
+    assert isinstance(failure, WorkerFailure)
+    assert "install the same one" in failure.message
 
 
 def test_an_actor_hashes_what_it_can_read(tmp_path):
     (tmp_path / "there").write_bytes(b"")
-    told = UnitActor(order(tmp_path / "cache")).hash_paths([str(tmp_path / "gone"), str(tmp_path / "there")])
-    assert told == [None, hashlib.sha256(b"").hexdigest()]
+    hashes = actor(tmp_path / "cache").hash_paths([str(tmp_path / "gone"), str(tmp_path / "there")])
+    assert hashes == [None, hashlib.sha256(b"").hexdigest()]
 
 
 @pytest.fixture(scope="module")
@@ -267,26 +267,26 @@ def wait_for_units(cache, count, driver):
 
 def assert_whole(cache, single):
     """The cache is the one of a run on one machine, unit for unit and byte for byte; nothing is there twice."""
-    there = contents(cache)
-    assert there.keys() == single.keys()
-    assert [name for name in single if there[name] != single[name]] == []
+    actual = contents(cache)
+    assert actual.keys() == single.keys()
+    assert [name for name in single if actual[name] != single[name]] == []
     assert verify(cache).damaged == ()
-    manifests = [content for name, content in there.items() if name.startswith("crops") and name.endswith(".jsonl")]
-    sources = Counter(line.rpartition(b'"source":')[2] for one in manifests for line in one.splitlines()[:-1])
+    manifests = [content for name, content in actual.items() if name.startswith("crops") and name.endswith(".jsonl")]
+    sources = Counter(line.rpartition(b'"source":')[2] for manifest in manifests for line in manifest.splitlines()[:-1])
     assert len(sources) == PHOTOS
     assert set(sources.values()) == {1}
 
 
 @needs_ray
 def test_two_nodes_leave_the_cache_that_one_machine_leaves(cluster, photos, single, tmp_path):
-    told = result_of(cluster.detect(photos, tmp_path / "cache"))
+    summary = result_of(cluster.detect(photos, tmp_path / "cache"))
     assert_whole(tmp_path / "cache", single)
-    assert (told["engine"], told["actors"], told["nodes"]) == ("ray", 2, 2)
-    assert (told["photos"], told["detected"], told["cut"]) == (PHOTOS, PHOTOS, PHOTOS)
-    assert told["unreadable"] == PHOTOS - len(range(0, PHOTOS, DRAWN))
+    assert (summary["engine"], summary["actors"], summary["nodes"]) == ("ray", 2, 2)
+    assert (summary["photos"], summary["detected"], summary["cut"]) == (PHOTOS, PHOTOS, PHOTOS)
+    assert summary["unreadable"] == PHOTOS - len(range(0, PHOTOS, DRAWN))
     again = json.loads(faceline("detect", photos, "--cache", tmp_path / "cache", "--json").stdout)
     assert again["cut"] == 0
-    assert again["found_by"] == told["found_by"]
+    assert again["found_by"] == summary["found_by"]
 
 
 @needs_ray
@@ -304,8 +304,8 @@ def test_a_driver_that_is_stopped_or_killed_and_run_again_makes_what_is_left_and
     wait_for_units(cache, units_in(cache) + 1, driver)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
-    told = result_of(cluster.detect(photos, cache))
-    assert told["cut"] <= PHOTOS - 256 - PHOTOS % 256, "a whole unit and perhaps the short one were kept"
+    summary = result_of(cluster.detect(photos, cache))
+    assert summary["cut"] <= PHOTOS - 256 - PHOTOS % 256, "a whole unit and perhaps the short one were kept"
     assert_whole(cache, single)
 
 
@@ -314,6 +314,6 @@ def test_a_node_that_dies_in_the_middle_costs_time_and_nothing_else(cluster, pho
     driver = cluster.detect(photos, tmp_path / "cache")
     wait_for_units(tmp_path / "cache", 1, driver)
     cluster.kill()
-    told = result_of(driver)
+    summary = result_of(driver)
     assert_whole(tmp_path / "cache", single)
-    assert told["cut"] == PHOTOS
+    assert summary["cut"] == PHOTOS

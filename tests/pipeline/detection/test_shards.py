@@ -20,7 +20,7 @@ from tests.pipeline.conftest import faceline
 HOUSE = Path(__file__).parents[3]
 PHOTOS = 90
 ANOTHER_CROP = ["--set", "crop.max_height=64", "--device", "cpu"]
-PLACES = [
+NUMBERS = [
     ["000004", "000005", "000008"],
     ["000006", "000007", "000014"],
     ["000002", "000003", "000010"],
@@ -30,7 +30,7 @@ PLACES = [
 
 @pytest.fixture(scope="module")
 def photos(drawn, tmp_path_factory):
-    """Small photos of their own, and a twin of the first one."""
+    """Small photos, and a twin of the first one."""
     folder = tmp_path_factory.mktemp("shards") / "photos"
     folder.mkdir()
     source = next((drawn / "eval" / "images").glob("*.jpg"))
@@ -42,13 +42,13 @@ def photos(drawn, tmp_path_factory):
 
 
 @pytest.fixture
-def cache(looked_at, tmp_path):
+def cache(detected, tmp_path):
     """Subjects without crops: shards cut them and need no networks, which take seconds to load."""
-    return shutil.copytree(looked_at, tmp_path / "shared")
+    return shutil.copytree(detected, tmp_path / "shared")
 
 
 @pytest.fixture(scope="module")
-def looked_at(photos, tmp_path_factory):
+def detected(photos, tmp_path_factory):
     cache = tmp_path_factory.mktemp("shards") / "cache"
     faceline("detect", photos, "--cache", cache, "--device", "cpu", "--quiet")
     shutil.rmtree(cache / "crops")
@@ -65,8 +65,8 @@ def test_shards_divide_the_photos_and_do_not_depend_on_the_others():
     assert sorted(photo.name for shard in shards for photo in shard) == sorted(names)
     assert all(len(shard) > 180 for shard in shards)
     assert parse_shard("2/4").photos(photos[500:]) == [photo for photo in shards[1] if photo in photos[500:]]
-    places = [[photo.name[13:19] for photo in shard[:3]] for shard in shards]
-    assert places == PLACES, "machines of another version must agree"
+    numbers = [[photo.name[13:19] for photo in shard[:3]] for shard in shards]
+    assert numbers == NUMBERS, "machines of another version must agree"
 
 
 def all_photos(folder):
@@ -74,10 +74,10 @@ def all_photos(folder):
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/4", "5/4", "-1/4", "1/0", "0/0", "a/b", "1/4/2", " 1/4", "1.0/4"])
-def test_a_shard_that_makes_no_sense_is_told(text, drawn):
-    told = faceline("detect", drawn, "--shard", text, ok=False).exception
-    assert isinstance(told, UsageError)
-    assert "--shard" in str(told)
+def test_a_shard_that_makes_no_sense_is_refused(text, drawn):
+    error = faceline("detect", drawn, "--shard", text, ok=False).exception
+    assert isinstance(error, UsageError)
+    assert "--shard" in str(error)
 
 
 def test_a_shard_detects_its_own_photos_and_says_what_comes_next(photos, cache):
@@ -85,20 +85,20 @@ def test_a_shard_detects_its_own_photos_and_says_what_comes_next(photos, cache):
     printed = faceline(*words).stdout
     assert f"Next: faceline detect {photos}\n" in printed
     assert "That was shard 2/3." in printed
-    told = json.loads(faceline(*words, "--json").stdout)
-    assert (told["shard"], told["cut"]) == ("2/3", 0)
-    assert told["photos"] == len(parse_shard("2/3").photos(all_photos(photos)))
+    summary = json.loads(faceline(*words, "--json").stdout)
+    assert (summary["shard"], summary["cut"]) == ("2/3", 0)
+    assert summary["photos"] == len(parse_shard("2/3").photos(all_photos(photos)))
 
 
 def test_a_shard_may_have_no_photos(photos, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
     (few / "one.jpg").write_bytes((photos / "00.jpg").read_bytes())
-    told = [
+    counts = [
         json.loads(faceline("detect", few, "--shard", f"{number}/2", "--json", "--device", "cpu").stdout)["photos"]
         for number in (1, 2)
     ]
-    assert sorted(told) == [0, 1]
+    assert sorted(counts) == [0, 1]
 
 
 def test_shards_at_the_same_time_leave_a_whole_cache_and_a_run_without_one_makes_what_is_left(photos, cache):
@@ -115,12 +115,11 @@ def test_shards_at_the_same_time_leave_a_whole_cache_and_a_run_without_one_makes
         assert process.returncode == 0, stderr
     others = [photo for n in (1, 2, 4, 5) for photo in parse_shard(f"{n}/5").photos(all_photos(photos))]
     made = {photo.path.read_bytes() for photo in others}
-    told = json.loads(faceline(*words[3:]).stdout)
-    assert (told["photos"], told["cut"]) == (PHOTOS, PHOTOS - 1 - len(made))
+    summary = json.loads(faceline(*words[3:]).stdout)
+    assert (summary["photos"], summary["cut"]) == (PHOTOS, PHOTOS - 1 - len(made))
     assert verify(cache).damaged == ()
-    lines = (
-        line for one in cache.glob("crops/*/units/*/*/manifest.jsonl") for line in one.read_text().splitlines()[:-1]
-    )
+    manifests = [path.read_text() for path in cache.glob("crops/*/units/*/*/manifest.jsonl")]
+    lines = (line for manifest in manifests for line in manifest.splitlines()[:-1])
     held = Counter(json.loads(line)["source"] for line in lines)
     assert len(held) == PHOTOS - 1
     assert sum(held.values()) <= PHOTOS, "only the twins may be there twice, when their shards differ"

@@ -65,7 +65,7 @@ def test_bundles_that_tell_different_things_are_refused(finished, tmp_path):
     described["tasks"].pop("age")
     described["models"].pop("age")
     (other / "bundle.json").write_text(json.dumps(described))
-    with pytest.raises(BundleError, match="the first tells mask, gender, age and the other mask, gender"):
+    with pytest.raises(BundleError, match="the first predicts mask, gender, age and the other mask, gender"):
         Predictor([finished.run / "bundle", other])
 
 
@@ -122,7 +122,7 @@ def test_photos_of_all_runs_are_matched_by_their_names(tmp_path):
     a, b = held_out(tmp_path / "a", range(10)), held_out(tmp_path / "b", range(9, 1, -1))
     shared = read_shared([a, b], [SMILE])
     assert shared.table["path"].to_list() == [f"{n}.jpg" for n in range(2, 10)]
-    assert shared.parts["smile"].shape == (2, 8, 2)
+    assert shared.probabilities["smile"].shape == (2, 8, 2)
     assert shared.warnings == ()
     with pytest.raises(DataError, match="only 3 photos in common"):
         read_shared([a, held_out(tmp_path / "c", range(7, 17))], [SMILE])
@@ -132,7 +132,7 @@ def test_photos_of_all_runs_are_matched_by_their_names(tmp_path):
     ("changed", "said"),
     [
         ({"fold": [0] * 10}, "into other folds"),
-        ({"person": [f"who{n}" for n in range(10)]}, "by different people"),
+        ({"person": [f"who{n}" for n in range(10)]}, "disagree about the person"),
         ({"true_smile": [1] * 10}, "has other labels"),
     ],
 )
@@ -153,10 +153,8 @@ def test_a_student_is_taught_by_a_bundle_and_by_what_was_told_out_of_fold(finish
     folds = pl.read_csv(finished.run / "folds.csv")
     rng = np.random.default_rng(0)
     photos = drawn_data(finished.data)
-    ids = source_ids(
-        [photo.path for photo in photos],
-        RunContext(load_settings(), finished.cache, "cpu", console=Console(quiet=True)),
-    )
+    context = RunContext(load_settings(), finished.cache, "cpu", console=Console(quiet=True))
+    ids = source_ids([photo.path for photo in photos], context)
     source_of = {photo.name: ids[photo.path] for photo in photos}
     columns = {"path": folds["path"], "source": [source_of[name] for name in folds["path"]]}
     for names in (("p_mask_wear", "p_mask_incorrect", "p_mask_normal"), ("p_age_<30", "p_age_30-59", "p_age_>=60")):
@@ -176,10 +174,8 @@ def test_a_student_is_taught_by_a_bundle_and_by_what_was_told_out_of_fold(finish
 
 def test_what_was_told_of_other_photos_of_the_same_names_is_not_taught(finished, tmp_path):
     settings = load_settings(None, ["tasks.gender=null", "tasks.age=null"])
-    photos, context = (
-        drawn_data(finished.data)[:8],
-        RunContext(settings, finished.cache, "cpu", console=Console(quiet=True)),
-    )
+    photos = drawn_data(finished.data)[:8]
+    context = RunContext(settings, finished.cache, "cpu", console=Console(quiet=True))
     sources = source_ids([photo.path for photo in photos], context)
     columns = {"p_mask_wear": [1.0] * 8, "p_mask_incorrect": [0.0] * 8, "p_mask_normal": [0.0] * 8}
     shutil.copytree(finished.run / "bundle", tmp_path / "bundle")
@@ -210,10 +206,8 @@ def test_the_teachers_mean_stands_beside_its_photo(finished, tmp_path):
 
 def test_teachers_are_asked_once_unless_they_have_changed(finished, tmp_path, monkeypatch):
     settings = load_settings(None, ["tasks.gender=null", "tasks.age=null"])
-    photos, context = (
-        drawn_data(finished.data)[:4],
-        RunContext(settings, finished.cache, "cpu", console=Console(quiet=True)),
-    )
+    photos = drawn_data(finished.data)[:4]
+    context = RunContext(settings, finished.cache, "cpu", console=Console(quiet=True))
     bundle = shutil.copytree(finished.run / "bundle", tmp_path / "bundle")
     sources = source_ids([photo.path for photo in photos], context)
     first = predict_with_teachers([bundle], photos, tmp_path, context, sources)
@@ -232,7 +226,7 @@ def test_teachers_are_asked_once_unless_they_have_changed(finished, tmp_path, mo
 
 
 def test_a_teacher_of_other_classes_is_refused(finished, tmp_path):
-    with pytest.raises(BundleError, match="does not tell age with the classes young, old"):
+    with pytest.raises(BundleError, match="does not predict age with the classes young, old"):
         distil(
             finished, tmp_path, "--teacher", finished.run / "bundle",
             "--set", "tasks.age.classes=[young,old]", "--set", "tasks.age.edges=[30]",

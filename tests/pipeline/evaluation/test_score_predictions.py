@@ -67,7 +67,7 @@ def test_the_person_column_of_the_answers_makes_the_interval(finished, tmp_path)
     ("columns", "said"),
     [
         ({"ImageID": ["a.jpg"], "ans": [18]}, "row 2: the joint class is '18'"),
-        ({"ImageID": ["a.jpg", "a.jpg"], "ans": [1, 2]}, "a.jpg stands in two rows"),
+        ({"ImageID": ["a.jpg", "a.jpg"], "ans": [1, 2]}, "a.jpg is in two rows"),
         ({"photo": ["a.jpg"], "ans": [1]}, "none of the columns"),
         ({"ImageID": ["a.jpg"], "answer": [1]}, "neither a column"),
         ({"ImageID": ["b.jpg"], "ans": [1]}, "no photo in common"),

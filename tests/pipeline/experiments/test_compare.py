@@ -1,4 +1,4 @@
-"""`faceline compare` on drawn people: the same folds for all, nothing trained twice, honest figures."""
+"""`faceline compare` on drawn people: the same folds for all, nothing trained twice, correct scores."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from tests.pipeline.commands.test_app import start
 from tests.pipeline.conftest import faceline, tiny_options
 
 SETTINGS = {"seed": 9, "tasks": {"age": None}}
-LEARN = ["--set", "train.epochs=3", "--set", "train.lr=0.01"]  # so much that the two tell different things
+LEARN = ["--set", "train.epochs=3", "--set", "train.lr=0.01"]  # enough for the two to predict differently
 
 
 def write_settings(folder: Path, **changed) -> Path:
@@ -66,7 +66,7 @@ def test_every_run_has_the_same_folds_whatever_its_seed(comparison):
 
 
 def test_the_figures_are_scikit_learns_over_all_held_out_people(comparison):
-    told = json.loads((comparison.out / "compare.json").read_text())
+    result = json.loads((comparison.out / "compare.json").read_text())
     means = {}
     for name in ("plain", "model"):
         by_seed = []
@@ -77,24 +77,24 @@ def test_the_figures_are_scikit_learns_over_all_held_out_people(comparison):
             truth = table["true_mask"].to_numpy() * 2 + table["true_gender"].to_numpy()
             by_seed.append(f1_score(truth, table["class"].to_numpy(), average="macro", zero_division=0))
         means[name] = np.mean(by_seed)
-        scores = told["configurations"][name]["scores"]
+        scores = result["configurations"][name]["scores"]
         assert scores["joint"]["by_seed"] == pytest.approx(by_seed)
         assert scores["joint"]["macro_f1"] == pytest.approx(means[name])
         assert set(scores) == {"joint", "mask", "gender"}
-        assert told["configurations"][name]["seconds"] > 0
+        assert result["configurations"][name]["seconds"] > 0
     assert means["plain"] != means["model"]
-    difference = told["configurations"]["model"]["scores"]["joint"]["difference"]
+    difference = result["configurations"]["model"]["scores"]["joint"]["difference"]
     assert difference["macro_f1"] == pytest.approx(means["model"] - means["plain"])
     assert difference["low"] <= difference["macro_f1"] <= difference["high"]
-    assert told["configurations"]["plain"]["scores"]["joint"]["difference"] is None
+    assert result["configurations"]["plain"]["scores"]["joint"]["difference"] is None
 
 
 def test_it_ends_with_one_json_object_and_leaves_a_page_with_the_command_and_what_differs(comparison):
-    told = json.loads(comparison.printed.stdout)
-    assert told == json.loads((comparison.out / "compare.json").read_text())
-    assert told["complete"] is True
-    assert told["differing"] == {"model.zoom": {"plain": 1.3, "model": 2.0}}
-    assert len(told["runs"]) == 8
+    result = json.loads(comparison.printed.stdout)
+    assert result == json.loads((comparison.out / "compare.json").read_text())
+    assert result["complete"] is True
+    assert result["differing"] == {"model.zoom": {"plain": 1.3, "model": 2.0}}
+    assert len(result["runs"]) == 8
     page = (comparison.out / "compare.md").read_text()
     assert page.startswith(f"`faceline compare {comparison.data} ")
     assert "| `model.zoom` | `1.3` | `2.0` |" in page
@@ -125,7 +125,7 @@ def test_a_stopped_comparison_goes_on_and_ends_like_an_undisturbed_one(compariso
             raise SystemExit(130)
         return finished
 
-    monkeypatch.setattr(compare, "train_intake", stop_at_the_sixth)
+    monkeypatch.setattr(compare, "train_on", stop_at_the_sixth)
     words = [copied.data, copied.cache, copied.out, *copied.files, "--seeds", 2, "--json"]
     with pytest.raises(SystemExit):
         compared(*words)
@@ -136,8 +136,11 @@ def test_a_stopped_comparison_goes_on_and_ends_like_an_undisturbed_one(compariso
     assert order == ["plain seed-0 fold-0", "model seed-0 fold-0", "plain seed-0 fold-1", "model seed-0 fold-1"]
     printed = compared(*words)
     assert len(calls) == 6 + 3
-    told, first = json.loads(printed.stdout)["configurations"], json.loads(comparison.printed.stdout)["configurations"]
-    assert {n: told[n]["scores"] for n in told} == {n: first[n]["scores"] for n in first}
+    result, first = (
+        json.loads(printed.stdout)["configurations"],
+        json.loads(comparison.printed.stdout)["configurations"],
+    )
+    assert {n: result[n]["scores"] for n in result} == {n: first[n]["scores"] for n in first}
 
 
 def test_a_killed_comparison_goes_on_in_the_middle_of_a_training(comparison, tmp_path):
@@ -153,15 +156,15 @@ def test_a_killed_comparison_goes_on_in_the_middle_of_a_training(comparison, tmp
     first = ages(out / "plain")
     compared(comparison.data, comparison.cache, out, *comparison.files, "--first", 1)
     assert ages(out / "plain") == first
-    for told in out.rglob("validation.csv"):
-        assert told.read_bytes() == (comparison.out / told.relative_to(out)).read_bytes()
+    for table in out.rglob("validation.csv"):
+        assert table.read_bytes() == (comparison.out / table.relative_to(out)).read_bytes()
 
 
 def test_one_configuration_alone_and_one_fold_alone_are_scored(copied):
     printed = compared(copied.data, copied.cache, copied.out, copied.files[0], "--held-out", "1", "--json")
-    told = json.loads(printed.stdout)
-    assert told["held_out"] == [1]
-    assert told["configurations"]["plain"]["scores"]["joint"]["difference"] is None
+    result = json.loads(printed.stdout)
+    assert result["held_out"] == [1]
+    assert result["configurations"]["plain"]["scores"]["joint"]["difference"] is None
     assert "1 of 2 folds" in (copied.out / "compare.md").read_text()
 
 
@@ -192,7 +195,7 @@ def test_a_run_on_other_folds_is_refused(copied):
         compared(copied.data, copied.cache, copied.out, *copied.files, "--seeds", 2)
 
 
-def test_what_cannot_be_compared_is_told_before_anything_is_trained(drawn, shared_cache, tmp_path):
+def test_what_cannot_be_compared_is_reported_before_anything_is_trained(drawn, shared_cache, tmp_path):
     plain = write_settings(tmp_path)
     (tmp_path / "other").mkdir()
     namesake = write_settings(tmp_path / "other")
@@ -201,23 +204,23 @@ def test_what_cannot_be_compared_is_told_before_anything_is_trained(drawn, share
     bins.write_text(yaml.safe_dump({"tasks": {"age": None, "gender": {"classes": ["male", "female", "other"]}}}))
     wrong = write_settings(tmp_path, train={"epoch": 1})
     out = tmp_path / "out"
-    for wanted, said in [
+    for options, message in [
         ([plain, tmp_path / "nowhere.yaml"], "there is no file .*nowhere.yaml"),
         ([plain, namesake], "would share the folder"),
         ([plain, plain], "would share the folder"),
-        ([plain, tasks], "plain.yaml tells gender and .*tasks.yaml does not"),
+        ([plain, tasks], "plain.yaml has the task gender and .*tasks.yaml does not"),
         ([plain, bins], "define gender differently"),
         ([plain, wrong], "did you mean epochs"),
         ([plain, "--held-out", "0,2"], "name folds from 0 to 1"),
-        ([plain, "--first", "3"], "there are 2 folds only"),
+        ([plain, "--first", "3"], "there are only 2 folds"),
         ([plain, "--first", "1", "--held-out", "0"], "use one of them"),
-        ([plain, "--set", "seed=3"], "every run gets its seed"),
-        ([plain, "--set", "split.folds=3"], r"every run gets its split\.folds"),
-        ([plain, "--folds", "50"], "people only"),
+        ([plain, "--set", "seed=3"], "each run gets its seed"),
+        ([plain, "--set", "split.folds=3"], r"each run gets its split\.folds"),
+        ([plain, "--folds", "50"], "of only .* people"),
     ]:
-        words = ["compare", drawn, *wanted, "--out", out, "--cache", shared_cache]
+        words = ["compare", drawn, *options, "--out", out, "--cache", shared_cache]
         words += [] if "--folds" in words else ["--folds", "2"]
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             faceline(*words)
     with pytest.raises(UsageError, match="name that first"):
         faceline("compare", plain, plain, "--out", out)

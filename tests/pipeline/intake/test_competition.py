@@ -21,12 +21,8 @@ def kinds(dataset):
 @pytest.fixture
 def data(tmp_path):
     """The layout with empty photos: intake looks at names only."""
-    for name in (
-        "000001_female_Asian_45",
-        "000001-1_male_Asian_18",
-        "003397_female_Asian_19",
-        "003397_female_Asian_60",
-    ):
+    people = ("000001_female_Asian_45", "000001-1_male_Asian_18", "003397_female_Asian_19", "003397_female_Asian_60")
+    for name in people:
         folder = tmp_path / "train" / "images" / name
         folder.mkdir(parents=True)
         for stem in ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal"):
@@ -44,8 +40,8 @@ def data(tmp_path):
 def test_labels_come_from_folder_and_stem(data):
     photos = {photo.name: photo for photo in load(data).train}
     assert len(photos) == 28
-    one = photos["train/images/000001_female_Asian_45/incorrect_mask.jpg"]
-    assert dict(one.labels) == {"mask": "incorrect", "gender": "female", "age": "45"}
+    photo = photos["train/images/000001_female_Asian_45/incorrect_mask.jpg"]
+    assert dict(photo.labels) == {"mask": "incorrect", "gender": "female", "age": "45"}
     assert photos["train/images/000001_female_Asian_45/mask5.jpg"].labels["mask"] == "wear"
 
 
@@ -82,7 +78,7 @@ def test_everything_that_is_missing_or_disagrees_is_a_defect(data):
     table = data / "train" / "train.csv"
     table.write_text(table.read_text().replace("003397,female,Asian,60", "003397,male,Asian,60"))
     (data / "eval" / "images" / "a.jpg").unlink()
-    (data / "eval" / "images" / "unasked.jpg").touch()
+    (data / "eval" / "images" / "unlisted.jpg").touch()
     dataset = load(data)
     assert kinds(dataset) == [
         "missing file", "photos without a row", "row and folder disagree", "row without photos"
@@ -93,21 +89,21 @@ def test_everything_that_is_missing_or_disagrees_is_a_defect(data):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "said"),
+    ("name", "kind", "message"),
     [
         ("000009_female_Asian_150", "unknown label", "between 0 and 120"),
         ("000009_woman_Asian_30", "unknown label", "none of male, female"),
         ("000009_female_30", "folder name", "id_gender_race_age"),
     ],
 )
-def test_a_folder_that_tells_no_valid_label_is_fatal_and_named(data, name, kind, said):
+def test_a_folder_without_a_valid_label_is_fatal_and_named(data, name, kind, message):
     folder = data / "train" / "images" / name
     folder.mkdir()
     (folder / "normal.jpg").touch()
     [defect] = [defect for defect in load(data).defects if defect.fatal]
     assert defect.kind == kind
     assert name in defect.where
-    assert said in defect.message
+    assert message in defect.message
 
 
 @pytest.mark.parametrize("path", ["../secret", "a/b", ".."])

@@ -8,7 +8,7 @@ import pytest
 
 from cache.errors import DataError, UsageError
 from classify.tasks import encode_labels
-from pipeline.intake.corrections import correct, load_labelled
+from pipeline.intake.corrections import apply_corrections, load_labelled
 from pipeline.intake.load import load_data
 from pipeline.intake.photo import Dataset, Photo
 from pipeline.settings import load_settings
@@ -20,15 +20,11 @@ LISTS = Path(__file__).parents[3] / "pipeline" / "intake" / "correction_lists"
 def person(folder, **labels):
     _, gender, _, age = folder.split("_")
     stems = {"mask1": "wear", "incorrect_mask": "incorrect", "normal": "normal"}
-    return [
-        Photo(
-            Path(f"{folder}/{stem}.jpg"),
-            f"train/images/{folder}/{stem}.jpg",
-            folder,
-            {"mask": mask, "gender": gender, "age": age, **labels},
-        )
-        for stem, mask in stems.items()
-    ]
+    photos = []
+    for stem, mask in stems.items():
+        given = {"mask": mask, "gender": gender, "age": age, **labels}
+        photos.append(Photo(Path(f"{folder}/{stem}.jpg"), f"train/images/{folder}/{stem}.jpg", folder, given))
+    return photos
 
 
 def data_of(*folders):
@@ -66,7 +62,7 @@ def test_a_person_a_photo_and_an_id_can_be_named(data, table):
         "mask,,,000020,normal,incorrect\n"
         "age,,,001498,,31\n"
     )
-    corrected, changes = correct(data, file, SETTINGS)
+    corrected, changes = apply_corrections(data, file, SETTINGS)
     assert labels_of(corrected, "000021_male_Asian_20", "gender") == ["female"] * 3
     assert labels_of(corrected, "000020_female_Asian_50", "mask") == ["normal", "incorrect", "incorrect"]
     assert labels_of(corrected, "001498_male_Asian_60", "age") == ["31"] * 3
@@ -79,16 +75,16 @@ def test_a_person_a_photo_and_an_id_can_be_named(data, table):
 def test_applying_twice_and_in_any_order_is_applying_once(data, table):
     head = "task,id,photo,label\n"
     rows = ["mask,000020,normal,incorrect\n", "mask,000020,incorrect_mask,normal\n", "age,000021,,>=60\n"]
-    once, _ = correct(data, table(head + "".join(rows)), SETTINGS)
-    again, changes = correct(once, table(head + "".join(rows * 2)), SETTINGS)
-    backwards, _ = correct(data, table(head + "".join(reversed(rows))), SETTINGS)
+    once, _ = apply_corrections(data, table(head + "".join(rows)), SETTINGS)
+    again, changes = apply_corrections(once, table(head + "".join(rows * 2)), SETTINGS)
+    backwards, _ = apply_corrections(data, table(head + "".join(reversed(rows))), SETTINGS)
     assert again.train == once.train == backwards.train
     assert not changes
     assert again.corrections[1].already == 5
 
 
 def test_an_empty_label_leaves_the_photos_out_of_that_task_only(data, table):
-    corrected, _ = correct(data, table("task,person,label\nage,000021_male_Asian_20,\n"), SETTINGS)
+    corrected, _ = apply_corrections(data, table("task,person,label\nage,000021_male_Asian_20,\n"), SETTINGS)
     assert labels_of(corrected, "000021_male_Asian_20", "age") == [None] * 3
     assert labels_of(corrected, "000021_male_Asian_20", "gender") == ["male"] * 3
 
@@ -99,7 +95,7 @@ def test_an_empty_label_leaves_the_photos_out_of_that_task_only(data, table):
 )
 def test_a_class_stands_for_its_number_nearest_to_the_given_one(given, label, number, table):
     data = data_of(f"1_male_Asian_{given}")
-    corrected, _ = correct(data, table(f"task,id,label\nage,1,{label}\n"), SETTINGS)
+    corrected, _ = apply_corrections(data, table(f"task,id,label\nage,1,{label}\n"), SETTINGS)
     assert corrected.train[0].labels["age"] == number
     age = SETTINGS.task_list()[2]
     assert encode_labels([age], corrected.train[0].labels) == (age.encode(float(number)),)
@@ -110,24 +106,24 @@ def test_a_list_of_suspects_is_a_table_of_corrections(data, table):
         "task,rank,path,person,given,suggested,score,crop\n"
         "gender,1,train/images/000021_male_Asian_20/mask1.jpg,000021_male_Asian_20,male,female,0.1,\n"
     )
-    corrected, _ = correct(data, file, SETTINGS)
+    corrected, _ = apply_corrections(data, file, SETTINGS)
     assert labels_of(corrected, "000021_male_Asian_20", "gender") == ["female", "male", "male"]
 
 
-def test_only_the_wanted_levels_count(data, table):
+def test_only_the_selected_levels_count(data, table):
     file = table("task,id,label,level\ngender,000020,male,contested\ngender,000021,female,\n")
-    assert correct(data, file, SETTINGS)[0].corrections[0].changed == {"gender": 3}
-    assert correct(data, file, with_levels("core", "contested"))[0].corrections[0].changed == {"gender": 6}
+    assert apply_corrections(data, file, SETTINGS)[0].corrections[0].changed == {"gender": 3}
+    assert apply_corrections(data, file, with_levels("core", "contested"))[0].corrections[0].changed == {"gender": 6}
 
 
 def test_rows_about_a_dropped_task_are_passed_over(data, table):
     settings = load_settings(overrides=["tasks.mask=null"])
     file = table("task,id,photo,label\nmask,000020,normal,incorrect\n")
-    assert correct(data, file, settings)[0].corrections[0].rows == 0
+    assert apply_corrections(data, file, settings)[0].corrections[0].rows == 0
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "task,id,label\ngender,000021,man\n",
@@ -147,25 +143,25 @@ def test_rows_about_a_dropped_task_are_passed_over(data, table):
         ("task,id,person,label\nage,000021,,30\nage,,000021_male_Asian_20,\n", "is '' here and '30' there"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_row(text, said, data, table):
+def test_what_is_wrong_is_reported_with_file_and_row(text, message, data, table):
     with pytest.raises(DataError) as error:
-        correct(data, table(text), SETTINGS)
-    assert said in str(error.value)
+        apply_corrections(data, table(text), SETTINGS)
+    assert message in str(error.value)
 
 
-def test_two_people_with_one_id_must_be_told_apart(table):
+def test_two_people_with_one_id_must_be_distinguished(table):
     data = data_of("003397_female_Asian_19", "003397_female_Asian_20")
     with pytest.raises(DataError, match="the id 003397 is that of 003397_female_Asian_19 and"):
-        correct(data, table("task,id,label\ngender,003397,male\n"), SETTINGS)
+        apply_corrections(data, table("task,id,label\ngender,003397,male\n"), SETTINGS)
 
 
-def test_a_table_that_is_not_there_is_told(data):
+def test_a_table_that_is_not_there_is_reported(data):
     with pytest.raises(UsageError, match=r"no file nowhere\.csv; .* boostcamp"):
-        correct(data, "nowhere.csv", SETTINGS)
+        apply_corrections(data, "nowhere.csv", SETTINGS)
 
 
 def test_the_competitions_known_mistakes_are_mended_by_exact_id(data):
-    corrected, _ = correct(data, "boostcamp", SETTINGS)
+    corrected, _ = apply_corrections(data, "boostcamp", SETTINGS)
     assert labels_of(corrected, "000020_female_Asian_50", "mask") == ["wear", "normal", "incorrect"]
     assert labels_of(corrected, "001498-1_male_Asian_23", "gender") == ["female"] * 3
     assert labels_of(corrected, "001498_male_Asian_60", "gender") == ["male"] * 3
@@ -177,15 +173,13 @@ def test_the_competitions_list_says_nothing_twice_and_contradicts_nothing():
     rows = pl.read_csv(LISTS / "boostcamp.csv", infer_schema=False)
     assert not rows.select("task", "id", "photo").is_duplicated().any()
     assert set(rows["level"]) == {"core", "extended", "contested"}
-    assert rows.filter(pl.col("level") == "core").group_by("task").len().sort("task").rows() == [
-        ("gender", 9),
-        ("mask", 6),
-    ]
+    core = rows.filter(pl.col("level") == "core")
+    assert core.group_by("task").len().sort("task").rows() == [("gender", 9), ("mask", 6)]
     # Each row fits a task: on people who have these ids, none is passed over.
     ids = sorted(set(rows["id"]))
-    data = data_of(*(f"{one}_male_Asian_45" for one in ids))
+    data = data_of(*(f"{person_id}_male_Asian_45" for person_id in ids))
     settings = with_levels("core", "extended", "contested")
-    done = correct(data, "boostcamp", settings)[0].corrections[0]
+    done = apply_corrections(data, "boostcamp", settings)[0].corrections[0]
     assert (done.rows, done.absent) == (len(rows), 0)
 
 

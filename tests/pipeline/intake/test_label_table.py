@@ -30,7 +30,7 @@ def load(data, **columns):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_a_table_lists_photos_with_labels_and_people(table, encoding):
     dataset = load(table(encoding=encoding))
-    assert dataset.kind == "table"
+    assert dataset.layout == "table"
     assert [photo.name for photo in dataset.train] == [row[0] for row in ROWS]
     assert [photo.person for photo in dataset.train] == ["p1", "p1", "p2"]
     assert dict(dataset.train[2].labels) == {"gender": "female", "age": "61"}
@@ -58,19 +58,19 @@ def test_columns_have_the_names_that_the_config_gives_them(table):
 
 
 @pytest.mark.parametrize(
-    ("columns", "options", "said"),
+    ("columns", "options", "message"),
     [
         (("file", "person", "gender", "age"), {}, r"no column 'path'.*data\.columns\.path=NAME"),
         (("path", "person", "gender", "years"), {}, r"no column 'age'; it has path, person, gender, years"),
         (("path", "person", "gender", "age"), {"person": "who"}, "no column 'who'"),
     ],
 )
-def test_a_missing_column_is_named_with_those_that_there_are_and_the_option(table, columns, options, said):
-    with pytest.raises(DataError, match=f"(?s){said}"):
+def test_a_missing_column_is_named_with_those_that_there_are_and_the_option(table, columns, options, message):
+    with pytest.raises(DataError, match=f"(?s){message}"):
         load(table(columns=columns), **options)
 
 
-def test_without_a_person_column_the_risk_is_told(table):
+def test_without_a_person_column_the_risk_is_reported(table):
     dataset = load(table(rows=[(r[0], r[2], r[3]) for r in ROWS], columns=("path", "gender", "age")))
     assert len({photo.person for photo in dataset.train}) == 3
     assert [(defect.kind, defect.fatal) for defect in dataset.defects] == [("no person column", False)]
@@ -83,7 +83,7 @@ def test_an_empty_cell_leaves_that_task_out_for_that_photo(table):
 
 
 @pytest.mark.parametrize(
-    ("row", "kind", "said"),
+    ("row", "kind", "message"),
     [
         (("a.jpg", "p", "men", "25"), "unknown label", "none of male, female"),
         (("a.jpg", "p", "male", "old"), "unknown label", "not a number"),
@@ -95,12 +95,12 @@ def test_an_empty_cell_leaves_that_task_out_for_that_photo(table):
         (("", "p", "male", "25"), "path outside the data folder", "empty"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_fatal_and_named(table, row, kind, said):
+def test_a_row_that_cannot_be_used_is_fatal_and_named(table, row, kind, message):
     path = table(rows=[row, *ROWS[1:]])
     [defect] = [defect for defect in load(path).defects if defect.fatal]
     assert defect.kind == kind
     assert defect.where == f"{path}, row 2"
-    assert said in defect.message
+    assert message in defect.message
 
 
 def test_a_link_out_of_the_folder_is_refused(table, tmp_path):
@@ -120,7 +120,7 @@ def test_duplicate_rows_are_fatal_only_when_they_disagree(table):
     assert [(d.kind, d.fatal) for d in other.defects] == [("duplicate row", True)]
 
 
-def test_a_photo_that_is_missing_stays_in_and_is_told(table, tmp_path):
+def test_a_photo_that_is_missing_stays_in_and_is_reported(table, tmp_path):
     path = table()
     (tmp_path / "a.jpg").unlink()
     dataset = load(path)
@@ -153,7 +153,7 @@ def test_a_person_column_that_has_its_default_name_may_be_missing(table):
     assert not any(defect.fatal for defect in load(path, path="path", person="person").defects)
 
 
-def test_a_row_without_a_person_is_told(table):
+def test_a_row_without_a_person_is_reported(table):
     path = table(rows=[("a.jpg", "", "male", "25"), *ROWS[1:]])
     dataset = load(path)
     assert [(d.kind, d.where, d.fatal) for d in dataset.defects] == [("no person", f"{path}, row 2", False)]
@@ -186,13 +186,13 @@ def test_parquet_rows_are_counted_from_1_and_columns_of_lists_are_left_alone(tab
 
 
 @pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
-def test_another_encoding_in_the_column_names_is_told(table, encoding):
+def test_another_encoding_in_the_column_names_is_reported(table, encoding):
     path = table(columns=("path", "person", "gender", "나이"), encoding=encoding)
     with pytest.raises(DataError, match="UTF-8"):
         load(path)
 
 
-def test_two_columns_of_one_name_and_other_separators_are_told(table, tmp_path):
+def test_two_columns_of_one_name_and_other_separators_are_reported(table, tmp_path):
     with pytest.raises(DataError, match="two columns called 'age'"):
         load(table(columns=("path", "age", "gender", " age")))
     (tmp_path / "labels.csv").write_text("path;age;gender\na.jpg;3;male\n")

@@ -68,7 +68,7 @@ def test_a_data_set_without_a_photo_says_which_layouts_are_understood(tmp_path, 
         load(tmp_path)
 
 
-def test_a_link_that_leads_to_itself_is_told(tmp_path):
+def test_a_link_that_leads_to_itself_is_reported(tmp_path):
     (tmp_path / "a.jpg").symlink_to(tmp_path / "a.jpg")
     with pytest.raises(DataError, match=r"a\.jpg"):
         load(tmp_path)

@@ -86,7 +86,7 @@ def test_a_bundle_whose_crops_cannot_be_made_is_refused(finished, folder, tmp_pa
     described = json.loads((bundle / "bundle.json").read_text())
     described["crop"]["fingerprint"] = "0" * 64
     (bundle / "bundle.json").write_text(json.dumps(described))
-    with pytest.raises(BundleError, match="crop otherwise"):
+    with pytest.raises(BundleError, match="would not make the crops"):
         faceline("predict", folder, "--bundle", bundle, "--out", tmp_path / "out", "--cache", finished.cache)
     described["crop"]["detect"]["unheard_of"] = 1
     (bundle / "bundle.json").write_text(json.dumps(described))

@@ -8,7 +8,7 @@ import pytest
 
 from cache.errors import BundleError
 from classify.tasks import Task
-from pipeline.reports.run_report import LINE_COLOURS, _curves, write_report
+from pipeline.reports.run_report import LINE_COLOURS, _draw_curves, write_report
 from tests.pipeline.conftest import faceline
 
 
@@ -39,7 +39,7 @@ def test_every_voting_network_has_a_curve_also_one_whose_fold_has_no_label():
     score = {"macro_f1": 0.7, "loss": 0.6}
     folds = {"mask-fold0": score, "mask-fold1": {}, "mask-fold2": score}
     lines = [{**line, **more, "network": name, "epoch": epoch} for name, more in folds.items() for epoch in (1, 2)]
-    [drawing] = _curves(lines, [Task("mask", ("a", "b"))])
+    [drawing] = _draw_curves(lines, [Task("mask", ("a", "b"))])
     strokes = Counter(re.findall(r'<path d="M [^"]+"[^>]*stroke: (#[0-9a-f]{6}); stroke-width: 1.5', drawing))
     assert [strokes[colour] for colour in LINE_COLOURS] == [3 + 1, 2 + 1, 2 + 1], "and one in the legend"
 

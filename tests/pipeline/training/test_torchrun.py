@@ -12,13 +12,13 @@ import pytest
 from safetensors.torch import load_file
 
 from cache.errors import UsageError
-from classify.data.training_set import Masks, NetworkData
+from classify.data.training_set import DrawnMasks, NetworkData
 from classify.distributed import Ranks
 from pipeline.context import RunContext
 from pipeline.settings import load_settings
-from pipeline.training.network_data import _told, shared
+from pipeline.training.network_data import as_message, share_with_ranks
 from tests.pipeline.conftest import faceline
-from tests.torchrun import HERE, process_of_rank, start_two
+from tests.torchrun import REPOSITORY, process_of_rank, start_two
 
 TOLERANCE = 1e-4  # of losses, scores and weights
 SETTINGS = ("model.backbone=test_convnext", "model.pretrained=false", "model.dropout=0", "model.input=[64,48]",
@@ -75,13 +75,13 @@ def test_what_rank_0_finds_wrong_is_said_once_and_ends_all(tmp_path):
     assert torchrun.returncode
     assert stdout == ""
     assert stderr.count("faceline: ") == stderr.count("holds no photos") == 1
-    assert str(HERE / "pipeline") not in stderr, "a traceback of ours"
+    assert str(REPOSITORY / "pipeline") not in stderr, "a traceback of ours"
 
 
-class Told:
-    """Rank 1, and what rank 0 would tell it."""
+class OtherRank:
+    """Rank 1, and the message that it would receive from rank 0."""
 
-    rank, world = 1, 2
+    rank, world_size = 1, 2
 
     def __init__(self, value):
         self._value = value
@@ -94,7 +94,7 @@ class Told:
 def data(tmp_path):
     """What rank 0 has of two samples and two tasks, a drawn mask's landmarks among it."""
     np.save(tmp_path / "pixels.npy", np.ones((2, 4, 3, 3), np.uint8))
-    masks = Masks(np.full((2, 5, 2), np.nan, np.float32), 0.5, {"cloth": 1.0}, {"right": 1.0}, 0, {"right": 1})
+    masks = DrawnMasks(np.full((2, 5, 2), np.nan, np.float32), 0.5, {"cloth": 1.0}, {"right": 1.0}, 0, {"right": 1})
     return NetworkData(
         np.load(tmp_path / "pixels.npy", mmap_mode="r"),
         np.array([[0, 1], [1, -1]]),
@@ -110,8 +110,9 @@ def data(tmp_path):
 
 def test_the_other_processes_have_what_rank_0_has(data, tmp_path):
     (tmp_path / "config.yaml").touch()
-    ours = shared(None, tmp_path, Told(json.loads(json.dumps(_told(data)))))
-    for name in ("pixels", "codes", "numbers", "learnt", "kinds", "train", "validate", "chances"):
+    ours = share_with_ranks(None, tmp_path, OtherRank(json.loads(json.dumps(as_message(data)))))
+    rows = ("pixels", "codes", "numbers", "label_mask", "augmentation_groups", "train", "validate", "sampling_weights")
+    for name in rows:
         np.testing.assert_array_equal(getattr(ours, name), getattr(data, name))
         assert getattr(ours, name).dtype == getattr(data, name).dtype
     np.testing.assert_array_equal(ours.masks.landmarks, data.masks.landmarks)
@@ -119,18 +120,18 @@ def test_the_other_processes_have_what_rank_0_has(data, tmp_path):
 
 
 def test_a_process_that_does_not_see_the_run_or_the_pack_names_it(data, tmp_path):
-    told = Told(_told(data))
+    ranks = OtherRank(as_message(data))
     with pytest.raises(UsageError, match=r"rank 1 on .* does not see .*config\.yaml: --out and --cache"):
-        shared(None, tmp_path, told)
+        share_with_ranks(None, tmp_path, ranks)
     (tmp_path / "config.yaml").touch()
     (tmp_path / "pixels.npy").unlink()
     with pytest.raises(UsageError, match=r"does not see .*pixels\.npy"):
-        shared(None, tmp_path, told)
+        share_with_ranks(None, tmp_path, ranks)
 
 
 def test_a_pack_in_memory_can_not_be_shared(data):
     with pytest.raises(UsageError, match=r"the cache can't be written.*--cache"):
-        _told(replace(data, pixels=np.zeros((2, 4, 3, 3), np.uint8)))
+        as_message(replace(data, pixels=np.zeros((2, 4, 3, 3), np.uint8)))
 
 
 def test_each_process_of_a_machine_has_its_own_gpu_and_its_part_of_the_workers(tmp_path, monkeypatch):

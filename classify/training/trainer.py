@@ -1,0 +1,261 @@
+"""One network in training: an epoch of steps, validation, and its state on disk.
+
+Several processes train one network with one batch among them: each computes its part of every step, and all have the
+loss of the complete batch.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from cache.config import fingerprint
+from cache.errors import BundleError, UsageError
+from classify.data.augmentation import build_augmenter
+from classify.data.batches import EpochOfBatches, steps_in_order
+from classify.data.training_set import NetworkData
+from classify.distributed import SINGLE_PROCESS, Ranks
+from classify.evaluation.metrics import macro_f1
+from classify.inference.calibration import log_loss
+from classify.inference.probabilities import probabilities
+from classify.models.backbones import build_network, head_of, normalise_of, tie_rows
+from classify.models.frozen_features import Features, compute_features
+from classify.models.plan import Plan
+from classify.tasks import UNLABELLED
+from classify.training import checkpoint
+from classify.training.optimisation import build_optimiser, build_schedule, precision_of
+from classify.training.weight_averaging import WeightAverage
+
+EpochMetrics = dict[str, Any]  # of one task after one epoch; a line of metrics.jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSetup:
+    """What a network is trained on; the definition of the result does not depend on it.
+
+    Attributes:
+        device: as torch names it.
+        workers: processes that make batches; 0 makes them in this one.
+        ranks: this process among those that train the network together.
+    """
+
+    device: str
+    workers: int = 0
+    ranks: Ranks = SINGLE_PROCESS
+
+
+class Trainer:
+    """One network in training, with all state that changes: its weights, their averages and the optimiser."""
+
+    def __init__(self, plan: Plan, data: NetworkData, seed: int, compute: ComputeSetup) -> None:
+        train = plan.train
+        self._plan = plan
+        self._train = train
+        self._heads = plan.heads
+        self._seed = seed
+        self._compute = compute
+        self._ranks = compute.ranks
+        self._device_type = torch.device(compute.device).type
+
+        # Data.
+        self._data = data
+        self._training_set = data.training_set(plan.heads)
+        self._augmenter = build_augmenter(plan)
+        self._cutmix_mask: NDArray[np.bool_] | None = None  # (R,) the samples of `cutmix_with`; None for any
+        for column, task in enumerate(plan.tasks):
+            if train.cutmix_with in task.classes:
+                # By class, not by augmentation group: a photo that a rule puts in a group keeps its class.
+                self._cutmix_mask = data.codes[data.train, column] == task.classes.index(train.cutmix_with)
+                break
+        self._steps_per_epoch = max(len(self._batches(0)), 1)
+        self._identity = fingerprint(
+            {
+                "configs": [config.model_dump(mode="json") for config in plan.configs],
+                "seed": seed,
+                "train": data.train.tolist(),
+                "validate": data.validate.tolist(),
+                "codes": data.codes.tolist(),
+                "targets": hashlib.sha256(self._training_set.targets.tobytes()).hexdigest(),
+            }
+        )
+
+        # Network. When its backbone is frozen, only the head runs, on features that are computed once.
+        network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(compute.device)
+        tie_rows(network, plan.heads.tied)
+        self._network = self._ranks.with_sync_batch_norm(network, compute.device)
+        self._normalise = normalise_of(self._network)
+        self._features: Features | None = None
+        if train.freeze:
+            pixels = data.pixels[self._ranks.rank_slice]
+            features = compute_features(self._network, self._normalise, pixels, compute.device)
+            self._features = Features(self._ranks.all_gather(features, len(data.pixels)))
+        forward = self._ranks.data_parallel(head_of(self._network) if self._features else self._network)
+        self._forward = torch.compile(forward) if train.compile else forward
+
+        # Averages of the weights, over steps and over the last epochs.
+        self._ema = ModelEmaV3(self._network, decay=train.ema, use_warmup=True) if train.ema else None
+        self._weight_average = WeightAverage(network, train.soup, train.epochs) if train.soup else None
+
+        # Optimiser.
+        self._optimiser = build_optimiser(self._network, train)
+        self._schedule = build_schedule(self._optimiser, train, self._steps_per_epoch)
+        self._precision = precision_of(train, compute.device)
+        self._scaler = torch.amp.GradScaler(enabled=self._precision == torch.float16)
+
+    @property
+    def kept_network(self) -> nn.Module:
+        """The network that is validated and kept: the average over the last epochs, over steps, or the network."""
+        return (self._weight_average.network if self._weight_average else None) or self._step_average
+
+    @property
+    def _step_average(self) -> nn.Module:
+        """The moving average over steps where there is one, otherwise the network itself."""
+        return self._ema.module if self._ema else self._network
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def run_epoch(self, epoch: int) -> float:
+        """Make one pass over the training samples, and return the mean loss of its steps.
+
+        Raises:
+            UsageError: the loss is not finite.
+        """
+        torch.manual_seed(self._seed * 100_003 + epoch + 2_000_000_011 * self._ranks.rank)  # for dropout
+        self._network.train(not self._train.freeze)
+        losses: list[Tensor] = []
+        batches = self._batches(epoch)
+        for step, (inputs, targets) in enumerate(self._inputs(batches)):
+            update = epoch * self._steps_per_epoch + step
+            self._schedule.step_update(update)
+
+            # Forward: this process's part of the batch.
+            with torch.autocast(self._device_type, self._precision, enabled=self._precision is not torch.float32):
+                logits = self._forward(inputs).float()
+
+            # Loss of the complete batch, in every process: soft F1 is no mean over samples.
+            logits = self._ranks.all_gather(logits, batches.step_size)
+            loss = self._heads.loss(logits, self._ranks.all_gather(targets, batches.step_size))
+            if self._train.consistency:
+                pair_mask = batches.pair_mask(step).to(logits.device)
+                loss = loss + self._train.consistency * self._heads.disagreement(logits, pair_mask)
+            losses.append(loss.detach())
+
+            # Backward. The batch's gradient is the sum over the processes, but DistributedDataParallel takes the mean.
+            self._scaler.scale(loss * self._ranks.world_size).backward()
+            if self._train.clip_norm:
+                self._scaler.unscale_(self._optimiser)
+                nn.utils.clip_grad_norm_(self._network.parameters(), self._train.clip_norm)
+
+            # Update the weights and their moving average.
+            self._scaler.step(self._optimiser)
+            self._scaler.update()
+            self._optimiser.zero_grad(set_to_none=True)
+            if self._ema:
+                self._ema.update(self._network, step=update)
+        self._ranks.broadcast_buffers(self._network, self._step_average)
+
+        mean_loss = float(torch.stack(losses).mean())
+        if not np.isfinite(mean_loss):
+            raise UsageError(
+                f"{self._plan.name}: the loss is {mean_loss} in epoch {epoch + 1}, so it learned nothing.\n"
+                f"Lower the learning rate (now {self._train.lr:g}) with --set train.lr=..., or set train.clip_norm=1."
+            )
+        if self._weight_average:
+            self._weight_average.add(self._step_average, epoch)
+        return mean_loss
+
+    def validate(self) -> dict[str, dict[str, float]]:
+        """Macro-F1, accuracy and loss of every task on the held-out photos; empty when none are held out."""
+        rows = self._data.validate
+        if not len(rows):
+            return {}
+
+        # Predict this process's part of the photos.
+        rank_rows = rows[self._ranks.rank_slice]
+        network = head_of(self.kept_network) if self._features else self.kept_network
+        inputs = self._features.rows(rank_rows) if self._features else self._data.pixels[rank_rows]
+        normalise = None if self._features else self._normalise
+        parts = probabilities(network, self._heads, inputs, normalise, self._compute.device)
+
+        # Score each task on the labelled photos of all processes.
+        scores: dict[str, dict[str, float]] = {}
+        for column, (task, part) in enumerate(zip(self._plan.tasks, parts, strict=True)):
+            predicted = self._ranks.all_gather(torch.from_numpy(part), len(rows)).numpy()
+            true_codes = self._data.codes[rows, column]
+            labelled = true_codes != UNLABELLED
+            if not labelled.any():
+                continue
+            predicted, true_codes = predicted[labelled], true_codes[labelled]
+            answers = predicted.argmax(axis=1)
+            scores[task.name] = {
+                "macro_f1": macro_f1(true_codes, answers),
+                "accuracy": float((answers == true_codes).mean()),
+                "loss": log_loss(predicted, true_codes),
+            }
+        return scores
+
+    def save(self, path: Path, history: list[EpochMetrics]) -> None:
+        """Write the complete state after an epoch."""
+        slots, optimiser = checkpoint.optimiser_tensors(self._optimiser)
+        tensors = {"network": self._network.state_dict(), "optimiser": slots}
+        if self._ema:
+            tensors["ema"] = self._ema.module.state_dict()
+        if self._weight_average:
+            tensors["soup"] = self._weight_average.tensors()
+        values = {"identity": self._identity, "optimiser": optimiser, "scaler": self._scaler.state_dict()}
+        checkpoint.save_checkpoint(path, checkpoint.flatten(tensors), {**values, "history": history})
+
+    def resume(self, path: Path) -> list[EpochMetrics]:
+        """Restore the state that `save` wrote, and return the history so far; empty when there is no file."""
+        if not path.is_file():
+            return []
+        flat, values = checkpoint.load_checkpoint(path, self._compute.device)
+        if values["identity"] != self._identity:
+            raise BundleError(f"{path} belongs to other settings or other photos; train into another folder with --out")
+        tensors = checkpoint.unflatten(flat)
+        self._network.load_state_dict(tensors["network"])
+        checkpoint.restore_optimiser(self._optimiser, tensors["optimiser"], values["optimiser"])
+        if values["scaler"]:  # a device without fp16 saved none
+            self._scaler.load_state_dict(values["scaler"])
+        if self._ema:
+            self._ema.module.load_state_dict(tensors["ema"])
+        if self._weight_average:
+            epochs_done = len(values["history"]) // len(self._plan.tasks)
+            self._weight_average.restore(tensors["soup"], self._step_average, epochs_done)
+        return values["history"]
+
+    def _batches(self, epoch: int) -> EpochOfBatches:
+        """The batches of one epoch, of which this process makes its part."""
+        return EpochOfBatches(
+            self._training_set,
+            self._augmenter,
+            batch=self._train.batch,
+            cutmix=self._train.cutmix,
+            mixup=self._train.mixup,
+            cutmix_mask=self._cutmix_mask,
+            in_pairs=self._train.consistency > 0,
+            seed=self._seed,
+            epoch=epoch,
+            ranks=self._ranks,
+        )
+
+    def _inputs(self, batches: EpochOfBatches) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this process's (inputs, targets) of each step, on the device: normalised images or features."""
+        device = self._compute.device
+        if self._features:
+            for rows, targets in batches.rows_and_targets():
+                yield self._features.tensor[rows].to(device), targets.to(device)
+            return
+        pin = self._device_type == "cuda"
+        for images, targets in steps_in_order(batches, self._compute.workers, pin=pin):
+            yield self._normalise(images.to(device, non_blocking=pin)), targets.to(device, non_blocking=pin)

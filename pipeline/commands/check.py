@@ -1,0 +1,42 @@
+"""`faceline check`: what is in a data set, and what is wrong with it."""
+
+import typer
+
+from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+
+SHOWN_DEFECTS = 20
+
+
+@with_shared_options("config", "settings", "workers", "json", "quiet")
+def check(shared: SharedOptions, data: DataArg) -> None:
+    """Show what is in a data set, and what is wrong with it."""
+    from detect.decode import why_unreadable
+    from pipeline.console import cell
+    from pipeline.detection.detect import source_ids
+    from pipeline.intake.check import check_data
+    from pipeline.intake.corrections import load_labelled
+
+    context = shared.context()
+    dataset = load_labelled(data, context.settings)
+    digests = source_ids([photo.path for photo in (*dataset.train, *dataset.evaluation)], context)
+    checked = check_data(dataset, context.settings.task_list(), decode=why_unreadable, digests=digests)
+
+    for title, columns, rows in checked.tables():
+        context.console.table(title, columns, rows)
+    for correction in dataset.corrections:
+        context.console.line(f"{correction.file}: {correction.text()}")
+    shown = checked.defects[:SHOWN_DEFECTS]
+    if shown:
+        kinds = [defect.kind + (" (fatal)" if defect.fatal else "") for defect in shown]
+        rows = [[kind, f"{defect.where}: {defect.message}"] for kind, defect in zip(kinds, shown, strict=True)]
+        context.console.table("Defects", ["kind", "what"], rows)
+
+    fatal = sum(defect.fatal for defect in checked.defects)
+    more = f", the first {len(shown)} shown (all with --json)" if len(shown) < len(checked.defects) else ""
+    context.console.done(
+        checked.as_json() | {"corrections": [correction.as_json() for correction in dataset.corrections]},
+        text=f"{cell(len(checked.defects))} defects, {cell(fatal)} fatal{more}.",
+        next_step=f"faceline {'check' if fatal else 'detect'} {data}",
+    )
+    if fatal:
+        raise typer.Exit(1)

@@ -1,0 +1,81 @@
+"""`faceline detect`: a crop in the cache for every photo, made here, as one shard of many, or on a Ray cluster."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cache.errors import UsageError
+from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+
+
+@with_shared_options()
+def detect(
+    shared: SharedOptions,
+    data: DataArg,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Write a contact sheet of the missed faces.", metavar="PNG")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the photos again that could not be read before.")
+    ] = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Only this share of the photos, of n that run apart.", metavar="I/N")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local, or ray: on the Ray cluster that RAY_ADDRESS names.")
+    ] = "local",
+) -> None:
+    """Find the face in every photo of DATA and keep the crops in the cache."""
+    from pipeline.console import cell
+    from pipeline.detection.detect import detect_photos
+    from pipeline.detection.shards import parse_shard
+    from pipeline.intake.load import load_data
+
+    if engine not in {"local", "ray"}:
+        raise UsageError(f"--engine {engine}: it is local or ray")
+    part = parse_shard(shard) if shard is not None else None
+    if part is not None and engine == "ray":
+        raise UsageError("--shard and --engine ray exclude each other: Ray divides the photos by itself")
+    context = shared.context()
+    dataset = load_data(data, context.settings.task_list(), context.settings.data.columns).require_usable()
+    photos = [*dataset.train, *dataset.evaluation]
+    next_step = f"faceline train {data}" if dataset.train else f"faceline predict {data} --bundle RUN/bundle"
+
+    # Detect
+    machines: dict[str, Any] = {}
+    note = ""
+    if engine == "ray":
+        from pipeline.detection.ray_driver import detect_on_cluster
+
+        on_cluster = detect_on_cluster(photos, context, threads=shared.workers, retry=retry_failed)
+        detection = on_cluster.detection
+        machines = {"engine": "ray", "actors": on_cluster.actors, "nodes": on_cluster.nodes}
+        note = f"\n{cell(on_cluster.actors)} actors on {cell(on_cluster.nodes)} machines made the units."
+    elif part is not None:
+        photos = part.photos(photos)
+        detection = detect_photos(photos, context, retry=retry_failed)
+        machines = {"shard": str(part)}
+        note = f"\nThat was shard {part}. When all have run, a run without --shard makes what one left undone."
+        next_step = f"faceline detect {data}"
+    else:
+        detection = detect_photos(photos, context, retry=retry_failed)
+    summary = {**detection.summary(photos), **machines}
+
+    # Contact sheet
+    if sheet is not None:
+        from pipeline.reports.contact_sheets import missed_sheet
+
+        missed_sheet(photos, detection, sheet)
+        summary["sheet"] = str(sheet)
+
+    # Show
+    if detection.cut:
+        context.console.table("Found by", ["step", "photos"], list(summary["found_by"].items()))
+        waiting = ", ".join(f"{stage} {share:.0%}" for stage, share in detection.waiting.items())
+        text = f"{cell(detection.detected)} photos detected, {cell(detection.cut)} cropped"
+        text += f" in {detection.seconds:.1f} s (waited for {waiting})"
+    else:
+        text = f"Nothing to do: the crops of all {cell(len(photos))} photos are in the cache"
+    text += f", {summary['unreadable']} unreadable, {summary['photos_per_s']:.0f} photos a second.{note}"
+    context.console.done(summary, text=text, next_step=next_step)

@@ -1,0 +1,35 @@
+"""`faceline evaluate`: scores with intervals, and the confusion matrix of every task."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.options import SharedOptions, with_shared_options
+
+
+@with_shared_options("config", "settings", "json", "quiet")
+def evaluate(
+    shared: SharedOptions,
+    pred: Annotated[Path, typer.Argument(help="predictions.csv or submission.csv.")],
+    truth: Annotated[Path, typer.Option("--truth", help="A table of answers.", metavar="T")],
+) -> None:
+    """Score predictions: macro-F1 and accuracy, per task and joint, with 95% intervals over people."""
+    from pipeline.console import cell
+    from pipeline.evaluation import score_predictions
+
+    context = shared.context()
+    result = score_predictions.evaluate(pred, truth, context.settings.task_list())
+    context.console.scores(result.scores, "Scores")
+    for name, classes in result.classes.items():
+        if name == "joint":
+            continue  # 18 x 18 does not fit a terminal; the report has it
+        columns = [f"{name}: true, predicted", *classes, "no answer"]
+        rows = [[label, *map(int, row)] for label, row in zip(classes, result.scores[name].confusion, strict=True)]
+        context.console.table("", columns, rows)
+    scores = {name: score.as_json() | {"confusion": score.confusion.tolist()} for name, score in result.scores.items()}
+    counted = f"{cell(result.unanswered)} of them without an answer (counted as wrong)"
+    context.console.done(
+        {**scores, "photos": result.photos, "unanswered": result.unanswered},
+        text=f"{cell(result.photos)} photos scored, {counted}.",
+    )

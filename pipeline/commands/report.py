@@ -1,0 +1,20 @@
+"""`faceline report`: the HTML report of a finished run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.options import SharedOptions, with_shared_options
+
+
+@with_shared_options("cache", "json", "quiet")
+def report(
+    shared: SharedOptions, folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+) -> None:
+    """Write the HTML report of a run again."""
+    from pipeline.reports.run_report import write_report
+
+    context = shared.context()
+    path = write_report(folder, context.cache)
+    context.console.done({"report": str(path)}, text=f"Report: {path}")

@@ -1,0 +1,43 @@
+"""`faceline vote`: how much each of several runs counts in an ensemble of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.options import SharedOptions, with_shared_options
+
+
+@with_shared_options("config", "settings", "json", "quiet")
+def vote(
+    shared: SharedOptions,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs on the same folds.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for votes.json; `predict --bundle` takes it.")],
+) -> None:
+    """Fit the weights of an ensemble of runs on the people that they held out."""
+    from pipeline.evaluation.ensemble_weights import weigh_runs
+
+    context = shared.context()
+    weighed = weigh_runs(runs, out, context.settings.predict)
+    for warning in weighed.warnings:
+        context.console.warn(warning)
+
+    tasks = list(weighed.weights)
+    scores, losses = list[list[object]](), list[list[object]]()
+    for ensemble in weighed.compared:
+        macro_f1 = {name: score.macro_f1 for name, score in ensemble.scores.items()}
+        scores.append([ensemble.name, *(macro_f1.get(name, "") for name in ("joint", *tasks))])
+        losses.append([ensemble.name, *(ensemble.losses.get(task, "") for task in tasks)])
+    weights = [[str(run), *(weighed.weights[task][number] for task in tasks)] for number, run in enumerate(runs)]
+    context.console.table("Macro-F1 on held-out people", ["", "joint", *tasks], scores)
+    context.console.table("Log loss", ["", *tasks], losses)
+    context.console.table("Weights", ["", *tasks], weights)
+
+    votes = str(out / "votes.json")
+    context.console.done(
+        {"weights": {task: list(task_weights) for task, task_weights in weighed.weights.items()},
+         "scores": [ensemble.as_json() for ensemble in weighed.compared], "photos": weighed.photos,
+         "people": weighed.people, "votes": votes, "warnings": list(weighed.warnings)},
+        text=f"Weighed on {weighed.photos} photos of {weighed.people} people.\nVotes: {votes}",
+        next_step=f"faceline predict PHOTOS --bundle {out}",
+    )  # fmt: skip
