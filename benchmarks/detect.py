@@ -29,9 +29,9 @@ from detect.config import CropConfig, DetectConfig
 from detect.crops import fill_cache
 from detect.decode import Failure, decode_file
 from detect.faces import Image
-from detect.ladder import SubjectFinder
+from detect.fingerprints import crop_spec, detector_spec
 from detect.networks import OpenVinoNetworks, TorchNetworks
-from detect.spec import crop_spec, detector_spec
+from detect.subject_finder import SubjectFinder
 from detect.yunet import Yunet
 
 Row = tuple[str, Callable[[], Any]]

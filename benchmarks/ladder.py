@@ -23,7 +23,7 @@ from detect import FaceDetector
 from detect.config import DetectConfig
 from detect.decode import Failure, decode_file
 from detect.faces import Image
-from detect.ladder import SubjectFinder
+from detect.subject_finder import SubjectFinder
 
 WRONG = 0.3  # a box with a smaller IoU with the subject's is another face, or none
 

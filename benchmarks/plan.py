@@ -22,8 +22,9 @@ import numpy as np
 
 from cache.config import fingerprint
 from cache.index import Ids
+from cache.names import unit_name
 from cache.store import UNIT_SIZE, CropStore
-from cache.unit import Entry, manifest_of_entries, unit_name
+from cache.unit import Entry, manifest_of_entries
 
 SPEC = {"benchmark": "plan"}
 NEW = 10  # one in ten photos is not committed

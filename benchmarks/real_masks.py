@@ -38,7 +38,7 @@ from classify.preprocessing import Image, to_input
 from classify.training.optimisation import build_optimiser, build_schedule
 from detect.config import CropConfig, DetectConfig
 from detect.decode import Failure, decode_file
-from detect.ladder import SubjectFinder
+from detect.subject_finder import SubjectFinder
 from detect.window import cut, window_around
 
 CLASSES = ("wear", "incorrect", "normal")

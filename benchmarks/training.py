@@ -22,7 +22,7 @@ import torch
 from classify.allocator import keep_freed_memory
 from classify.data.training_set import NetworkData
 from classify.models.backbones import build_network, normalise_of
-from classify.models.plan import Plan, plan_networks
+from classify.models.network_plan import Plan, plan_networks
 from classify.training.loop import ComputeSetup, train_network
 from classify.training.optimisation import build_optimiser, precision_of
 from pipeline.settings import load_settings

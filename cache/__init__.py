@@ -13,6 +13,6 @@ against their sha256. Nothing here knows about faces or models. Open `store.py` 
     CACHE/quarantine/                                 units that failed a check
 """
 
-from cache.place import cache_folder
+from cache.location import cache_folder
 
 __all__ = ["cache_folder"]

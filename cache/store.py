@@ -17,6 +17,7 @@ from cache import layout
 from cache.config import fingerprint
 from cache.errors import CacheError
 from cache.index import Ids, Index, ids_of
+from cache.names import unit_name
 from cache.objects import check_mirrored_unit, put_crops, put_unit, read_mirrored_crop
 from cache.remote import address, remote_of
 from cache.unit import (
@@ -27,7 +28,6 @@ from cache.unit import (
     manifest_of_entries,
     read_crop,
     read_manifest,
-    unit_name,
     write_single_file,
     write_unit,
 )

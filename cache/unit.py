@@ -20,11 +20,11 @@ from typing import Any
 
 from cache import atomic
 from cache.config import canonical_json
+from cache.names import crop_name, unit_name
 from cache.tar import TAR
 
 MANIFEST = "manifest.jsonl"
 MANIFEST_SUFFIX = ".jsonl"  # ends the name of a unit that is only a manifest
-UNIT_NAME_LENGTH = 32
 SOURCE = re.compile(r"[0-9a-f]{64}", re.ASCII)
 FILE_NAME = re.compile(r"[0-9a-f]{16}[\w.-]*", re.ASCII)
 WRITERS = 4  # threads; syncing in parallel makes the commit of a unit about five times as fast
@@ -58,12 +58,6 @@ class Entry:
 
 class UnitError(ValueError):
     """A unit on disk differs from what was committed; the message says how."""
-
-
-def unit_name(sources: Sequence[str], retry: int = 0) -> str:
-    """Return the name of the unit with these members; `retry` counts how often they were tried again."""
-    members = [*sorted(sources), *([f"retry {retry}"] if retry else [])]
-    return hashlib.sha256("\n".join(members).encode()).hexdigest()[:UNIT_NAME_LENGTH]
 
 
 def write_unit(
@@ -209,15 +203,12 @@ def name_crops(items: Sequence[tuple[Entry, bytes | None]], suffix: str) -> list
     entries: list[Entry] = []
     taken: set[str] = set()
     for entry, crop in items:
-        if crop is None:
-            entries.append(entry)
-            continue
-        file = f"{entry.source[:16]}{suffix}"
-        if file in taken:
-            file = f"{entry.source}{suffix}"
-        taken.add(file)
-        digest = hashlib.sha256(crop).hexdigest()
-        entries.append(replace(entry, file=file, offset=0, size_bytes=len(crop), sha256=digest))
+        if crop is not None:
+            file = crop_name(entry.source, suffix, taken)
+            taken.add(file)
+            digest = hashlib.sha256(crop).hexdigest()
+            entry = replace(entry, file=file, offset=0, size_bytes=len(crop), sha256=digest)  # noqa: PLW2901
+        entries.append(entry)
     return entries
 
 

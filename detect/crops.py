@@ -29,7 +29,7 @@ from detect.subject import Subject
 from detect.window import cut, encode
 
 if TYPE_CHECKING:
-    from detect.ladder import SubjectFinder  # loads torch, which is not needed to cut crops
+    from detect.subject_finder import SubjectFinder  # loads torch, which is not needed to cut crops
 
 Progress = Callable[[int], None]
 Made = tuple[Entry, bytes | None]

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from detect.faces import Faces, Image
-from detect.spec import yunet_weights
+from detect.fingerprints import yunet_weights
 
 SIDE = 30  # pixels; faces of this size are found as well as larger ones
 ENLARGED = 1.5  # maximum scale; more does not add any detail

@@ -110,7 +110,7 @@ def _run_stages(
     """Run the stages in order. Of several processes, rank 0 runs all; the others only take part in the training."""
     from classify.data.augmentation import build_augmenter
     from classify.inference.ensemble import load_ensemble
-    from classify.models.plan import plan_networks
+    from classify.models.network_plan import plan_networks
     from classify.training.optimisation import refuse_without_compiler
     from pipeline.prediction.predict import predict_photos, write_predictions
     from pipeline.training.packed_crops import with_crops
@@ -145,7 +145,7 @@ def _run_stages(
             # Teachers
             teacher_targets = None
             if teachers:
-                with _timed(seconds, "ask"):  # this key of run.json is older than the heading
+                with _timed(seconds, "teachers"):
                     readable = with_crops(dataset.train, detection)
                     teacher_targets = predict_with_teachers(teachers, readable, run, context, sources)
 

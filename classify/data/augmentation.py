@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cache.errors import UsageError
 from classify.config import AugmentConfig, Transform
-from classify.models.plan import Plan
+from classify.models.network_plan import Plan
 from classify.preprocessing import Image
 from classify.tasks import Task
 

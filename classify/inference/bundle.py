@@ -23,7 +23,7 @@ from classify.config import HeadConfig, ModelConfig, TaskConfig
 from classify.inference.decision import DecisionRule
 from classify.models.backbones import Normalise, build_network, normalise_of
 from classify.models.heads import Heads
-from classify.models.plan import Plan
+from classify.models.network_plan import Plan
 from classify.tasks import Task
 
 FORMAT = 3

@@ -1,5 +1,5 @@
 """Networks: backbones, the heads on them, what their outputs mean, and the losses.
 
-settings -> Plan -> network; labels -> targets; outputs and targets -> loss; outputs -> probabilities. Open `plan.py`
-first. New losses go into `losses.py`, new heads into `heads.py`, new backbones into `backbones.py`.
+settings -> Plan -> network; labels -> targets; outputs and targets -> loss; outputs -> probabilities. Open
+`network_plan.py` first. New losses go into `losses.py`, new heads into `heads.py`, new backbones into `backbones.py`.
 """

@@ -21,8 +21,8 @@ from torch import Tensor
 from classify.config import TaskConfig
 from classify.models.losses import LOSSES, Loss, cross_entropy
 from classify.models.ordinal_heads import CoralHead, OrdinalHead
-from classify.models.targets import TINY, Codes, Numbers, Targets, one_hot
-from classify.tasks import UNLABELLED, Task, joint_class
+from classify.models.targets import TINY, Codes, Numbers, Targets, class_targets, joint_targets, year_targets
+from classify.tasks import Task
 
 
 class Head(Protocol):
@@ -79,16 +79,8 @@ class ClassHead:
         return (self.task,)
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
-        """One-hot rows; with `spread`, the mass in each bin of a normal distribution around the number."""
-        targets = one_hot(codes[:, 0], len(self.task.classes))
-        known = np.isfinite(numbers[:, 0]) & (codes[:, 0] != UNLABELLED)
-        if self.config.head.spread and known.any():
-            edges = np.array(self.task.edges)
-            centres = numbers[known]
-            if (edges == np.floor(edges)).all():
-                centres = centres + 0.5 * (centres == np.floor(centres))  # someone aged 29 is between 29.0 and 30.0
-            below = _normal_below(edges[None], centres, self.config.head.spread)
-            targets[known] = np.diff(below, axis=1, prepend=0.0, append=1.0)
+        """One-hot rows, or with `head.spread` rows over the bins, times the class weights."""
+        targets = class_targets(self.task, codes[:, 0], numbers[:, 0], self.config.head.spread)
         return targets * self.class_weights[codes[:, 0]][:, None]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -101,46 +93,18 @@ class ClassHead:
 
 
 @dataclass(frozen=True)
-class YearsHead:
+class YearsHead(ClassHead):
     """One output per whole number in the task's range: a distribution over years, which is summed over each bin.
 
     Source: Gao et al., "Deep Label Distribution Learning with Label Ambiguity", 2017; for the loss of the expected
     number, "Age Estimation Using Expectation of Label Distribution Learning", 2018.
     """
 
-    task: Task
-    config: TaskConfig
-    outputs: int
-    columns: int
-    weight: float
-    class_weights: Targets  # (C,)
-    task_loss: Loss
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The one task that it predicts."""
-        return (self.task,)
-
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
-        """Normal distributions around the numbers, cut off at the ends of the range; evenly over the bin without one.
-
-        With `head.top`, the last output stands for all years from `top` on.
-        """
-        years = np.arange(self.task.low, self.task.high + 1)
-        top, last = self.config.head.top, self.outputs - 1
-        targets = np.zeros((len(codes), self.outputs), np.float32)
-        for row, (code, number) in enumerate(zip(codes[:, 0], numbers[:, 0], strict=True)):
-            if code == UNLABELLED:
-                continue
-            if not np.isfinite(number):
-                mass = (np.searchsorted(self.task.edges, years, side="right") == code).astype(np.float64)
-            elif top is not None and number >= top:
-                mass = (years == top).astype(np.float64)
-            else:
-                # Rounded down as people round their age: 29.7 rounded up would be in the next bin.
-                mass = np.exp(-0.5 * ((years - np.floor(number)) / self.config.head.spread) ** 2)
-            targets[row] = np.append(mass[:last], mass[last:].sum()) / mass.sum() * self.class_weights[code]
-        return targets
+        """Rows over the years, times the class weights."""
+        head = self.config.head
+        years = year_targets(self.task, codes[:, 0], numbers[:, 0], head.spread, head.top)
+        return (years * self.class_weights[codes[:, 0]][:, None]).astype(np.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy over the years + bins_loss * loss over the bins + number_loss * mean |error| / outputs."""
@@ -184,9 +148,8 @@ class JointHead:
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
         """One-hot rows times the class weights of all tasks; zero where the label of a task is missing."""
-        joint = np.array([joint_class(self.tasks, row) for row in codes.tolist()], np.intp)
         weights = np.prod([per_class[codes[:, i]] for i, per_class in enumerate(self.class_weights)], axis=0)
-        return (one_hot(joint, self.outputs) * weights[:, None]).astype(np.float32)
+        return (joint_targets(self.tasks, codes) * weights[:, None]).astype(np.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss that `train.loss`, the same for all tasks, names."""
@@ -293,8 +256,3 @@ def _build_head(task: Task, config: TaskConfig) -> Head:
 def _class_weights(task: Task, config: TaskConfig) -> Targets:
     """(C,) the factor of each class in the loss."""
     return np.array([config.head.weights.get(name, 1.0) for name in task.classes], np.float32)
-
-
-def _normal_below(edges: Numbers, centres: Numbers, spread: float) -> Numbers:
-    """The mass below each edge (1, E) of normal distributions around centres (N, 1): (N, E)."""
-    return np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))((edges - centres) / spread)

@@ -17,7 +17,7 @@ from cache.errors import UsageError
 from classify.allocator import keep_freed_memory
 from classify.data.training_set import NetworkData
 from classify.models.backbones import build_network
-from classify.models.plan import Plan
+from classify.models.network_plan import Plan
 from classify.training.checkpoint import load_checkpoint, save_checkpoint
 from classify.training.trainer import ComputeSetup, EpochMetrics, Trainer
 

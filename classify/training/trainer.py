@@ -27,7 +27,7 @@ from classify.inference.calibration import log_loss
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import build_network, head_of, normalise_of, tie_rows
 from classify.models.frozen_features import Features, compute_features
-from classify.models.plan import Plan
+from classify.models.network_plan import Plan
 from classify.tasks import UNLABELLED
 from classify.training import checkpoint
 from classify.training.optimisation import build_optimiser, build_schedule, precision_of

@@ -14,7 +14,7 @@ from cache.errors import UsageError
 from cache.exchange import Outgoing, export_folder, export_shards, import_cache, import_export
 from cache.layout import FORMAT_FILE, SPEC_FILE, check_format
 from cache.remote import address, pull_all
-from detect.spec import crop_spec
+from detect.fingerprints import crop_spec
 from pipeline.console import cell
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos

@@ -14,7 +14,7 @@ from cache.garbage import delete_garbage, find_garbage
 from cache.remote import address
 from cache.verify import stats, verify
 from detect.config import CropConfig, DetectConfig
-from detect.spec import crop_spec, detector_spec
+from detect.fingerprints import crop_spec, detector_spec
 from pipeline.console import cell
 from pipeline.context import RunContext
 from pipeline.settings import load_settings

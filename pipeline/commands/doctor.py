@@ -44,7 +44,7 @@ def _measure_speed(context: "RunContext") -> dict[str, float]:
     import torch
 
     from classify.models.backbones import build_network, normalise_of
-    from detect.ladder import SubjectFinder
+    from detect.subject_finder import SubjectFinder
 
     device, rng = context.torch_device(), np.random.default_rng(0)
     photos = list(rng.integers(0, 255, (16, 512, 384, 3), dtype=np.uint8))

@@ -17,12 +17,12 @@ from cache.sources import hash_files
 from cache.store import CropStore, FactStore
 from cache.unit import Entry
 from detect.config import CropConfig, DetectConfig
-from detect.spec import crop_spec, detector_spec
+from detect.fingerprints import crop_spec, detector_spec
 from pipeline.context import RunContext
 from pipeline.intake.photo import Photo
 
 if TYPE_CHECKING:
-    from detect.ladder import SubjectFinder
+    from detect.subject_finder import SubjectFinder
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,6 @@ def source_ids(paths: Sequence[Path], context: RunContext) -> dict[Path, str]:
 
 
 def _load_finder(detect: DetectConfig, context: RunContext) -> "SubjectFinder":
-    from detect.ladder import SubjectFinder  # imports torch
+    from detect.subject_finder import SubjectFinder  # imports torch
 
     return SubjectFinder(detect, context.torch_device(), context.workers)

@@ -17,7 +17,7 @@ from cache.errors import CacheError, DataError
 from cache.remote import address, remote_of
 from cache.store import CropStore, FactStore
 from detect.crops import STAGES, units_of
-from detect.spec import crop_spec, detector_spec
+from detect.fingerprints import crop_spec, detector_spec
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.detection.ray_pool import WorkerPool, cluster, plan_actors

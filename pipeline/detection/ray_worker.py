@@ -22,10 +22,10 @@ from cache.sources import hash_files
 from cache.store import CropStore, FactStore
 from detect.config import CropConfig, DetectConfig
 from detect.crops import fill_cache
-from detect.spec import crop_spec, detector_spec
+from detect.fingerprints import crop_spec, detector_spec
 
 if TYPE_CHECKING:
-    from detect.ladder import SubjectFinder
+    from detect.subject_finder import SubjectFinder
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class UnitActor:
 
     def _load_finder(self) -> "SubjectFinder":
         if self._finder is None:
-            from detect.ladder import SubjectFinder
+            from detect.subject_finder import SubjectFinder
 
             cv2.setNumThreads(self._settings.threads)
             self._finder = SubjectFinder(self._settings.detect, self._settings.device, self._settings.threads)

@@ -17,7 +17,7 @@ from cache.store import CropStore
 from classify.evaluation.suspect_labels import Suspects, find_suspects
 from classify.preprocessing import decode_crop
 from classify.tasks import UNLABELLED, Task
-from detect.spec import crop_spec
+from detect.fingerprints import crop_spec
 from pipeline.context import RunContext
 from pipeline.evaluation.out_of_fold import OutOfFold, read_out_of_fold
 from pipeline.intake.corrections import apply_corrections, load_labelled

@@ -28,7 +28,7 @@ from classify.inference.probabilities import probabilities
 from classify.preprocessing import decode_crop, to_input
 from classify.tasks import Task, joint_class
 from detect.config import CropConfig, DetectConfig
-from detect.spec import crop_spec
+from detect.fingerprints import crop_spec
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos, source_ids
 from pipeline.intake.photo import Photo

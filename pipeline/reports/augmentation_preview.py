@@ -10,7 +10,7 @@ import numpy as np
 
 from classify.data.augmentation import build_augmenter
 from classify.data.batches import EpochOfBatches
-from classify.models.plan import plan_networks
+from classify.models.network_plan import plan_networks
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.intake.photo import Photo

@@ -23,7 +23,7 @@ from cache.store import CropStore
 from classify.evaluation.metrics import class_table, score
 from classify.preprocessing import decode_crop
 from classify.tasks import UNLABELLED, Task, joint_names
-from detect.spec import crop_spec
+from detect.fingerprints import crop_spec
 from pipeline.evaluation.subgroups import group_table
 from pipeline.evaluation.validation_table import Validation, probability_columns, read_validation
 from pipeline.reports.contact_sheets import contact_sheet, encode_image

@@ -17,7 +17,7 @@ from cache.errors import UsageError
 from classify.data.sample import Sample
 from classify.data.training_set import DrawnMasks, NetworkData, Pixels
 from classify.distributed import Ranks
-from classify.models.plan import Plan
+from classify.models.network_plan import Plan
 from classify.tasks import UNLABELLED, Task, joint_class
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection

@@ -1,6 +1,6 @@
 """The targets of a student: its teachers' probabilities for the photos that it is trained on.
 
-In: bundles, folders of `faceline vote` or runs, and photos. Out: TeacherTargets; RUN/teachers.json, RUN/taught.parquet.
+In: bundles, folders of `faceline vote` or runs, and photos. Out: TeacherTargets; RUN/teachers.json, RUN/teacher_targets.parquet.
 
 A network is more confident about photos that it was trained on than about new ones, and a student would learn that. So
 if a run or a vote held out every photo, its out-of-fold probabilities are used; all other teachers predict the photos
@@ -34,7 +34,7 @@ from pipeline.intake.photo import Photo
 from pipeline.prediction.predict import predict_photos
 from pipeline.run_record import write_json
 
-TEACHERS, TARGETS = "teachers.json", "taught.parquet"
+TEACHERS, TARGETS = "teachers.json", "teacher_targets.parquet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from classify.data.training_set import NetworkData, Pixels
 from classify.evaluation.metrics import Score
 from classify.inference.bundle import Bundle, TrainedNetwork, save_bundle, trained_network
 from classify.inference.probabilities import probabilities
-from classify.models.plan import Plan, plan_networks
+from classify.models.network_plan import Plan, plan_networks
 from classify.tasks import UNLABELLED, Task, joint_class
 from classify.training.loop import ComputeSetup, EpochMetrics, train_network
 from pipeline.context import RunContext

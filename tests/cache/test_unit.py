@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cache.atomic import make_folder
-from cache.unit import UnitError, check_unit, read_crop, read_manifest, unit_name, write_unit
+from cache.names import unit_name
+from cache.unit import UnitError, check_unit, read_crop, read_manifest, write_unit
 from tests.cache.conftest import crop, photo, source
 
 NAME = unit_name([source(0), source(1), source(2)])

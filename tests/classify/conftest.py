@@ -5,7 +5,7 @@ import pytest
 
 from classify.config import TaskConfig
 from classify.data.training_set import NetworkData
-from classify.models.plan import Plan
+from classify.models.network_plan import Plan
 from classify.tasks import Task
 
 TASK = Task("half", ("upper", "lower"))

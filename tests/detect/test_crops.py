@@ -10,8 +10,8 @@ from cache.verify import verify
 from detect.config import CropConfig, DetectConfig
 from detect.crops import _decoded, fill_cache
 from detect.decode import Failure
-from detect.ladder import SubjectFinder
-from detect.spec import crop_spec, detector_spec
+from detect.fingerprints import crop_spec, detector_spec
+from detect.subject_finder import SubjectFinder
 
 
 def fill(paths, root, load_finder=lambda: SubjectFinder(DetectConfig(), "cpu"), *, crop=None, retry=False):

@@ -1,7 +1,7 @@
 """The crops of fixed photos.
 
-When this fails because the outputs changed on purpose, raise DETECT_VERSION or CROP_VERSION in detect/spec.py (old
-crops must not be mixed with new ones), and write the file anew with: python tests/detect/test_golden.py
+When this fails because the outputs changed on purpose, raise DETECT_VERSION or CROP_VERSION in detect/fingerprints.py
+(old crops must not be mixed with new ones), and write the file anew with: python tests/detect/test_golden.py
 """
 
 import hashlib
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from detect.config import CropConfig, DetectConfig
-from detect.ladder import SubjectFinder
-from detect.spec import CROP_VERSION, DETECT_VERSION, crop_spec
+from detect.fingerprints import CROP_VERSION, DETECT_VERSION, crop_spec
+from detect.subject_finder import SubjectFinder
 from detect.window import cut
 
 GOLDEN = Path(__file__).with_name("golden.json")

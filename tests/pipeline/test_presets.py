@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from classify.models.plan import plan_networks
+from classify.models.network_plan import plan_networks
 from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline
 

@@ -9,7 +9,7 @@ from classify.config import ModelConfig, TaskConfig
 from classify.inference.bundle import Bundle, load_bundle, save_bundle, trained_network
 from classify.inference.decision import DecisionRule
 from classify.models.backbones import build_network
-from classify.models.plan import plan_networks
+from classify.models.network_plan import plan_networks
 from classify.tasks import Task
 
 MODEL = ModelConfig(backbone="test_resnet", pretrained=False, input=(32, 24))

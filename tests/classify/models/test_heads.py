@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cache.errors import UsageError
 from classify.config import TaskConfig
 from classify.models.heads import build_heads
-from classify.models.plan import plan_networks
+from classify.models.network_plan import plan_networks
 from classify.tasks import Task
 
 AGE = Task("age", ("<30", "30-59", ">=60"), (30, 60), 0, 120)

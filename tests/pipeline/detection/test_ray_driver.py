@@ -22,7 +22,7 @@ from PIL import Image
 from cache.config import fingerprint
 from cache.errors import UsageError
 from cache.verify import verify
-from detect.spec import crop_spec
+from detect.fingerprints import crop_spec
 from pipeline.detection.ray_worker import UnitActor, WorkerFailure, WorkerSettings
 from pipeline.detection.work_queue import IN_FLIGHT, MOST_DEATHS, WorkQueue
 from pipeline.settings import load_settings

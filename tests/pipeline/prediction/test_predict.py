@@ -52,7 +52,7 @@ def test_every_photo_has_a_row_whatever_happened_to_it(finished, folder, tmp_pat
 
 def test_the_prediction_of_a_cached_photo_is_the_same_without_detecting_again(finished, folder, tmp_path, monkeypatch):
     predict(finished, folder, tmp_path / "first")
-    monkeypatch.setattr("detect.ladder.SubjectFinder.find", lambda *_: pytest.fail("it was detected again"))
+    monkeypatch.setattr("detect.subject_finder.SubjectFinder.find", lambda *_: pytest.fail("it was detected again"))
     predict(finished, folder, tmp_path / "second")
     first, second = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("first", "second"))
     assert first == second

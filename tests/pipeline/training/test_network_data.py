@@ -7,7 +7,7 @@ import pytest
 
 from cache.errors import UsageError
 from classify.data.sample import Sample
-from classify.models.plan import plan_networks
+from classify.models.network_plan import plan_networks
 from pipeline.context import RunContext
 from pipeline.detection.detect import detect_photos
 from pipeline.settings import load_settings

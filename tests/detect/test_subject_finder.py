@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detect.config import CropConfig, DetectConfig
-from detect.ladder import SubjectFinder
+from detect.subject_finder import SubjectFinder
 from detect.window import fallback_window
 
 
