@@ -14,11 +14,7 @@ from pathlib import Path
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically; creates the folder if it is missing.
-
-    Raises:
-        OSError: the disk is full or the folder is not writable; an earlier file at `path` is unchanged.
-    """
+    """Write `content` to `path` atomically, creating its folder; an OSError leaves an earlier file unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:

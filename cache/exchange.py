@@ -35,19 +35,12 @@ LARGEST_ROW = 1 << 20  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One crop to export.
+    """One crop to export."""
 
-    Attributes:
-        name: unique relative path with forward slashes, for people.
-        entry: its cache entry.
-        crop: its bytes.
-        about: further columns of its row, such as labels; a JSON object.
-    """
-
-    name: str
+    name: str  # unique relative path with forward slashes, for people
     entry: Entry
     crop: bytes
-    about: Mapping[str, Any]
+    about: Mapping[str, Any]  # further columns of its row, such as labels; a JSON object
 
     def row(self, file: str) -> dict[str, Any]:
         """Return the JSON object that is written next to the crop; `file` is the crop's path in the export."""

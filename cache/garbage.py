@@ -26,16 +26,10 @@ ABANDONED_AFTER = 24 * 3600  # seconds; no commit takes that long
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """One file or folder that can be deleted.
+    """One file or folder that can be deleted."""
 
-    Attributes:
-        place: its path relative to the cache.
-        why: "unused", "superseded" or "abandoned".
-        size_bytes: the size of its files.
-    """
-
-    place: str
-    why: str
+    place: str  # its path relative to the cache
+    why: str  # "unused", "superseded" or "abandoned"
     size_bytes: int
 
 
@@ -43,7 +37,6 @@ def find_garbage(root: Path, used: Collection[str]) -> list[Garbage]:
     """List what no reader of the fingerprints in use needs.
 
     Args:
-        root: the cache's folder.
         used: full fingerprints or their first 16 digits; the folders of all others are unused.
 
     Returns:
@@ -56,9 +49,8 @@ def find_garbage(root: Path, used: Collection[str]) -> list[Garbage]:
     pull_all(root)
     kept = {fingerprint[:16] for fingerprint in used}
     try:
-        return [
-            Garbage(path.relative_to(root).as_posix(), why, _size(path)) for path, why in sorted(_unneeded(root, kept))
-        ]
+        unneeded = sorted(_unneeded(root, kept))
+        return [Garbage(path.relative_to(root).as_posix(), why, _size(path)) for path, why in unneeded]
     except OSError as error:
         raise CacheError(f"cannot read the cache at {root}: {error}") from error
 
@@ -97,12 +89,8 @@ def _unneeded(root: Path, kept: Collection[str]) -> Iterator[tuple[Path, str]]:
                 yield from ((tar, "abandoned") for tar in _orphans(root, folder))
             else:
                 yield folder, "unused"
-    for pack in (root / "packs").glob("*"):
-        if packed_store(pack)[:16] not in kept:
-            yield pack, "unused"
-    for staged in (root / "tmp").glob("*"):
-        if _is_abandoned(staged):
-            yield staged, "abandoned"
+    yield from ((pack, "unused") for pack in (root / "packs").glob("*") if packed_store(pack)[:16] not in kept)
+    yield from ((staged, "abandoned") for staged in (root / "tmp").glob("*") if _is_abandoned(staged))
 
 
 def _orphans(root: Path, folder: Path) -> Iterator[Path]:

@@ -98,8 +98,7 @@ class Index:
 
     def sources(self) -> Iterator[str]:
         """Yield each source id that has an entry once, sorted."""
-        indexed = {row.tobytes().hex() for row in self._ids}
-        yield from sorted(indexed | self._added.keys())
+        yield from sorted({row.tobytes().hex() for row in self._ids} | self._added.keys())
 
     def _find(self, source: bytes) -> int:
         """Return the row to read for a source id, or -1."""

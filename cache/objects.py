@@ -4,6 +4,7 @@ entries + crops -> one tar file and one manifest -> the same entries and crops, 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,9 +77,7 @@ def check_mirrored_unit(remote: Remote | None, unit: Path) -> tuple[list[Entry],
 
 
 def _check_mirrored(remote: Remote, unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
-    try:
+    with suppress(UnitError):  # `check_unit` reports it
         for tar in {unit.parent / entry.file for entry in read_manifest(unit) if entry.offset}:
             remote.pull_tar(tar)
-    except UnitError:
-        pass  # `check_unit` reports it
     return check_unit(unit)

@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,10 @@ def pack(
     """Return the prepared crops of `sources`, in their order, from a pack that is made if needed.
 
     Args:
-        store: holds the crops.
         sources: one id per row.
         shape: the shape of one row.
         key: everything that `prepare` depends on, as JSON values.
         prepare: crop bytes and entry facts -> uint8 of `shape`.
-        threads: the number of threads that call `prepare`.
         progress: called with the number of rows finished since the last call.
         warn: called with a message when a damaged pack is made again.
 
@@ -76,10 +75,7 @@ def pack(
         if warn is not None:
             warn(f"the pack {folder} is damaged ({wrong}) and is made again")
         shutil.rmtree(folder, ignore_errors=True)
-
-    def rows() -> Iterator[tuple[int, Pixels]]:
-        return _rows(store, sources, shape, prepare, threads, progress)
-
+    rows = partial(_rows, store, sources, shape, prepare, threads, progress)
     try:
         with atomic.staged_folder(folder, store.root) as staging:
             digest = _write_rows(staging / PIXELS, rows(), (len(sources), *shape))

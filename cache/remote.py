@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cache import atomic
 from cache.errors import CacheError
@@ -31,7 +31,6 @@ REMOTE_FILE = "remote.json"
 SIZE_LIMIT = "FACELINE_MIRROR_GB"
 THREADS = 16  # requests at a time
 RETRY_S = 60  # seconds for which a request is retried
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -52,27 +51,24 @@ class Remote:
         mirror: the local folder for copies.
 
     Raises:
-        CacheError: the extra is not installed, or such URLs are not supported.
+        CacheError: the extra is not installed, or such URLs are not supported; in all methods that send a request, the
+            object store can't be reached.
     """
 
     def __init__(self, url: str, mirror: Path) -> None:
         self.url, self._mirror = url, mirror
         self._store = _open(url)
         self._limit = size_limit()
-        self._tars: OrderedDict[Path, int] | None = (
-            None  # mirrored tar files and their bytes, least recently used first
-        )
+        # Mirrored tar files and their bytes, least recently used first.
+        self._tars: OrderedDict[Path, int] | None = None
         self._lock = threading.Lock()
 
     def pull(self, path: Path) -> bool:
-        """Download an object unless the mirror has it; False if there is no such object.
-
-        Raises:
-            CacheError: the object store can't be reached.
-        """
+        """Download an object unless the mirror has it; False if there is no such object."""
         if not path.is_file():
-            content = self._read(self._name(path))
-            if content is None:
+            try:
+                content = bytes(self._call(lambda: self._store.get(self._name(path)).bytes()))
+            except FileNotFoundError:
                 return False
             atomic.write_bytes(path, content)
         return True
@@ -87,11 +83,7 @@ class Remote:
             list(pool.map(self.pull, current))
 
     def pull_tar(self, tar: Path) -> None:
-        """Download a unit's crops unless the mirror has them; may evict the least recently used ones.
-
-        Raises:
-            CacheError: the object store can't be reached.
-        """
+        """Download a unit's crops unless the mirror has them; may evict the least recently used ones."""
         with self._lock:
             tars = self._mirrored_tars()
             if tar in tars and tar.is_file():
@@ -138,15 +130,8 @@ class Remote:
     def delete(self, path: Path) -> None:
         """Delete an object, or all objects below a folder, manifests first, so that no partial unit is read."""
         names = [obj.name for obj in self.list(path)] or [self._name(path)]
-        names.sort(key=lambda name: name.endswith(".tar"))
-        for name in names:
+        for name in sorted(names, key=lambda name: name.endswith(".tar")):
             self._call(functools.partial(self._store.delete, name))
-
-    def _read(self, name: str) -> bytes | None:
-        try:
-            return bytes(self._call(lambda: self._store.get(name).bytes()))
-        except FileNotFoundError:
-            return None
 
     def _mirrored_tars(self) -> "OrderedDict[Path, int]":
         if self._tars is None:

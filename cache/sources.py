@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -16,16 +16,12 @@ def hash_files(paths: Iterable[Path], *, threads: int = 4) -> dict[Path, str | O
 
     Args:
         paths: in any order; the result has each once, in the order of first appearance.
-        threads: number of threads that read and hash.
     """
     unique = list(dict.fromkeys(paths))
     parts = [unique[start : start + FILES_AT_ONCE] for start in range(0, len(unique), FILES_AT_ONCE)]
     with ThreadPoolExecutor(threads) as pool:
-        return dict(zip(unique, chain.from_iterable(pool.map(_hash_part, parts)), strict=True))
-
-
-def _hash_part(paths: Sequence[Path]) -> list[str | OSError]:
-    return [_hash(path) for path in paths]
+        hashed = pool.map(lambda part: [_hash(path) for path in part], parts)
+        return dict(zip(unique, chain.from_iterable(hashed), strict=True))
 
 
 def _hash(path: Path) -> str | OSError:

@@ -110,15 +110,7 @@ class Store:
         return {source: entry for source, entry in entries.items() if not (retry and entry.outcome != OK)}
 
     def _commit(self, entries: Sequence[Entry], write: Callable[[Path, int], None]) -> str:
-        """Write one unit; returns its name.
-
-        Args:
-            entries: at most `UNIT_SIZE`, of different photos.
-            write: writes the unit to a path; its second argument says how often these photos were tried before.
-
-        Raises:
-            CacheError: the disk is full or not writable, or the same unit exists and is damaged.
-        """
+        """Write one unit with `write`, given its path and how often its photos were tried before; returns its name."""
         sources = [entry.source for entry in entries]
         if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
             raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
@@ -150,9 +142,8 @@ class Store:
     def _path_of(self, sources: Sequence[str], retry: int = 0) -> Path:
         """Return where the unit with these members is, or would be."""
         name = unit_name(sources, retry)
-        return (
-            self.folder / "units" / name[:2] / f"{name}{MANIFEST_SUFFIX if self._single_file or self._remote else ''}"
-        )
+        suffix = MANIFEST_SUFFIX if self._single_file or self._remote else ""
+        return self.folder / "units" / name[:2] / f"{name}{suffix}"
 
     @property
     def _index(self) -> Index:

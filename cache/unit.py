@@ -33,27 +33,16 @@ OK = "ok"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the cache knows about one photo.
+    """What the cache knows about one photo."""
 
-    Attributes:
-        source: source id, 64 hex digits.
-        path: a file that had these bytes when it was read; for people only.
-        outcome: "ok", or the reason for a failure.
-        facts: a JSON object, such as the face's box.
-        file: the crop's file name in the unit, or the tar file next to the manifest; empty without a crop.
-        offset: where the crop begins in the tar file, in bytes; 0 for a separate file.
-        size_bytes: the crop's size.
-        sha256: of the crop's bytes.
-    """
-
-    source: str
-    path: str
-    outcome: str
-    facts: Mapping[str, Any]
-    file: str = ""
-    offset: int = 0
-    size_bytes: int = 0
-    sha256: str = ""
+    source: str  # source id, 64 hex digits
+    path: str  # a file that had these bytes when it was read; for people only
+    outcome: str  # "ok", or the reason for a failure
+    facts: Mapping[str, Any]  # a JSON object, such as the face's box
+    file: str = ""  # the crop's file name in the unit, or the tar file next to the manifest; empty without a crop
+    offset: int = 0  # where the crop begins in the tar file, in bytes; 0 for a separate file
+    size_bytes: int = 0  # the crop's size
+    sha256: str = ""  # of the crop's bytes
 
 
 class UnitError(ValueError):
@@ -171,10 +160,8 @@ def check_unit(unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
             raise UnitError(f"{manifest} belongs to another unit")
     except UnitError as error:
         return [], [(manifest, str(error))]
-    damaged: list[tuple[str, str]] = []
-    for tar in {entry.file for entry in entries if entry.offset}:
-        if wrong := _tar_damage(unit.parent / tar):
-            damaged.append((tar, wrong))
+    tars = {entry.file for entry in entries if entry.offset}
+    damaged = [(tar, wrong) for tar in tars if (wrong := _tar_damage(unit.parent / tar))]
     for entry in entries:
         try:
             if entry.file:

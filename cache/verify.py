@@ -8,6 +8,7 @@ Hidden files are ignored: file managers leave some, and so does a run that is ki
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,33 +28,21 @@ ENTRIES = ("detect", "crops")  # the cache's subfolders with units
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """One file that differs from what was written.
+    """One file that differs from what was written."""
 
-    Attributes:
-        unit: its folder relative to the cache: a unit's, a fingerprint's or a pack's.
-        file: its name.
-        what: what is wrong.
-    """
-
-    unit: str
-    file: str
-    what: str
+    unit: str  # its folder relative to the cache: a unit's, a fingerprint's or a pack's
+    file: str  # its name
+    what: str  # what is wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of a check.
+    """The outcome of a check."""
 
-    Attributes:
-        units, crops: how many were checked.
-        damaged: everything that is wrong.
-        repaired: how many folders and files were moved to quarantine.
-    """
-
-    units: int
-    crops: int
-    damaged: tuple[Damage, ...]
-    repaired: int
+    units: int  # how many were checked
+    crops: int  # how many were checked
+    damaged: tuple[Damage, ...]  # everything that is wrong
+    repaired: int  # how many folders and files were moved to quarantine
 
     def as_json(self) -> dict[str, Any]:
         """Return what `cache verify --json` prints."""
@@ -81,7 +70,6 @@ def verify(root: Path, *, repair: bool = False) -> Report:
     """Check all manifests, crops, specs and packs.
 
     Args:
-        root: the cache's folder.
         repair: move damaged units to CACHE/quarantine, so that the next detect makes them again. With a damaged
             spec.json its folder goes, too, since nothing else says what these crops are. A damaged pack is deleted.
 
@@ -224,10 +212,8 @@ def _fingerprint_stats(folder: Path) -> dict[str, Any]:
 def _folder_stats(folder: Path) -> dict[str, int]:
     size_bytes = 0
     for file in folder.rglob("*"):
-        try:
+        with suppress(FileNotFoundError):  # a staged unit that was committed meanwhile
             size_bytes += file.stat().st_size if file.is_file() else 0
-        except FileNotFoundError:  # a staged unit that was committed meanwhile
-            continue
     return {"count": sum(1 for _ in _visible(folder)), "bytes": size_bytes}
 
 

@@ -3,7 +3,7 @@
 The classes here only hold and check values; they open no file and touch no device.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,9 @@ from classify.tasks import Task
 
 Fabric = Literal["kf94", "surgical", "thin", "cloth", "patterned", "scarf"]
 Wearing = Literal["right", "nose_out", "under_chin"]
+Share = Annotated[float, Field(ge=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(ge=0, le=100)]
 Transform = dict[str, dict[str, Any]]  # one albumentations transform: {name: {argument: value}}
 
 
@@ -33,8 +36,8 @@ class ModelConfig(Config):
     zoom: float = Field(
         default=1.3, ge=1, le=4, description="How far to zoom into the centre of the crop; 1 uses the whole crop."
     )
-    dropout: float = Field(default=0.2, ge=0, lt=1, description="Dropout before the last layer.")
-    drop_path: float = Field(default=0.0, ge=0, lt=1, description="Stochastic depth: timm's drop_path_rate.")
+    dropout: ShareBelowOne = Field(default=0.2, description="Dropout before the last layer.")
+    drop_path: ShareBelowOne = Field(default=0.0, description="Stochastic depth: timm's drop_path_rate.")
 
     @field_validator("input")
     @classmethod
@@ -57,36 +60,32 @@ class TrainConfig(Config):
         "labels.",
     )
     gamma: float = Field(default=2.0, ge=0, le=10, description="Exponent of the focal loss; 0 is cross-entropy.")
-    smoothing: float = Field(
-        default=0.1, ge=0, lt=1, description="With label_smoothing: share given to the other classes."
-    )
+    smoothing: ShareBelowOne = Field(default=0.1, description="With label_smoothing: share given to the other classes.")
     optimiser: str = Field(default="adamw", description="Any of timm's optimisers; see timm.optim.list_optimizers().")
     lr: float = Field(default=5e-4, gt=0, le=10, description="Peak learning rate of the backbone.")
     head_lr_scale: float = Field(
         default=4.0, gt=0, le=1000, description="Learning rate of the last layer, in multiples of `lr`."
     )
-    weight_decay: float = Field(default=0.02, ge=0, le=1, description="Weight decay; biases and norm layers have none.")
+    weight_decay: Share = Field(default=0.02, description="Weight decay; biases and norm layers have none.")
     schedule: Literal["cosine", "step", "constant"] = Field(
         default="cosine", description="Shape of the learning rate over the steps."
     )
-    warmup: float = Field(
-        default=0.2, ge=0, lt=1, description="Share of all steps over which the learning rate first rises linearly."
+    warmup: ShareBelowOne = Field(
+        default=0.2, description="Share of all steps over which the learning rate first rises linearly."
     )
     step_epochs: int = Field(default=20, ge=1, description="With schedule step: epochs between decays.")
     step_decay: float = Field(default=0.5, gt=0, le=1, description="With schedule step: factor of each decay.")
     clip_norm: float = Field(default=0.0, ge=0, description="Largest norm of the gradients; 0 turns clipping off.")
-    ema: float = Field(
-        default=0.0, ge=0, lt=1, description="Decay of the moving average of the weights that is kept; 0 turns it off."
+    ema: ShareBelowOne = Field(
+        default=0.0, description="Decay of the moving average of the weights that is kept; 0 turns it off."
     )
-    cutmix: float = Field(
-        default=0.0, ge=0, le=1, description="Share of batches in which half of each face is another sample's."
-    )
+    cutmix: Share = Field(default=0.0, description="Share of batches in which half of each face is another sample's.")
     cutmix_with: str = Field(
         default="",
         description="Class that the other halves come from, in batches that have samples of it; by default any.",
     )
-    mixup: float = Field(
-        default=0.0, ge=0, le=1, description="Share of batches in which each face is blended with another sample's."
+    mixup: Share = Field(
+        default=0.0, description="Share of batches in which each face is blended with another sample's."
     )
     sampling: Literal["all", "class", "joint"] = Field(
         default="all",
@@ -105,15 +104,13 @@ class TrainConfig(Config):
         description="Number of last epochs whose weights (with ema: moving averages) are averaged; needs `keep: last`. "
         "0 turns it off.",
     )
-    consistency: float = Field(
+    consistency: Factor = Field(
         default=0.0,
-        ge=0,
-        le=100,
         description="Weight of a loss on differing predictions for two photos of one person with the same label, in "
         "batches of such pairs. It leaves out mixed images and the label that a drawn mask changes.",
     )
-    distill: float = Field(
-        default=0.5, ge=0, le=1, description="With `faceline distill`: the teacher's share; the labels have the rest."
+    distill: Share = Field(
+        default=0.5, description="With `faceline distill`: the teacher's share; the labels have the rest."
     )
     freeze: bool = Field(
         default=False,
@@ -151,10 +148,8 @@ class HeadConfig(Config):
         "summed to classes; ordinal (CORN) and coral: one per edge, for labels that reach it, trained on the samples "
         "that reach the edge before it (ordinal) or on all (coral).",
     )
-    spread: float = Field(
+    spread: Factor = Field(
         default=0.0,
-        ge=0,
-        le=100,
         description="For numeric labels: standard deviation, in the label's unit, of the normal distribution that "
         "spreads a label over the years, or over the classes beside an edge. 0 for none; years needs more.",
     )
@@ -162,18 +157,14 @@ class HeadConfig(Config):
         default=None,
         description="With years: numbers from here on share one output, as in a table that has 60 for 60 and over.",
     )
-    bins_loss: float = Field(
-        default=0.0, ge=0, le=100, description="With years: weight of `train.loss` on the summed classes."
-    )
-    number_loss: float = Field(
-        default=0.0, ge=0, le=100, description="With years: weight of the expected number's distance from the label."
+    bins_loss: Factor = Field(default=0.0, description="With years: weight of `train.loss` on the summed classes.")
+    number_loss: Factor = Field(
+        default=0.0, description="With years: weight of the expected number's distance from the label."
     )
     weights: dict[str, float] = Field(
         default={}, description="Weight of each class's samples in the loss; 1 for classes left out."
     )
-    weight: float = Field(
-        default=1.0, ge=0, le=100, description="Weight of this task's loss in a network with several tasks."
-    )
+    weight: Factor = Field(default=1.0, description="Weight of this task's loss in a network with several tasks.")
 
 
 class ClassAugment(Config):
@@ -212,17 +203,12 @@ class AugmentConfig(Config):
     groups: tuple[GroupAugment, ...] = Field(
         default=(), description="Photos with their own multiplier and copies; the first matching rule counts."
     )
-    balance: float = Field(
+    balance: Share = Field(
         default=0.0,
-        ge=0,
-        le=1,
         description="Multiplier of classes that set none: (largest class / class) ** balance, rounded; 1 evens out.",
     )
-    masks: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Share of the uses of maskless faces in which a mask is drawn; see `masks`.",
+    masks: Share = Field(
+        default=0.0, description="Share of the uses of maskless faces in which a mask is drawn; see `masks`."
     )
 
 

@@ -28,19 +28,12 @@ COLLECTIVE_TIMEOUT = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process and its place among those that train together.
+    """This process and its place among those that train together."""
 
-    Attributes:
-        rank: 0 ... world_size - 1, over all machines.
-        world_size: number of processes.
-        local_rank: number of this process on its machine, and of the GPU that it uses.
-        local_world_size: number of processes on this machine.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
-    local_world_size: int = 1
+    rank: int = 0  # 0 ... world_size - 1, over all machines
+    world_size: int = 1  # number of processes
+    local_rank: int = 0  # number of this process on its machine, and of the GPU that it uses
+    local_world_size: int = 1  # number of processes on this machine
 
     @property
     def is_main(self) -> bool:

@@ -13,19 +13,13 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One classification task.
+    """One classification task."""
 
-    Attributes:
-        name: as in the config and in the columns of predictions.csv.
-        classes: class names; the position is the class index.
-        edges: for numeric labels, the numbers at which the next class begins; `(30, 60)` makes three classes.
-        low, high: the smallest and largest valid number; an age of 300 is refused.
-    """
-
-    name: str
-    classes: tuple[str, ...]
+    name: str  # as in the config and in the columns of predictions.csv
+    classes: tuple[str, ...]  # class names; the position is the class index
+    # for numeric labels, the numbers at which the next class begins; `(30, 60)` makes three classes
     edges: tuple[float, ...] = ()
-    low: float = float("-inf")
+    low: float = float("-inf")  # low, high: the smallest and largest valid number; an age of 300 is refused
     high: float = float("inf")
 
     def encode(self, label: str | float) -> int:

@@ -28,17 +28,11 @@ KEPT_BYTES = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class Grids:
-    """The cells of an image that is shrunk to several sizes, as positions in its summed-area table.
+    """The cells of an image that is shrunk to several sizes, as positions in its summed-area table, size by size."""
 
-    Attributes:
-        sizes: (height, width) of the shrunk images.
-        corners: four (n,) int32: bottom right, top right, bottom left, top left of all cells, one size after another.
-        pixels: (n, 4) float32, the number of pixels in each cell, repeated for each channel.
-    """
-
-    sizes: tuple[tuple[int, int], ...]
-    corners: tuple[Tensor, ...]
-    pixels: Tensor
+    sizes: tuple[tuple[int, int], ...]  # (height, width) of the shrunk images
+    corners: tuple[Tensor, ...]  # four (n,) int32: bottom right, top right, bottom left, top left of all cells
+    pixels: Tensor  # (n, 4) float32, the number of pixels in each cell, repeated for each channel
 
     @classmethod
     def over(cls, image: tuple[int, int], sizes: Sequence[tuple[int, int]], device: torch.device) -> "Grids":
@@ -77,8 +71,6 @@ class Tables:
 
     Args:
         images: RGB uint8 of one size.
-        device: of the tables.
-        scratch: the memory of this thread.
         together: sum up all images in one operation, which suits a GPU. A CPU's cache holds only one table, so there
             each image is summed up when it is needed.
     """
@@ -132,10 +124,8 @@ class Tables:
         stride = self.width + 1
         first = (owner.int() * self.sums.shape[1] + edges[:, 1] * stride + edges[:, 0])[:, None]
         tops, bottoms = tops * stride + first, bottoms * stride + first
-        corners = [
-            (rows[:, :, None] + columns[:, None, :]).flatten()
-            for rows, columns in _corners(tops, bottoms, lefts, rights)
-        ]
+        pairs = _corners(tops, bottoms, lefts, rights)
+        corners = [(rows[:, :, None] + columns[:, None, :]).flatten() for rows, columns in pairs]
         self._sum_up_to(len(self._images))
         inside = self._inside(self.sums.view(-1), corners)
         return (inside / pixels.flatten()[:, None]).sub_(MIDDLE).view(-1, side, side, 4)

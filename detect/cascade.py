@@ -33,17 +33,11 @@ CELLS_AT_ONCE = {"cpu": 18_432, "cuda": 1 << 24}
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:
-    """The sizes at which photos of one size are searched.
+    """The sizes at which photos of one size are searched."""
 
-    Attributes:
-        grids: to shrink a photo to each of the large levels, and to all small levels at once.
-        windows: (n, 4) float32, the box in the photo of each of P-Net's n outputs, one level after another.
-        levels: (n,) int64, the level of each output.
-    """
-
-    grids: list[Grids]
-    windows: Tensor
-    levels: Tensor
+    grids: list[Grids]  # to shrink a photo to each of the large levels, and to all small levels at once
+    windows: Tensor  # (n, 4) float32, the box in the photo of each of P-Net's n outputs, one level after another
+    levels: Tensor  # (n,) int64, the level of each output
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,6 @@ class Cascade:
     """The three stages.
 
     Args:
-        networks: P-, R- and O-Net.
         thresholds: the score that each network requires.
         factor: ratio of the sizes of neighbouring pyramid levels.
         together: process all images in one operation where possible; by default only on a GPU, where it is faster.
@@ -95,10 +88,8 @@ class Cascade:
     def refine_boxes(self, images: Sequence[Image], boxes: NDArray[np.float32], score: float) -> list[Faces]:
         """Run O-Net on one box per image, (B, 4), images of one size; no face where its score is below `score`."""
         device = self._networks.device
-        start = torch.from_numpy(boxes).to(device)
-        found = Candidates(
-            _square(start), torch.ones(len(start), device=device), torch.arange(len(start), device=device)
-        )
+        scores, owner = torch.ones(len(boxes), device=device), torch.arange(len(boxes), device=device)
+        found = Candidates(_square(torch.from_numpy(boxes).to(device)), scores, owner)
         return self._output(self._tables(images), found, score)
 
     def _tables(self, images: Sequence[Image]) -> Tables:

@@ -56,7 +56,6 @@ def fill_cache(
     Args:
         paths: source id -> a file with these bytes.
         facts: store of the subjects; those in it are not detected again.
-        crops: store of the crops.
         load_finder: returns the finder of subjects; called once, before the first detection.
         crop: size and encoding of the crops.
         threads: for decoding and encoding.
@@ -69,7 +68,7 @@ def fill_cache(
     Raises:
         CacheError: a unit could not be written; earlier units are kept.
     """
-    clock = _Clock()
+    spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)  # seconds
     missing = crops.missing(paths, retry=retry)
     detector = CachedSubjectDetector(load_finder, paths, facts.known(missing, retry=retry))
     units = units_of(missing)
@@ -79,22 +78,23 @@ def fill_cache(
         new: list[Entry] = []
         decoded = _decoded(_uncommitted(units, crops, progress, retry=retry), detector.decode, pool)
         while True:
-            with clock.waiting_for("decode"):
+            with _waiting(spent, "decode"):
                 unit, sources, images = next(decoded, ((), (), ()))
             if not unit:
                 break
-            with clock.waiting_for("detect"):
+            with _waiting(spent, "detect"):
                 entries = detector.find(sources, images)
             new += [entry for entry in entries if entry.source not in detector.known]
             made += [pool.submit(_make, entry, image, crop) for entry, image in zip(entries, images, strict=True)]
             if len(made) == len(unit):
-                with clock.waiting_for("write"):
+                with _waiting(spent, "write"):
                     written.result()
                 written = writer.submit(_commit, facts, new, crops, made, progress)
                 made, new = [], []
-        with clock.waiting_for("write"):
+        with _waiting(spent, "write"):
             written.result()
-    return clock.shares()
+    total = sum(spent.values()) or 1.0
+    return {stage: round(seconds / total, 3) for stage, seconds in spent.items()}
 
 
 def units_of(missing: Sequence[str]) -> list[Sequence[str]]:
@@ -117,10 +117,7 @@ def _uncommitted(
 def _decoded(
     units: Iterable[Sequence[str]], decode: Callable[[str], Image | Failure], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Sequence[str], Sequence[str], list[Image | Failure]]]:
-    """Yield units in slices: the unit, a slice of its source ids, and their images.
-
-    The size of the following slices depends on the largest image of this one.
-    """
+    """Yield units in slices: the unit, a slice of its source ids, and their images."""
     ahead: deque[tuple[Sequence[str], Sequence[str], list[Future[Image | Failure]]]] = deque()
     size = FEWEST
 
@@ -141,7 +138,7 @@ def _decoded(
         unit, sources, decoding = ahead.popleft()
         images = [image.result() for image in decoding]
         largest = max((image.nbytes for image in images if not isinstance(image, Failure)), default=1)
-        size = min(max(SLICE_BYTES // largest, FEWEST), MOST)
+        size = min(max(SLICE_BYTES // largest, FEWEST), MOST)  # of the following slices
         yield unit, sources, images
 
 
@@ -149,7 +146,6 @@ class CachedSubjectDetector:
     """Finds the subjects of photos: in the cache, else with the detector, which is loaded when first needed.
 
     Args:
-        load_finder: returns the detector.
         paths: source id -> file.
         known: source id -> the cache's entry with its subject, or failure.
     """
@@ -226,22 +222,11 @@ def _commit(
     progress(len(made))
 
 
-class _Clock:
-    """Measures how long the run waits for each stage."""
-
-    def __init__(self) -> None:
-        self._spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-
-    @contextmanager
-    def waiting_for(self, stage: str) -> Generator[None]:
-        """Add the duration of the block to a stage."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._spent[stage] += time.perf_counter() - started
-
-    def shares(self) -> dict[str, float]:
-        """Return stage -> its share of the measured time, in [0, 1]."""
-        total = sum(self._spent.values()) or 1.0
-        return {stage: round(spent / total, 3) for stage, spent in self._spent.items()}
+@contextmanager
+def _waiting(spent: dict[str, float], stage: str) -> Generator[None]:
+    """Add the seconds that the block takes to those spent waiting for a stage."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        spent[stage] += time.perf_counter() - started

@@ -90,8 +90,7 @@ def _to_rgb(photo: Pillow.Image) -> Image:
         return _grey_to_rgb(np.asarray(photo, dtype=np.float64))
     if "A" in photo.mode or "a" in photo.mode or "transparency" in photo.info:
         photo = photo.convert("RGBA")
-        white = Pillow.new("RGBA", photo.size, "white")
-        photo = Pillow.alpha_composite(white, photo)
+        photo = Pillow.alpha_composite(Pillow.new("RGBA", photo.size, "white"), photo)
     return np.ascontiguousarray(np.asarray(photo.convert("RGB")))
 
 

@@ -129,10 +129,9 @@ def _joined(first: Faces, second: Faces) -> Faces:
     smaller, larger = np.minimum(areas[0][:, None], areas[1]), np.maximum(areas[0][:, None], areas[1])
     # A box inside another one shows the same face, too.
     new = ((shared < SAME_FACE * (smaller + larger - shared)) & (shared < 0.7 * smaller)).all(1)
-    parts = [
-        np.concatenate([getattr(first, name), getattr(second, name)[new]]) for name in ("boxes", "scores", "landmarks")
-    ]
-    return Faces(*parts)[np.argsort(-np.concatenate([first.scores, second.scores[new]]), kind="stable")]
+    names = ("boxes", "scores", "landmarks")
+    joined = Faces(*(np.concatenate([getattr(first, name), getattr(second, name)[new]]) for name in names))
+    return joined[np.argsort(-joined.scores, kind="stable")]
 
 
 def _check_options(

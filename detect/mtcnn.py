@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import chain
 from threading import local
 from typing import Any
 
@@ -32,8 +33,7 @@ class Mtcnn:
     """The cascade for images of mixed sizes.
 
     Args:
-        thresholds: the score that each of the three networks requires.
-        factor: ratio of the sizes of neighbouring pyramid levels.
+        thresholds, factor: see `Cascade`.
         device: "auto", "cpu", "cuda" or "cuda:n".
         batch: maximum number of images in one pass; None for what suits the device.
         threads: batches computed in parallel on a CPU; None for torch's number of threads.
@@ -103,12 +103,9 @@ class Mtcnn:
             # Give each thread a batch before filling any to its limit.
             size = min(limits[members[0]], -(-len(members) // self._threads))
             batches += [members[start : start + size] for start in range(0, len(members), size)]
-        found = [Faces.none()] * len(keys)
         results = self._pool.map(lambda batch: _halved_if_too_large(work, batch), batches)
-        for batch, faces_of_each in zip(batches, results, strict=True):
-            for index, faces in zip(batch, faces_of_each, strict=True):
-                found[index] = faces
-        return found
+        found = dict(zip(chain.from_iterable(batches), chain.from_iterable(results), strict=True))
+        return [found[index] for index in range(len(keys))]
 
 
 def _start_thread(device: torch.device) -> None:

@@ -116,10 +116,8 @@ def _converted() -> tuple[Any, list[Any]]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # OpenVINO's converter uses tracing that torch calls deprecated
-        models = [
-            openvino.convert_model(net, example_input=torch.rand(2, side, side, 4))
-            for net, side in zip(load_networks(), SIDES, strict=True)
-        ]
+        nets = zip(load_networks(), SIDES, strict=True)
+        models = [openvino.convert_model(net, example_input=torch.rand(2, side, side, 4)) for net, side in nets]
     return openvino.Core(), models
 
 

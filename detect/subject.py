@@ -23,19 +23,14 @@ CENTRE = (0.5, 0.47)
 class Subject:
     """The face that a photo is about, or the fact that none was found.
 
-    The cache keeps all of it, so that other crops can be cut without running the detector again.
-
-    Attributes:
-        found_by: the step of the ladder, one of `DetectConfig.steps`.
-        box: x1, y1, x2, y2 of the face, in pixels of the upright photo; None for the fallback.
-        score: the detector's score of that face; None for the fallback.
-        landmarks: five (x, y), in the same pixels; None for the fallback.
+    The cache keeps all of it, so that other crops can be cut without running the detector again. For the fallback, box,
+    score and landmarks are None.
     """
 
-    found_by: str
-    box: tuple[float, float, float, float] | None = None
-    score: float | None = None
-    landmarks: tuple[tuple[float, float], ...] | None = None
+    found_by: str  # the step of the ladder, one of `DetectConfig.steps`
+    box: tuple[float, float, float, float] | None = None  # x1, y1, x2, y2 of the face, in pixels of the upright photo
+    score: float | None = None  # the detector's, of that face
+    landmarks: tuple[tuple[float, float], ...] | None = None  # five (x, y), in the same pixels
 
     @classmethod
     def of_face(cls, found_by: str, face: Faces) -> "Subject":
@@ -47,13 +42,9 @@ class Subject:
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Subject":
         """Make the subject from the facts of a cache entry."""
-        landmarks = facts["landmarks"]
-        return cls(
-            facts["found_by"],
-            None if facts["box"] is None else tuple(facts["box"]),
-            facts["score"],
-            None if landmarks is None else tuple((x, y) for x, y in landmarks),
-        )
+        landmarks = None if facts["landmarks"] is None else tuple((x, y) for x, y in facts["landmarks"])
+        box = None if facts["box"] is None else tuple(facts["box"])
+        return cls(facts["found_by"], box, facts["score"], landmarks)
 
     def facts(self) -> dict[str, Any]:
         """Return the JSON object that the cache keeps."""
@@ -75,7 +66,6 @@ def choose_subject(faces: Faces, photo_height: int, photo_width: int, min_subjec
     """Choose the largest face, with a weight that falls with the distance from the centre.
 
     Args:
-        faces: of one photo.
         photo_height, photo_width: in pixels.
         min_subject: minimum shorter side of a face, as a share of the photo's shorter side. Faces below it, or with
             their centre outside the photo, are not considered.

@@ -113,8 +113,7 @@ def _detector(name: str, detect: DetectConfig, device: str, threads: int) -> Det
 
 
 def _moved(box: NDArray[np.float32], offsets: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    sides = np.tile(box[2:] - box[:2], 2)
-    return (box + np.array(offsets, np.float32) * sides).astype(np.float32)
+    return (box + np.array(offsets, np.float32) * np.tile(box[2:] - box[:2], 2)).astype(np.float32)
 
 
 def _shrunk(box: NDArray[np.float32]) -> NDArray[np.float32]:

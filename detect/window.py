@@ -29,16 +29,14 @@ FALLBACK_CENTRE = (0.495, 0.49)
 class Window:
     """A rectangle in pixels of the upright photo; it may extend beyond the photo's border.
 
-    Attributes:
-        x1, y1, x2, y2: its edges; integers if the pixels are copied unchanged.
-        turn: clockwise rotation around its centre, in degrees.
+    Its edges are integers if the pixels are copied unchanged.
     """
 
     x1: float
     y1: float
     x2: float
     y2: float
-    turn: float = 0.0
+    turn: float = 0.0  # clockwise rotation around its centre, in degrees
 
     def as_list(self) -> list[float]:
         """Return x1, y1, x2, y2, rounded as in the cache."""
@@ -112,9 +110,8 @@ def _resampled(photo: Image, window: Window) -> Image:
     start = middle - turned @ ((np.array(size) - 1) / 2)
     to_photo = np.concatenate([turned, start[:, None]], 1)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return np.asarray(
-        cv2.warpAffine(photo, to_photo, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
-    )
+    turned_photo = cv2.warpAffine(photo, to_photo, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned_photo, dtype=np.uint8)
 
 
 def encode(image: Image, crop: CropConfig) -> bytes:

@@ -26,19 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The outcome of a run.
-
-    Attributes:
-        run: its folder.
-        scores: on the held-out photos, "joint" first.
-        counts: predicted photos per status; empty when nothing was predicted.
-        seconds: per stage.
-    """
+    """The outcome of a run."""
 
     run: Path
-    scores: Mapping[str, "Score"]
-    counts: Mapping[str, int]
-    seconds: Mapping[str, float]
+    scores: Mapping[str, "Score"]  # on the held-out photos, "joint" first
+    counts: Mapping[str, int]  # predicted photos per status; empty when nothing was predicted
+    seconds: Mapping[str, float]  # per stage
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object that `run --json` prints last."""
@@ -52,15 +45,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class ValidatedDataset:
-    """A data set that passed the check; any number of runs can train on it.
-
-    Attributes:
-        dataset: its photos.
-        sources: file -> source id, for the files that could be read.
-    """
+    """A data set that passed the check; any number of runs can train on it."""
 
     dataset: Dataset
-    sources: Mapping[Path, str]
+    sources: Mapping[Path, str]  # file -> source id, for the files that could be read
 
 
 @contextmanager

@@ -24,15 +24,10 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class Console:
-    """The output of one command.
+    """The output of one command."""
 
-    Attributes:
-        as_json: print results as one JSON object on stdout.
-        quiet: print no progress and no remarks.
-    """
-
-    as_json: bool = False
-    quiet: bool = False
+    as_json: bool = False  # print results as one JSON object on stdout
+    quiet: bool = False  # print no progress and no remarks
     _err: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True))
     _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True))
 

@@ -1,36 +1,26 @@
 """What every stage gets besides its data: settings, cache, device, workers, console and ranks."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cache import cache_folder
 from cache.errors import UsageError
 from classify.distributed import SINGLE_PROCESS, Ranks, ranks_from_environment
 from pipeline.console import Console
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """The circumstances in which one command runs.
-
-    Attributes:
-        settings: only these decide results, not the other fields.
-        cache: the crop cache's folder.
-        device: "auto", "cpu", "cuda" or "cuda:n".
-        workers: number of threads that read and write photos, and of processes that make batches for a GPU.
-        console: takes progress and results.
-        ranks: this process among those that train together.
-    """
+    """The circumstances in which one command runs; of its fields, only the settings decide results."""
 
     settings: Settings
-    cache: Path
-    device: str = "auto"
+    cache: Path  # the crop cache's folder
+    device: str = "auto"  # or "cpu", "cuda", "cuda:n"
+    # Threads that read and write photos, and processes that make batches for a GPU
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     console: Console = field(default_factory=Console)
-    ranks: Ranks = SINGLE_PROCESS
+    ranks: Ranks = SINGLE_PROCESS  # this process among those that train together
 
     def torch_device(self) -> str:
         """Resolve `device` to a torch device name; of several processes on a machine, each gets its own GPU.
@@ -61,26 +51,6 @@ class RunContext:
     def loader_workers(self) -> int:
         """Number of processes that make batches; 0 on a CPU, where they would only take cores from the network."""
         return 0 if self.torch_device() == "cpu" else max(1, self.workers // self.ranks.local_world_size)
-
-
-def make_context(
-    config: Path | None,
-    overrides: Sequence[str] | None,
-    cache: str | None,
-    device: str,
-    workers: int | None,
-    *,
-    as_json: bool,
-    quiet: bool,
-) -> RunContext:
-    """Make the context from the options that commands share.
-
-    Raises:
-        UsageError: a setting or the cache's folder is invalid.
-    """
-    settings = load_settings(config, overrides or ())
-    console = Console(as_json=as_json, quiet=quiet)
-    return RunContext(settings, cache_folder(cache), device, workers or os.cpu_count() or 1, console)
 
 
 def with_ranks(context: RunContext) -> RunContext:

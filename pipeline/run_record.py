@@ -92,11 +92,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def refuse_other_settings(run: Path, settings: Settings) -> None:
-    """Make sure that a run folder that already exists was made with `settings`.
-
-    Raises:
-        UsageError: it was not; the message names the keys that differ.
-    """
+    """Raise UsageError, naming the keys that differ, if the run folder exists and was made with other settings."""
     config = run / "config.yaml"
     try:
         before = dotted(yaml.safe_load(config.read_text(encoding="utf-8")))

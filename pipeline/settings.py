@@ -253,9 +253,7 @@ def _describe_error(details: Any) -> str:
     message = details["msg"].removeprefix("Value error, ")
     if isinstance(details["input"], bool) and "string" in message:
         message += " (YAML reads yes, no, on and off as true and false: put quotes around them)"
-    if isinstance(details["input"], dict):
-        return f"{key}: {message}"
-    return f"{key}: {message} (it is {details['input']!r})"
+    return f"{key}: {message}" + ("" if isinstance(details["input"], dict) else f" (it is {details['input']!r})")
 
 
 def _known_keys() -> list[str]:

@@ -10,15 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from classify.config import (
-    AugmentConfig,
-    ClassAugment,
-    GroupAugment,
-    HeadConfig,
-    ModelConfig,
-    TaskConfig,
-    TrainConfig,
-)
+from classify.config import AugmentConfig, ClassAugment, GroupAugment, HeadConfig, ModelConfig, TaskConfig, TrainConfig
 from detect.config import CropConfig, DetectConfig
 from pipeline.settings import DataConfig, MaskConfig, PredictConfig, Settings, SplitConfig
 

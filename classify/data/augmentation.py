@@ -8,9 +8,10 @@ epoch).
 """
 
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import cv2
@@ -32,15 +33,10 @@ Groups = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class SampleDraw:
-    """One appearance of one sample in an epoch.
+    """One appearance of one sample in an epoch."""
 
-    Attributes:
-        row: index of the sample in the training set.
-        copy: 0 for the first appearance, 1 ... for the oversampled ones.
-    """
-
-    row: int
-    copy: int
+    row: int  # index of the sample in the training set
+    copy: int  # 0 for the first appearance, 1 ... for the oversampled ones
 
 
 class Augmenter:
@@ -77,14 +73,11 @@ class Augmenter:
         times = self.multipliers(augmentation_groups)
         rng = np.random.default_rng([seed, epoch])
         if sampling_weights is None:
-            draws = [SampleDraw(row, copy) for row, count in enumerate(times.tolist()) for copy in range(count)]
+            draws = [SampleDraw(row, copy) for row, uses in enumerate(times.tolist()) for copy in range(uses)]
             return [draws[i] for i in rng.permutation(len(draws))]
-        copies: Counter[int] = Counter()
-        draws = list[SampleDraw]()
-        for row in rng.choice(len(augmentation_groups), size=int(times.sum()), p=sampling_weights).tolist():
-            draws.append(SampleDraw(row, copies[row]))
-            copies[row] += 1
-        return draws
+        rows = rng.choice(len(augmentation_groups), size=int(times.sum()), p=sampling_weights).tolist()
+        copies: defaultdict[int, Iterator[int]] = defaultdict(count)
+        return [SampleDraw(row, next(copies[row])) for row in rows]
 
     def multipliers(self, augmentation_groups: Groups) -> NDArray[np.intp]:
         """(R, T) -> (R,) how many times each sample appears in an epoch: the largest multiplier among its tasks."""

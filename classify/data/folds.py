@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold
 
 from cache.errors import DataError
@@ -21,17 +22,10 @@ def join_people(people: Sequence[str], sources: Sequence[str]) -> NDArray[np.int
         sources: the source id of each photo; identical files have the same id.
     """
     # Union-find over people and files: otherwise, one photo under two names could be in two folds.
-    parent: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def root(node: tuple[str, str]) -> tuple[str, str]:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
+    nodes = DisjointSet([*(("person", person) for person in people), *(("source", source) for source in sources)])
     for person, source in zip(people, sources, strict=True):
-        parent[root(("person", person))] = root(("source", source))
-    roots = [root(("person", person)) for person in people]
+        nodes.merge(("person", person), ("source", source))
+    roots = [nodes["person", person] for person in people]
     numbers = {group: number for number, group in enumerate(dict.fromkeys(roots))}
     return np.array([numbers[group] for group in roots], dtype=np.intp)
 

@@ -20,22 +20,16 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class DrawnMasks:
-    """Which samples a mask may be drawn on, and what masks.
+    """Which samples a mask may be drawn on, and what masks."""
 
-    Attributes:
-        landmarks: (M, 5, 2) float32 (x, y) in pixels of the inputs; NaN for samples that stay as they are.
-        share: of the draws of these samples that get a mask, in [0, 1].
-        fabrics, wearings: weight of each; those of `synthesise` when they are empty.
-        task: the column of the codes that a mask changes; -1 where the network does not predict masks.
-        codes: way of wearing a mask -> class index.
-    """
-
+    # (M, 5, 2) float32 (x, y) in pixels of the inputs; NaN for samples that stay as they are
     landmarks: NDArray[np.float32]
-    share: float
+    share: float  # of the draws of these samples that get a mask, in [0, 1]
+    # fabrics, wearings: weight of each; those of `synthesise` when they are empty
     fabrics: Mapping[str, float] = field(default_factory=dict[str, float])
     wearings: Mapping[str, float] = field(default_factory=dict[str, float])
-    task: int = -1
-    codes: Mapping[str, int] = field(default_factory=dict[str, int])
+    task: int = -1  # the column of the codes that a mask changes; -1 where the network does not predict masks
+    codes: Mapping[str, int] = field(default_factory=dict[str, int])  # way of wearing a mask -> class index
 
     def draw(self, image: Image, sample: int, rng: np.random.Generator) -> tuple[Image, str | None]:
         """The image of a sample with or without a mask, and the way the mask is worn, if one was drawn."""
@@ -47,33 +41,21 @@ class DrawnMasks:
 
 @dataclass(frozen=True)
 class NetworkData:
-    """The samples of a run as one network sees them.
+    """The samples of a run as one network sees them."""
 
-    Attributes:
-        pixels: (M, H, W, 3) uint8, one input per sample.
-        codes: (M, T) class index for each task that the network predicts, -1 where unlabelled.
-        numbers: (M, T) the numbers behind them, NaN where there is none.
-        label_mask: (M, T) which labels are trained on; the others count at validation only.
-        augmentation_groups: (M, T) class or group, as the Augmenter counts them.
-        train, validate: rows; `validate` may be empty.
-        sampling_weights: (M,) for drawing samples, up to a factor; None uses all.
-        masks: to be drawn.
-        teacher_targets: (M, classes of all tasks side by side) probabilities, NaN where the teacher has none; or None.
-        teacher_weight: of the teacher in the targets, in [0, 1].
-        person_ids: (M,) a number for each person; None takes every sample for a person of its own.
-    """
-
-    pixels: Pixels
-    codes: NDArray[np.intp]
-    numbers: NDArray[np.float64]
-    label_mask: NDArray[np.bool_]
-    augmentation_groups: NDArray[np.intp]
-    train: NDArray[np.intp]
+    pixels: Pixels  # (M, H, W, 3) uint8, one input per sample
+    codes: NDArray[np.intp]  # (M, T) class index for each task that the network predicts, -1 where unlabelled
+    numbers: NDArray[np.float64]  # (M, T) the numbers behind them, NaN where there is none
+    label_mask: NDArray[np.bool_]  # (M, T) which labels are trained on; the others count at validation only
+    augmentation_groups: NDArray[np.intp]  # (M, T) class or group, as the Augmenter counts them
+    train: NDArray[np.intp]  # train, validate: rows; `validate` may be empty
     validate: NDArray[np.intp]
-    sampling_weights: NDArray[np.float64] | None = None
-    masks: DrawnMasks | None = None
+    sampling_weights: NDArray[np.float64] | None = None  # (M,) for drawing samples, up to a factor; None uses all
+    masks: DrawnMasks | None = None  # to be drawn
+    # (M, classes of all tasks side by side) probabilities, NaN where the teacher has none; or None
     teacher_targets: Targets | None = None
-    teacher_weight: float = 0.0
+    teacher_weight: float = 0.0  # of the teacher in the targets, in [0, 1]
+    # (M,) a number for each person; None takes every sample for a person of its own
     person_ids: NDArray[np.intp] | None = None
 
     def training_set(self, heads: Heads) -> "TrainingSet":
@@ -117,25 +99,16 @@ class NetworkData:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The samples that one network is trained on.
+    """The samples that one network is trained on."""
 
-    Attributes:
-        pixels: (M, H, W, 3) uint8 of all samples of the run.
-        rows: (R,) the index in `pixels` of each training sample.
-        augmentation_groups: (R, T) class or group, as the Augmenter counts them.
-        targets: (R, columns).
-        sampling_weights: (R,) adding up to 1, or None.
-        masks, worn: masks to be drawn, and the targets (R, columns) for each way of wearing one.
-        codes: (R, T) class indices of the labels that are trained on, else -1.
-        person_ids: (R,) a number for each person.
-    """
-
-    pixels: Pixels
-    rows: NDArray[np.intp]
-    augmentation_groups: NDArray[np.intp]
-    targets: Targets
-    sampling_weights: NDArray[np.float64] | None = None
+    pixels: Pixels  # (M, H, W, 3) uint8 of all samples of the run
+    rows: NDArray[np.intp]  # (R,) the index in `pixels` of each training sample
+    augmentation_groups: NDArray[np.intp]  # (R, T) class or group, as the Augmenter counts them
+    targets: Targets  # (R, columns)
+    sampling_weights: NDArray[np.float64] | None = None  # (R,) adding up to 1, or None
+    # masks, worn: masks to be drawn, and the targets (R, columns) for each way of wearing one
     masks: DrawnMasks | None = None
     worn: Mapping[str, Targets] = field(default_factory=dict[str, Targets])
+    # (R, T) class indices of the labels that are trained on, else -1
     codes: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 0), np.intp))
-    person_ids: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    person_ids: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))  # (R,) a number for each person

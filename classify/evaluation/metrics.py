@@ -19,19 +19,13 @@ NO_HIT_F1: Any = 0  # Any, because scikit-learn's types allow only strings for z
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The score of one task or of the joint class.
+    """The score of one task or of the joint class."""
 
-    Attributes:
-        macro_f1: in [0, 1], as the function of that name has it.
-        low, high: 95% bootstrap interval of macro_f1, over people drawn with replacement.
-        accuracy: share of correct predictions.
-        confusion: (C, C + 1) counts of true class x predicted class; the last column counts missing predictions.
-    """
-
-    macro_f1: float
-    low: float
+    macro_f1: float  # in [0, 1], as the function of that name has it
+    low: float  # low, high: 95% bootstrap interval of macro_f1, over people drawn with replacement
     high: float
-    accuracy: float
+    accuracy: float  # share of correct predictions
+    # (C, C + 1) counts of true class x predicted class; the last column counts missing predictions
     confusion: NDArray[np.intp]
 
     def as_json(self) -> dict[str, float]:
@@ -70,13 +64,7 @@ def macro_f1(true_codes: Codes, predicted_codes: Codes) -> float:
 
 
 def score(
-    true_codes: Codes,
-    predicted_codes: Codes,
-    people: Sequence[str],
-    classes: int,
-    *,
-    draws: int = 1000,
-    seed: int = 0,
+    true_codes: Codes, predicted_codes: Codes, people: Sequence[str], classes: int, *, draws: int = 1000, seed: int = 0
 ) -> Score:
     """Score predictions.
 
@@ -106,10 +94,7 @@ def score(
 
 
 def score_tasks(
-    tasks: Sequence[Task],
-    true_codes: Mapping[str, Codes],
-    predicted_codes: Mapping[str, Codes],
-    people: Sequence[str],
+    tasks: Sequence[Task], true_codes: Mapping[str, Codes], predicted_codes: Mapping[str, Codes], people: Sequence[str]
 ) -> dict[str, Score]:
     """Score the joint class, as "joint", and each task; those without any labelled photo are left out.
 
@@ -155,11 +140,7 @@ def bootstrap_counts(people: int, draws: int, seed: int) -> NDArray[np.float64]:
 
 
 def bootstrap_macro_f1(
-    true_codes: Codes,
-    predicted_codes: Codes,
-    person: NDArray[np.intp],
-    counts: NDArray[np.float64],
-    classes: int,
+    true_codes: Codes, predicted_codes: Codes, person: NDArray[np.intp], counts: NDArray[np.float64], classes: int
 ) -> NDArray[np.float64]:
     """Return the macro-F1 of each bootstrap draw, (draws,).
 

@@ -19,18 +19,12 @@ from classify.evaluation.metrics import Codes, bootstrap_counts, bootstrap_macro
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better a method is than the first one.
+    """How much better a method is than the first one."""
 
-    Attributes:
-        macro_f1: this method's macro-F1 minus the first one's.
-        low, high: 95% bootstrap interval of it, with the same drawn people for both.
-        better: share of the draws in which it is above 0.
-    """
-
-    macro_f1: float
-    low: float
+    macro_f1: float  # this method's macro-F1 minus the first one's
+    low: float  # low, high: 95% bootstrap interval of it, with the same drawn people for both
     high: float
-    better: float
+    better: float  # share of the draws in which it is above 0
 
     def as_json(self) -> dict[str, float]:
         """Return the figures for compare.json."""
@@ -39,22 +33,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class PairedScore:
-    """One method's figures for one task or the joint class.
+    """One method's figures for one task or the joint class."""
 
-    Attributes:
-        macro_f1: mean over the seeds.
-        low, high: 95% bootstrap interval of that mean, over people drawn with replacement.
-        accuracy: share of correct predictions, mean over the seeds.
-        by_seed: the macro-F1 of each seed.
-        difference: to the first method; None for the first method itself.
-    """
-
-    macro_f1: float
-    low: float
+    macro_f1: float  # mean over the seeds
+    low: float  # low, high: 95% bootstrap interval of that mean, over people drawn with replacement
     high: float
-    accuracy: float
-    by_seed: tuple[float, ...]
-    difference: Difference | None
+    accuracy: float  # share of correct predictions, mean over the seeds
+    by_seed: tuple[float, ...]  # the macro-F1 of each seed
+    difference: Difference | None  # to the first method; None for the first method itself
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures for compare.json."""

@@ -24,30 +24,19 @@ MIN_PROBABILITY = 1e-3  # keeps a single photo with a probability of 0 from deci
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """Labels that are doubtful together.
+    """Labels that are doubtful together."""
 
-    Attributes:
-        rows: the photos, as rows of the arrays that were passed in.
-        suggested: a class index for each of them.
-        score: from 0, certainly wrong, to 0.5.
-    """
-
-    rows: tuple[int, ...]
-    suggested: tuple[int, ...]
-    score: float
+    rows: tuple[int, ...]  # the photos, as rows of the arrays that were passed in
+    suggested: tuple[int, ...]  # a class index for each of them
+    score: float  # from 0, certainly wrong, to 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """The doubtful labels of one task.
+    """The doubtful labels of one task."""
 
-    Attributes:
-        ranked: the most doubtful first.
-        by_person: whether each suspect is a person; otherwise, it is a photo, or two photos that were swapped.
-    """
-
-    ranked: tuple[Suspect, ...]
-    by_person: bool
+    ranked: tuple[Suspect, ...]  # the most doubtful first
+    by_person: bool  # whether each suspect is a person; otherwise, it is a photo, or two photos that were swapped
 
 
 def find_suspects(probabilities: NDArray[np.float64], given: NDArray[np.intp], people: Sequence[str]) -> Suspects:

@@ -23,18 +23,12 @@ DIMENSIONS = 64  # with a thousand dimensions, hardly any two photos are each ot
 
 @dataclass(frozen=True, slots=True)
 class TomekLink:
-    """Two photos, as rows of the arrays that were passed in.
+    """Two photos, as rows of the arrays that were passed in."""
 
-    Attributes:
-        first, second: the photos; `first` is of the smaller class.
-        distance: between their embeddings.
-        same_person: whether both show the same person.
-    """
-
-    first: int
+    first: int  # first, second: the photos; `first` is of the smaller class
     second: int
-    distance: float
-    same_person: bool
+    distance: float  # between their embeddings
+    same_person: bool  # whether both show the same person
 
     @property
     def removed(self) -> int | None:

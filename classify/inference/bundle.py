@@ -31,19 +31,12 @@ FORMAT = 3
 
 @dataclass(frozen=True, slots=True)
 class TrainedNetwork:
-    """A trained network with the way its input is made and what its outputs mean.
+    """A trained network with the way its input is made and what its outputs mean."""
 
-    Attributes:
-        name: of its file in the bundle, without the ending.
-        plan: the tasks that it predicts, their heads, and its model; the settings of its training are not kept.
-        normalise: from pixels to what the network expects.
-        network: in evaluation mode.
-    """
-
-    name: str
-    plan: Plan
-    normalise: Normalise
-    network: nn.Module
+    name: str  # of its file in the bundle, without the ending
+    plan: Plan  # the tasks that it predicts, their heads, and its model; the settings of its training are not kept
+    normalise: Normalise  # from pixels to what the network expects
+    network: nn.Module  # in evaluation mode
 
     @property
     def heads(self) -> Heads:
@@ -58,24 +51,16 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What training leaves for prediction.
+    """What training leaves for prediction."""
 
-    Attributes:
-        tasks: in config order.
-        networks: each task is predicted by one or more; of several, the mean probabilities count.
-        crop: the settings that made the crops, as `crop_settings` wrote them, with their fingerprint.
-        metrics: validation scores, for people to read.
-        most_frequent: the joint class that a submission gets for a photo that can't be read.
-        flip: average over each crop and its mirror image.
-        decision_rules: per task, how probabilities become an answer; argmax where there is none.
-    """
-
-    tasks: tuple[Task, ...]
+    tasks: tuple[Task, ...]  # in config order
+    # each task is predicted by one or more; of several, the mean probabilities count
     networks: tuple[TrainedNetwork, ...]
-    crop: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    most_frequent: int
-    flip: bool
+    crop: Mapping[str, Any]  # the settings that made the crops, as `crop_settings` wrote them, with their fingerprint
+    metrics: Mapping[str, Any]  # validation scores, for people to read
+    most_frequent: int  # the joint class that a submission gets for a photo that can't be read
+    flip: bool  # average over each crop and its mirror image
+    # per task, how probabilities become an answer; argmax where there is none
     decision_rules: Mapping[str, DecisionRule] = field(default_factory=dict[str, DecisionRule])
 
     def decision_rule(self, task: str) -> DecisionRule:

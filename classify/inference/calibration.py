@@ -3,16 +3,15 @@
 held-out probabilities (N, C) and true class indices (N,) -> DecisionRule; with answers -> expected calibration error.
 """
 
+from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from classify.evaluation.metrics import macro_f1
+from classify.evaluation.metrics import Codes, macro_f1
 from classify.inference.decision import TINY, DecisionRule, Probabilities
 
-Codes = NDArray[np.intp]
 BINS = 15
 FACTORS = np.geomspace(0.25, 4.0, 17)  # tried for one class at a time; 1 is among them
 ROUNDS = 3
@@ -59,13 +58,12 @@ def fit_factors(probabilities: Probabilities, true_codes: Codes) -> tuple[float,
     best = macro_f1(true_codes, probabilities.argmax(axis=1))
     for _ in range(ROUNDS):
         before = best
-        for code in range(len(factors)):
-            for factor in FACTORS:
-                candidate = factors.copy()
-                candidate[code] = factor
-                score = macro_f1(true_codes, (probabilities * candidate).argmax(axis=1))
-                if score > best + 1e-6:
-                    best, factors = score, candidate
+        for code, factor in product(range(len(factors)), FACTORS):
+            candidate = factors.copy()
+            candidate[code] = factor
+            score = macro_f1(true_codes, (probabilities * candidate).argmax(axis=1))
+            if score > best + 1e-6:
+                best, factors = score, candidate
         if best <= before:
             break
     return tuple(float(factor) for factor in np.round(factors / factors.max(), 4))

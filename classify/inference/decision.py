@@ -16,17 +16,12 @@ TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """How one task's probabilities become an answer.
+    """How one task's probabilities become an answer."""
 
-    Attributes:
-        temperature: above 1 for networks that are more confident than they are accurate.
-        factors: what each class's probability is multiplied by before the largest is taken; empty for none.
-        unsure_below: an answer with a smaller probability is marked as unsure.
-    """
-
-    temperature: float = 1.0
+    temperature: float = 1.0  # above 1 for networks that are more confident than they are accurate
+    # what each class's probability is multiplied by before the largest is taken; empty for none
     factors: tuple[float, ...] = ()
-    unsure_below: float = 0.0
+    unsure_below: float = 0.0  # an answer with a smaller probability is marked as unsure
 
     def as_json(self) -> dict[str, Any]:
         """The rule as it stands in bundle.json and votes.json."""

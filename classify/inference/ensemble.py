@@ -28,16 +28,12 @@ LEAST_WEIGHT = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Bundles that predict the same tasks.
+    """Bundles that predict the same tasks."""
 
-    Attributes:
-        bundles: at least one; the first says where a photo's face is.
-        weights: per task, how much each bundle counts; equal where there are none.
-        decision_rules: per task, how the bundles' mean becomes an answer; argmax where there is none.
-    """
-
-    bundles: tuple[Bundle, ...]
+    bundles: tuple[Bundle, ...]  # at least one; the first says where a photo's face is
+    # per task, how much each bundle counts; equal where there are none
     weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    # per task, how the bundles' mean becomes an answer; argmax where there is none
     decision_rules: Mapping[str, DecisionRule] = field(default_factory=dict[str, DecisionRule])
 
     @property

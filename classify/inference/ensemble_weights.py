@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.model_selection import GroupKFold
 
-from classify.inference.calibration import Codes
+from classify.evaluation.metrics import Codes
 from classify.inference.decision import TINY, DecisionRule, Probabilities, mean_probabilities
 
 FOLDS = 5  # of people

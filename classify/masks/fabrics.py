@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from classify.masks.prints import print_on
+from classify.masks.prints import Floats, print_on
 
-Floats = NDArray[np.float32]
 Colour = tuple[float, float, float]
 
 COLOURS: dict[str, Colour] = {
@@ -41,19 +39,12 @@ SHARES: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cloth:
-    """A mask laid flat.
+    """A mask laid flat."""
 
-    Attributes:
-        picture: (h, w, 3) float32 RGB, 0 to 255.
-        opacity: 1 hides the face; less lets the mouth's shadow through.
-        colour: RGB of the fabric without its print.
-        strings: RGB of the ear loops.
-    """
-
-    picture: Floats
-    opacity: float
-    colour: Floats
-    strings: Floats
+    picture: Floats  # (h, w, 3) float32 RGB, 0 to 255
+    opacity: float  # 1 hides the face; less lets the mouth's shadow through
+    colour: Floats  # RGB of the fabric without its print
+    strings: Floats  # RGB of the ear loops
 
 
 def cloth_of(fabric: str, height: int, width: int, rng: np.random.Generator) -> Cloth:

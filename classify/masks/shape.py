@@ -8,6 +8,7 @@ Height v: 0 at the eyes, 1 at the corners of the mouth, about 1.65 at the chin.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,20 +25,13 @@ STEPS = 25  # of an outline, from side to side
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head as an upright cylinder.
+    """A head as an upright cylinder."""
 
-    Attributes:
-        centre: (2,) pixel (x, y) of its axis at the height of the eyes.
-        across, down: (2,) pixels (x, y) of one unit of width to the right, and of one unit of height.
-        yaw: rotation towards the right of the image, in radians.
-        nose: height of the nose's tip.
-    """
-
-    centre: Floats
-    across: Floats
+    centre: Floats  # (2,) pixel (x, y) of its axis at the height of the eyes
+    across: Floats  # across, down: (2,) pixels (x, y) of one unit of width to the right, and of one unit of height
     down: Floats
-    yaw: float
-    nose: float
+    yaw: float  # rotation towards the right of the image, in radians
+    nose: float  # height of the nose's tip
 
     @property
     def size(self) -> float:
@@ -63,20 +57,13 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The edge of a mask on a head, in n steps from its left side (s = -1) to its right (s = 1).
+    """The edge of a mask on a head, in n steps from its left side (s = -1) to its right (s = 1)."""
 
-    Attributes:
-        x: (n,) rising widths of the steps.
-        top, bottom: (n,) heights of the upper and lower edge.
-        angles: of the left and right side around the head, in radians.
-        flare: how much wider it gets per unit of height below 0.9; negative if it narrows towards the chin.
-    """
-
-    x: Floats
-    top: Floats
+    x: Floats  # (n,) rising widths of the steps
+    top: Floats  # top, bottom: (n,) heights of the upper and lower edge
     bottom: Floats
-    angles: tuple[float, float]
-    flare: float
+    angles: tuple[float, float]  # of the left and right side around the head, in radians
+    flare: float  # how much wider it gets per unit of height below 0.9; negative if it narrows towards the chin
 
     def polygon(self) -> tuple[Floats, Floats]:
         """Return widths and heights of the closed edge, (2 * n + 10,) each."""
@@ -101,30 +88,18 @@ class Outline:
         return np.asarray(1 + self.flare * np.clip(v - 0.9, 0, 1.2), np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The ranges from which a fabric's outlines are drawn.
+class Cut(NamedTuple):
+    """The ranges from which a fabric's outlines are drawn."""
 
-    Attributes:
-        reach: degrees around the head from the middle to a side.
-        bump: height by which the nose lifts the upper edge.
-        side_top, side_bottom: heights of the upper and lower edge at the sides.
-        chin: height of the middle of the lower edge.
-        corner: how pointed the sides are: 0 keeps the corners apart, 1 makes them meet.
-        belly: how far towards the sides the lower edge stays down; an exponent.
-        bulge: how far the middle stands off the face, as a share of the width.
-        flare: as in `Outline`.
-    """
-
-    reach: Range
-    bump: Range
-    side_top: Range
+    reach: Range  # degrees around the head from the middle to a side
+    bump: Range  # height by which the nose lifts the upper edge
+    side_top: Range  # side_top, side_bottom: heights of the upper and lower edge at the sides
     side_bottom: Range
-    chin: Range
-    corner: Range
-    belly: Range
-    bulge: Range
-    flare: Range
+    chin: Range  # height of the middle of the lower edge
+    corner: Range  # how pointed the sides are: 0 keeps the corners apart, 1 makes them meet
+    belly: Range  # how far towards the sides the lower edge stays down; an exponent
+    bulge: Range  # how far the middle stands off the face, as a share of the width
+    flare: Range  # as in `Outline`
 
 
 SURGICAL = Cut(
@@ -207,12 +182,7 @@ def head_of(landmarks: NDArray[np.floating]) -> Head:
 def outline_of(head: Head, fabric: str, wearing: str, rng: np.random.Generator) -> Outline:
     """Draw the outline of a mask of this fabric, worn like this; see `synthesis.FABRICS` and `WEARINGS`."""
     cut = CUTS[fabric][int(rng.integers(len(CUTS[fabric])))]
-    reach, bump, side_top, side_bottom, chin, corner, belly, bulge, flare = (
-        float(rng.uniform(*span))
-        for span in (
-            cut.reach, cut.bump, cut.side_top, cut.side_bottom, cut.chin, cut.corner, cut.belly, cut.bulge, cut.flare,
-        )
-    )  # fmt: skip
+    reach, bump, side_top, side_bottom, chin, corner, belly, bulge, flare = (float(rng.uniform(*span)) for span in cut)
     is_scarf = fabric == "scarf"
     hollow = 2.0  # exponent of the upper edge between its middle and its sides
     if wearing == "right":

@@ -4,8 +4,6 @@ pixels (N, H, W, 3) uint8 -> features (N, D) float32. With `train.freeze` the ba
 trains a head in seconds; in return, photos are not augmented, only repeated.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,17 +12,6 @@ from torch import Tensor, nn
 from classify.models.backbones import Normalise, features_of
 
 BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """(N, D) float32 on the CPU, one row per sample."""
-
-    tensor: Tensor
-
-    def rows(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """The features of some samples."""
-        return self.tensor[rows].numpy()
 
 
 @torch.inference_mode()

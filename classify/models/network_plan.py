@@ -24,19 +24,12 @@ FREE_IF_JOINT = {**FREE_IF_SHARED, "train": set[str]()}
 
 @dataclass(frozen=True)
 class Plan:
-    """One network that will be trained.
+    """One network that will be trained."""
 
-    Attributes:
-        name: of its folder in RUN and of its file in the bundle.
-        tasks: that it predicts.
-        configs: the settings of each task.
-        joint: one output per joint class, not one head per task.
-    """
-
-    name: str
-    tasks: tuple[Task, ...]
-    configs: tuple[TaskConfig, ...]
-    joint: bool = False
+    name: str  # of its folder in RUN and of its file in the bundle
+    tasks: tuple[Task, ...]  # that it predicts
+    configs: tuple[TaskConfig, ...]  # the settings of each task
+    joint: bool = False  # one output per joint class, not one head per task
 
     @cached_property
     def heads(self) -> Heads:

@@ -26,7 +26,7 @@ from classify.evaluation.metrics import macro_f1
 from classify.inference.calibration import log_loss
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import build_network, head_of, normalise_of, tie_rows
-from classify.models.frozen_features import Features, compute_features
+from classify.models.frozen_features import compute_features
 from classify.models.network_plan import Plan
 from classify.tasks import UNLABELLED
 from classify.training import checkpoint
@@ -38,17 +38,11 @@ EpochMetrics = dict[str, Any]  # of one task after one epoch; a line of metrics.
 
 @dataclass(frozen=True, slots=True)
 class ComputeSetup:
-    """What a network is trained on; the definition of the result does not depend on it.
+    """What a network is trained on; the definition of the result does not depend on it."""
 
-    Attributes:
-        device: as torch names it.
-        workers: processes that make batches; 0 makes them in this one.
-        ranks: this process among those that train the network together.
-    """
-
-    device: str
-    workers: int = 0
-    ranks: Ranks = SINGLE_PROCESS
+    device: str  # as torch names it
+    workers: int = 0  # processes that make batches; 0 makes them in this one
+    ranks: Ranks = SINGLE_PROCESS  # this process among those that train the network together
 
 
 class Trainer:
@@ -91,12 +85,12 @@ class Trainer:
         tie_rows(network, plan.heads.tied)
         self._network = self._ranks.with_sync_batch_norm(network, compute.device)
         self._normalise = normalise_of(self._network)
-        self._features: Features | None = None
+        self._features: Tensor | None = None  # (N, D) float32 on the CPU, one row per sample
         if train.freeze:
             pixels = data.pixels[self._ranks.rank_slice]
             features = compute_features(self._network, self._normalise, pixels, compute.device)
-            self._features = Features(self._ranks.all_gather(features, len(data.pixels)))
-        forward = self._ranks.data_parallel(head_of(self._network) if self._features else self._network)
+            self._features = self._ranks.all_gather(features, len(data.pixels))
+        forward = self._ranks.data_parallel(head_of(self._network) if train.freeze else self._network)
         self._forward = torch.compile(forward) if train.compile else forward
 
         # Averages of the weights, over steps and over the last epochs.
@@ -182,10 +176,10 @@ class Trainer:
 
         # Predict this process's part of the photos.
         rank_rows = rows[self._ranks.rank_slice]
-        network = head_of(self.kept_network) if self._features else self.kept_network
-        inputs = self._features.rows(rank_rows) if self._features else self._data.pixels[rank_rows]
-        normalise = None if self._features else self._normalise
-        parts = probabilities(network, self._heads, inputs, normalise, self._compute.device)
+        network, inputs, normalise = self.kept_network, self._data.pixels, self._normalise
+        if self._features is not None:
+            network, inputs, normalise = head_of(network), self._features.numpy(), None
+        parts = probabilities(network, self._heads, inputs[rank_rows], normalise, self._compute.device)
 
         # Score each task on the labelled photos of all processes.
         scores: dict[str, dict[str, float]] = {}
@@ -252,9 +246,9 @@ class Trainer:
     def _inputs(self, batches: EpochOfBatches) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's (inputs, targets) of each step, on the device: normalised images or features."""
         device = self._compute.device
-        if self._features:
+        if self._features is not None:
             for rows, targets in batches.rows_and_targets():
-                yield self._features.tensor[rows].to(device), targets.to(device)
+                yield self._features[rows].to(device), targets.to(device)
             return
         pin = self._device_type == "cuda"
         for images, targets in steps_in_order(batches, self._compute.workers, pin=pin):

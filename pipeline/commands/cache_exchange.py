@@ -1,7 +1,4 @@
-"""`faceline cache export` and `import`: crops for other programs, and from them or other caches.
-
-photos with labels -> their crops -> a folder or WebDataset; a folder or another cache -> this cache.
-"""
+"""`faceline cache export` and `import`: crops for other programs, and from them or other caches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,11 +22,7 @@ LABELS = "labels.csv"
 
 
 def export_crops(data: Path, out: Path, form: Literal["folder", "webdataset"], context: RunContext) -> None:
-    """Write the crops of all readable photos, with their labels, into a new folder.
-
-    Raises:
-        UsageError: `out` exists.
-    """
+    """Write the crops of all readable photos, with their labels, into a new folder; UsageError if it exists."""
     if out.exists():
         raise UsageError(f"there is something at {out} already; name a new folder with --out")
     dataset = load_labelled(data, context.settings).require_usable()

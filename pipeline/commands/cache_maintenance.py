@@ -1,7 +1,4 @@
-"""`faceline cache stats`, `verify` and `gc`: what the cache holds, what is damaged, and what can go.
-
-a cache folder -> counts, damaged files, or garbage, which is deleted on request.
-"""
+"""`faceline cache stats`, `verify` and `gc`: what the cache holds, what is damaged, and what can go."""
 
 import json
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""`faceline cache pack`: the arrays that training reads, made before it starts.
-
-photos with crops + settings -> one array per network input, in the cache.
-"""
+"""`faceline cache pack`: the arrays that training reads, made before it starts."""
 
 from pathlib import Path
 from typing import Any

@@ -33,10 +33,8 @@ def check(shared: SharedOptions, data: DataArg) -> None:
 
     fatal = sum(defect.fatal for defect in checked.defects)
     more = f", the first {len(shown)} shown (all with --json)" if len(shown) < len(checked.defects) else ""
-    context.console.done(
-        checked.as_json() | {"corrections": [correction.as_json() for correction in dataset.corrections]},
-        text=f"{cell(len(checked.defects))} defects, {cell(fatal)} fatal{more}.",
-        next_step=f"faceline {'check' if fatal else 'detect'} {data}",
-    )
+    record = checked.as_json() | {"corrections": [correction.as_json() for correction in dataset.corrections]}
+    text = f"{cell(len(checked.defects))} defects, {cell(fatal)} fatal{more}."
+    context.console.done(record, text=text, next_step=f"faceline {'check' if fatal else 'detect'} {data}")
     if fatal:
         raise typer.Exit(1)

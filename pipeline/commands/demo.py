@@ -25,9 +25,7 @@ def demo(
     finished, scores = run_demo(out, people, seed, context)
     report = finished.run / "report.html"
     context.console.scores(scores, "Scores on the demo's eval photos")
-    context.console.done(
-        {"data": str(out), **finished.as_json(), "report": str(report),
-         "scores": {name: score.as_json() for name, score in scores.items()}},
-        text=f"Report: {report}",
-        next_step=f"faceline predict PHOTOS --bundle {finished.run / 'bundle'}",
-    )  # fmt: skip
+    as_json = {name: score.as_json() for name, score in scores.items()}
+    record = {"data": str(out), **finished.as_json(), "report": str(report), "scores": as_json}
+    next_step = f"faceline predict PHOTOS --bundle {finished.run / 'bundle'}"
+    context.console.done(record, text=f"Report: {report}", next_step=next_step)

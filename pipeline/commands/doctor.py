@@ -31,11 +31,9 @@ def doctor(shared: SharedOptions) -> None:
     context.console.table("Extras", ["extra", "", "for"], rows)
     rows = [[stage.replace("_", " "), rate] for stage, rate in speed.items()]
     context.console.table("Speed", ["stage", "a second"], rows)
-    context.console.done(
-        {"versions": versions(), "devices": devices, "extras": extras, "cache": str(context.cache), **speed},
-        text=f"Devices: {', '.join(devices)}\nCache: {context.cache}",
-        next_step="faceline demo demo",
-    )
+    record = {"versions": versions(), "devices": devices, "extras": extras, "cache": str(context.cache), **speed}
+    text = f"Devices: {', '.join(devices)}\nCache: {context.cache}"
+    context.console.done(record, text=text, next_step="faceline demo demo")
 
 
 def _measure_speed(context: "RunContext") -> dict[str, float]:

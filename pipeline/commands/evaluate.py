@@ -28,8 +28,6 @@ def evaluate(
         rows = [[label, *map(int, row)] for label, row in zip(classes, result.scores[name].confusion, strict=True)]
         context.console.table("", columns, rows)
     scores = {name: score.as_json() | {"confusion": score.confusion.tolist()} for name, score in result.scores.items()}
+    record = {**scores, "photos": result.photos, "unanswered": result.unanswered}
     counted = f"{cell(result.unanswered)} of them without an answer (counted as wrong)"
-    context.console.done(
-        {**scores, "photos": result.photos, "unanswered": result.unanswered},
-        text=f"{cell(result.photos)} photos scored, {counted}.",
-    )
+    context.console.done(record, text=f"{cell(result.photos)} photos scored, {counted}.")

@@ -72,11 +72,7 @@ def labels_apply(
 
 
 def _config_of(run: Path) -> Path:
-    """The file with a run's settings.
-
-    Raises:
-        BundleError: the folder is not a run.
-    """
+    """Return the file with a run's settings; BundleError if the folder is not a run."""
     config = run / "config.yaml"
     if not config.is_file():
         raise BundleError(f"{run} holds no run: there is no config.yaml in it")

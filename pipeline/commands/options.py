@@ -9,6 +9,7 @@ A command receives the values of its shared options as one `SharedOptions`:
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -52,16 +53,15 @@ class SharedOptions:
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")] = False
 
     def context(self) -> "RunContext":
-        """Load the settings and build the context of the run.
+        """Load the settings and build the context; UsageError if one or the cache's folder is not valid."""
+        from cache import cache_folder
+        from pipeline.console import Console
+        from pipeline.context import RunContext
+        from pipeline.settings import load_settings
 
-        Raises:
-            UsageError: a setting or the cache's folder is not valid.
-        """
-        from pipeline.context import make_context
-
-        return make_context(
-            self.config, self.settings, self.cache, self.device, self.workers, as_json=self.json, quiet=self.quiet
-        )
+        settings = load_settings(self.config, self.settings or ())
+        console = Console(as_json=self.json, quiet=self.quiet)
+        return RunContext(settings, cache_folder(self.cache), self.device, self.workers or os.cpu_count() or 1, console)
 
 
 def with_shared_options(

@@ -38,8 +38,5 @@ def predict(
     if dataset.submission_ids:
         unreadable = predictions.counts["unreadable"]
         text += f"\nSubmission: {out / 'submission.csv'} ({unreadable} unreadable photos got the most frequent class)"
-    context.console.done(
-        {"photos": len(selected), **predictions.counts, "predictions": str(table)},
-        text=text,
-        next_step=f"faceline evaluate {table} --truth ANSWERS.csv",
-    )
+    record = {"photos": len(selected), **predictions.counts, "predictions": str(table)}
+    context.console.done(record, text=text, next_step=f"faceline evaluate {table} --truth ANSWERS.csv")

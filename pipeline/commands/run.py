@@ -15,8 +15,6 @@ def run(shared: SharedOptions, data: DataArg, out: RunOpt = None) -> None:
     context.console.scores(finished.scores, "Scores on the held-out fold")
     counts = ", ".join(f"{count} {status}" for status, count in finished.counts.items())
     timings = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in finished.seconds.items())
-    context.console.done(
-        finished.as_json(),
-        text=f"Predictions: {counts}\nTime: {timings}\nReport: {folder / 'report.html'}",
-        next_step=f"faceline evaluate {folder / 'predictions.csv'} --truth ANSWERS.csv",
-    )
+    text = f"Predictions: {counts}\nTime: {timings}\nReport: {folder / 'report.html'}"
+    next_step = f"faceline evaluate {folder / 'predictions.csv'} --truth ANSWERS.csv"
+    context.console.done(finished.as_json(), text=text, next_step=next_step)

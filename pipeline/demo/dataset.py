@@ -6,7 +6,7 @@ OUT/truth/train.csv, OUT/truth/eval.csv                 the true labels, for sco
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -24,15 +24,9 @@ JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 
 
 def draw_data_set(out: Path, *, people: int = 60, seed: int = 0) -> Path:
-    """Draw a data set into `out`; the same arguments give the same photos.
+    """Draw `people` to train on, and half as many others to predict, into `out`, which is returned.
 
-    Args:
-        out: created if it is missing.
-        people: number of people to train on; half as many others are to be predicted.
-        seed: of all random draws.
-
-    Returns:
-        `out`.
+    The same arguments give the same photos.
 
     Raises:
         UsageError: fewer than 4 people.
@@ -54,12 +48,6 @@ def _people(count: int, rng: np.random.Generator) -> list[Person]:
     return [drawn[i] for i in rng.permutation(count)]
 
 
-def _photos(person: Person, rng: np.random.Generator) -> Iterator[tuple[str, Image]]:
-    """Yield the stem and pixels of each of a person's photos."""
-    for stem in STEMS:
-        yield stem, draw_photo(person, stem, rng)
-
-
 def _write_train(out: Path, people: Sequence[Person], rng: np.random.Generator) -> None:
     """Write the labelled photos, with the irregularities of real data sets: other file types, ids, stray files."""
     table: list[list[object]] = []
@@ -70,7 +58,8 @@ def _write_train(out: Path, people: Sequence[Person], rng: np.random.Generator) 
         folder = out / "train" / "images" / name
         folder.mkdir(parents=True, exist_ok=True)
         table.append([identity, person.gender, "Asian", person.age, name])
-        for stem, photo in _photos(person, rng):
+        for stem in STEMS:
+            photo = draw_photo(person, stem, rng)
             suffix = str(rng.choice([".jpg", ".png", ".jpeg"], p=[0.95, 0.03, 0.02]))
             _write_photo(folder / f"{stem}{suffix}", photo)
             truth.append([f"{name}/{stem}{suffix}", *_codes(person, stem), number])
@@ -86,9 +75,9 @@ def _write_eval(out: Path, people: Sequence[Person], seed: int, rng: np.random.G
     folder.mkdir(parents=True, exist_ok=True)
     truth: list[list[object]] = []
     for number, person in enumerate(people):
-        for stem, photo in _photos(person, rng):
+        for stem in STEMS:
             name = hashlib.sha1(f"{seed}/{number}/{stem}".encode(), usedforsecurity=False).hexdigest() + ".jpg"
-            _write_photo(folder / name, photo)
+            _write_photo(folder / name, draw_photo(person, stem, rng))
             mask, gender, age = _codes(person, stem)
             joint = mask * 6 + gender * 3 + (0 if age < 30 else 1 if age < 60 else 2)
             truth.append([name, joint, mask, gender, age, number])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.demo.mask import put_mask
 from pipeline.demo.person import Person
-from pipeline.demo.strokes import Colour, Face, Strokes, curve, dim, mirrored
+from pipeline.demo.strokes import Colour, Face, Strokes, curve, dim
 
 Image = NDArray[np.uint8]
 HEIGHT, WIDTH = 512, 384
@@ -19,24 +19,14 @@ GREY: Colour = (196, 194, 192)
 
 
 def draw_photo(person: Person, stem: str, rng: np.random.Generator) -> Image:
-    """Draw one photo of a person.
+    """Draw one photo of a person, RGB uint8 (512, 384, 3).
 
-    Args:
-        person: who is in it.
-        stem: mask1 to mask5, incorrect_mask or normal; it says what is worn on the face.
-        rng: source of pose, light and background.
-
-    Returns:
-        RGB uint8 (512, 384, 3).
+    `stem` is mask1 to mask5, incorrect_mask or normal; pose, light and background are drawn from `rng`.
     """
     size = float(np.clip(rng.normal(104, 8), 84, 124))
-    face = Face(
-        (float(rng.normal(190, 8)), float(rng.normal(252, 16))),
-        size,
-        float(rng.normal(0, 2.5)),
-        person.width * (1 - 0.02 * person.feminine),
-        float(rng.normal(0, 0.045)),
-    )
+    centre = float(rng.normal(190, 8)), float(rng.normal(252, 16))
+    tilt, turn = float(rng.normal(0, 2.5)), float(rng.normal(0, 0.045))
+    face = Face(centre, size, tilt, person.width * (1 - 0.02 * person.feminine), turn)
     strokes = Strokes(_background(rng), face)
     _body(strokes, person)
     _hair_behind(strokes, person)
@@ -98,7 +88,7 @@ def _head(strokes: Strokes, person: Person) -> None:
     for side in (-1, 1):
         ear = [(side * x, y) for x, y in ((0.82, -0.16), (0.97, -0.2), (0.98, 0.08), (0.88, 0.3), (0.8, 0.26))]
         strokes.fill(curve(ear), dim(person.skin, 0.8), soft=1.5)
-    outline = curve([*half, *reversed(mirrored(half))])
+    outline = curve([*half, *((-x, y) for x, y in reversed(half))])
     strokes.fill(outline, person.skin, soft=1.5)
     strokes.shade(outline)
     for side in (-1, 1):  # eye sockets and cheeks

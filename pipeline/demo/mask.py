@@ -69,8 +69,7 @@ def _cloth(
     strokes: Strokes, cover: Region, colour: Colour, fabric: str, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Return the cloth on the region, (h, w, 3): its colour, lit like the face below, and on some dots."""
-    region = cover[1]
-    down, across = np.mgrid[region].astype(np.float32)
+    down, across = np.mgrid[cover[1]].astype(np.float32)
     u = (across - strokes.face.centre[0]) / (0.85 * strokes.face.size)
     v = (down - strokes.face.centre[1]) / strokes.face.size
     light = 1.0 - 0.34 * np.clip(u, -1.2, 1.2) ** 2 - 0.2 * np.clip(v - 0.6, 0, 1)

@@ -63,25 +63,18 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator, age: int, gender: str) -> Person:
-    """Draw a person's traits.
-
-    Args:
-        rng: source of everything that age and gender leave open.
-        age: in years.
-        gender: "male" or "female".
-    """
+    """Draw the traits of someone who is `age` years old and, by `gender`, "male" or "female"."""
     female = gender == "female"
     feminine = (0.75 if female else -0.75) + rng.normal(0, 0.4)
     aged = float(np.clip((age - 18) / 42 + rng.normal(0, 0.1), 0, 1.15))
-    length = float(np.clip((0.75 if female else 0.12) + rng.normal(0, 0.24), 0, 1))
     return Person(
         age=age,
         gender=gender,
         feminine=float(np.clip(feminine, -1.4, 1.4)),
         aged=aged,
+        hair_length=float(np.clip((0.75 if female else 0.12) + rng.normal(0, 0.24), 0, 1)),
         grey=float(np.clip((aged - 0.55) * 2.0 + rng.normal(0, 0.15), 0, 0.95)),
         thin=float(np.clip((aged - 0.5) * (0.5 if female else 1.7) + rng.normal(0, 0.15), 0, 1)),
-        hair_length=length,
         fringe=float(np.clip(0.35 + 0.25 * feminine - 0.3 * aged + rng.normal(0, 0.25), 0, 0.8)),
         skin=_pick(SKINS, rng),
         hair=_pick(HAIRS, rng),

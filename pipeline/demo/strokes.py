@@ -4,7 +4,7 @@ In: points (x, y), with the eyes near y = -0.1, the chin near y = 1 and the chee
 paint on a photo.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -44,11 +44,6 @@ class Face:
         return np.asarray(turned * self.size + self.centre, dtype=np.float32)
 
 
-def mirrored(points: Sequence[Point]) -> list[Point]:
-    """Return the same points on the other side of the face."""
-    return [(-x, y) for x, y in points]
-
-
 def curve(points: Sequence[Point], steps: int = 8) -> list[Point]:
     """Return a closed smooth curve through `points` (Catmull-Rom), `steps` points for each."""
     p1 = np.asarray(points, dtype=np.float64)
@@ -73,7 +68,6 @@ class Strokes:
     """
 
     def __init__(self, image: NDArray[np.float32], face: Face) -> None:
-        """Start painting on `image`."""
         self.image = image
         self.face = face
 
@@ -81,25 +75,28 @@ class Strokes:
         """Fill a polygon; `soft` is the blur of its edge in pixels."""
         self.blend(self.alpha(points, soft), np.asarray(colour, np.float32), strength)
 
-    def alpha(self, points: Sequence[Point], soft: float = 1.0) -> Region:
-        """Return the polygon's coverage."""
-
-        def draw(cover: NDArray[np.float32], pixels: NDArray[np.int32]) -> None:
-            cv2.fillPoly(cover, [pixels], 1.0, cv2.LINE_AA, SUBPIXEL)
-
-        return self._coverage(self.face.pixels(points), soft, draw)
+    def alpha(self, points: Sequence[Point], soft: float = 1.0, *, thick: int = 0) -> Region:
+        """Return the coverage of a polygon or, if `thick`, of a line that many pixels wide, with a blurred edge."""
+        placed = self.face.pixels(points)
+        reach = int(3 * soft) + thick + 2  # no pixel further away from the points is painted on
+        size = self.image.shape[1::-1]
+        x1, y1 = np.clip(np.floor(placed.min(axis=0)).astype(int) - reach, 0, size)
+        x2, y2 = np.clip(np.ceil(placed.max(axis=0)).astype(int) + reach, 0, size)
+        cover = np.zeros((max(y2 - y1, 0), max(x2 - x1, 0)), np.float32)
+        if cover.size:
+            pixels = np.round((placed - (x1, y1)) * 2**SUBPIXEL).astype(np.int32)
+            if thick:
+                cv2.polylines(cover, [pixels], False, 1.0, thick, cv2.LINE_AA, SUBPIXEL)
+            else:
+                cv2.fillPoly(cover, [pixels], 1.0, cv2.LINE_AA, SUBPIXEL)
+            cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), soft), np.float32)
+        return cover, (slice(int(y1), int(y2)), slice(int(x1), int(x2)))
 
     def line(self, points: Sequence[Point], colour: Colour, width: float, strength: float = 1.0) -> None:
         """Draw a stroke through points; `width` in face units."""
-        if strength <= 0:
-            return
-        thick = max(round(width * self.face.size), 1)
-
-        def draw(cover: NDArray[np.float32], pixels: NDArray[np.int32]) -> None:
-            cv2.polylines(cover, [pixels], False, 1.0, thick, cv2.LINE_AA, SUBPIXEL)
-
-        region = self._coverage(self.face.pixels(points), 0.7, draw, thick)
-        self.blend(region, np.asarray(colour, np.float32), strength)
+        if strength > 0:
+            region = self.alpha(points, 0.7, thick=max(round(width * self.face.size), 1))
+            self.blend(region, np.asarray(colour, np.float32), strength)
 
     def blob(self, centre: Point, radii: Point, colour: Colour, strength: float, *, edge: float = 1.6) -> None:
         """Paint an ellipse that fades out; `edge` is the width of the fade as a share of its radius."""
@@ -124,21 +121,3 @@ class Strokes:
         if cover.size:
             share = (cover * strength)[..., None]
             self.image[pixels] = self.image[pixels] * (1 - share) + colour * share
-
-    def _coverage(
-        self,
-        points: NDArray[np.float32],
-        soft: float,
-        draw: Callable[[NDArray[np.float32], NDArray[np.int32]], None],
-        extra: int = 0,
-    ) -> Region:
-        """Draw `points`, (n, 2) pixels, on the part of the image that the stroke can reach, and blur it."""
-        reach = int(3 * soft) + extra + 2
-        height, width = self.image.shape[:2]
-        x1, y1 = np.clip(np.floor(points.min(axis=0)).astype(int) - reach, 0, (width, height))
-        x2, y2 = np.clip(np.ceil(points.max(axis=0)).astype(int) + reach, 0, (width, height))
-        cover = np.zeros((max(y2 - y1, 0), max(x2 - x1, 0)), np.float32)
-        if cover.size:
-            draw(cover, np.round((points - (x1, y1)) * 2**SUBPIXEL).astype(np.int32))
-            cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), soft), np.float32)
-        return cover, (slice(int(y1), int(y2)), slice(int(x1), int(x2)))

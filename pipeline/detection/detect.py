@@ -101,10 +101,10 @@ def detect_photos(
         from detect.crops import fill_cache
 
         with context.console.progress("Finding faces" if unknown else "Cutting crops", len(missing)) as advance:
+            finder = partial(_load_finder, detect, context)
             waiting = fill_cache(
-                paths, facts, crops, partial(_load_finder, detect, context), crop,
-                threads=context.workers, progress=advance, retry=retry,
-            )  # fmt: skip
+                paths, facts, crops, finder, crop, threads=context.workers, progress=advance, retry=retry
+            )
     seconds = time.perf_counter() - started
     return Detection(crops, sources, unknown, len(missing), detect.steps, seconds, waiting)
 

@@ -38,16 +38,10 @@ Unit = TypeVar("Unit")
 
 @dataclass(frozen=True, slots=True)
 class ActorPlan:
-    """How many actors fit into a cluster, and with what.
-
-    Attributes:
-        count: actors on all machines together.
-        device: of each actor, "cpu" or "cuda".
-        threads: CPUs of each actor.
-    """
+    """How many actors fit into a cluster, on all machines together, and the device and CPUs of each."""
 
     count: int
-    device: str
+    device: str  # "cpu" or "cuda"
     threads: int
 
 
@@ -94,9 +88,9 @@ def cluster() -> Generator[Any]:
 
 def _check_connection(address: str) -> None:
     """Check that something listens at HOST:PORT, since Ray itself takes minutes to give up."""
-    host, _, port = address.rpartition(":")
     if address == "auto":
         return
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
     except (OSError, ValueError) as error:
@@ -132,12 +126,7 @@ def plan_actors(nodes: Sequence[dict[str, float]], device: str, threads: int | N
 
 
 class WorkerPool:
-    """The actors of one run.
-
-    Args:
-        ray: connected, from `cluster`.
-        settings: of each actor.
-        count: the number of actors.
+    """The `count` actors of one run on the cluster that `ray` is connected to.
 
     Attributes:
         nodes_of_actors: the actors that finished units in the latest `run`, and the machine of each.
@@ -155,12 +144,7 @@ class WorkerPool:
         self.nodes_of_actors: dict[int, str] = {}
 
     def run(self, method: str, units: Sequence[Unit], on_result: Callable[[Unit, Any], None]) -> None:
-        """Have all units of work done.
-
-        Args:
-            method: of `UnitActor`, which takes a unit.
-            units: in the order in which they are assigned.
-            on_result: called with each unit and its result, in any order.
+        """Have all units done by `method` of `UnitActor`; `on_result` gets each unit and its result, in any order.
 
         Raises:
             CacheError: an actor can't continue, all actors are dead, there is no progress, or a unit was abandoned.

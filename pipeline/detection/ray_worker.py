@@ -34,10 +34,8 @@ class WorkerSettings:
 
     Attributes:
         cache: the cache's folder or URL, the same for all machines.
-        detect, crop: the settings of detection and crops.
         fingerprint: of the crops, as computed by the driver.
         device: "cpu" or "cuda".
-        threads: of each actor.
         retry: try photos that failed before again.
     """
 
@@ -87,11 +85,7 @@ class UnitActor:
         return [source if isinstance(source := hashes[Path(path)], str) else None for path in paths]
 
     def make_unit(self, members: Sequence[tuple[str, str]]) -> UnitDone | WorkerFailure:
-        """Make and commit one unit, unless another process did.
-
-        Args:
-            members: (source id, file) of each photo.
-        """
+        """Make and commit the unit of the photos in `members`, (source id, file), unless another process did."""
         started = time.perf_counter()
         paths = {source: Path(path) for source, path in members}
         try:

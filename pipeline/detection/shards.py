@@ -1,7 +1,5 @@
 """Divide the photos among several processes that do not communicate.
 
-`--shard 2/8` + photos -> the photos of that shard.
-
 A photo's shard depends only on the checksum of its name, not on the cache or the other processes. Each process reads
 only the files of its shard.
 """
@@ -28,7 +26,9 @@ class Shard:
 
     def photos(self, photos: Iterable[Photo]) -> list[Photo]:
         """Return the photos of this shard, in order."""
-        return [photo for photo in photos if _shard_index(photo.name, self.count) == self.number - 1]
+        # A name with bytes that are not UTF-8 contains lone surrogates.
+        checksums = ((photo, zlib.crc32(photo.name.encode("utf-8", "surrogatepass"))) for photo in photos)
+        return [photo for photo, checksum in checksums if checksum % self.count == self.number - 1]
 
 
 def parse_shard(text: str) -> Shard:
@@ -44,8 +44,3 @@ def parse_shard(text: str) -> Shard:
             f"--shard {text}: it must be i/n with i from 1 to n, for example 2/8 for the second of eight shards"
         )
     return shard
-
-
-def _shard_index(name: str, count: int) -> int:
-    # A name with bytes that are not UTF-8 contains lone surrogates.
-    return zlib.crc32(name.encode("utf-8", "surrogatepass")) % count

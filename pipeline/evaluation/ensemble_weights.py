@@ -38,37 +38,23 @@ MIN_SHARED = 0.5  # of the photos of the run that has held out the most
 
 @dataclass(frozen=True, slots=True)
 class SharedPhotos:
-    """The photos that all runs have held out.
+    """The photos that all runs have held out."""
 
-    Attributes:
-        table: path, person, source, fold and true codes, as the first run has them.
-        probabilities: per task, (K, N, C): those of each of the K runs.
-        true_codes: per task, (N,) class indices, -1 where unlabelled.
-        warnings: why the scores may be too good.
-    """
-
-    table: pl.DataFrame
-    probabilities: Mapping[str, NDArray[np.float32]]
-    true_codes: Mapping[str, Codes]
-    warnings: tuple[str, ...]
+    table: pl.DataFrame  # path, person, source, fold and true codes, as the first run has them
+    probabilities: Mapping[str, NDArray[np.float32]]  # per task, (K, N, C): those of each of the K runs
+    true_codes: Mapping[str, Codes]  # per task, (N,) class indices, -1 where unlabelled
+    warnings: tuple[str, ...]  # why the scores may be too good
 
 
 @dataclass(frozen=True, slots=True)
 class EnsembleScores:
-    """The predictions and scores of one choice of weights, for people that the weights were not fitted to.
+    """The predictions and scores of one choice of weights, for people that the weights were not fitted to."""
 
-    Attributes:
-        name: of a run, "equal weights" or "fitted weights".
-        probabilities, answers: per task, (N, C) and (N,).
-        scores: "joint" and one per task.
-        losses: per task, the log loss.
-    """
-
-    name: str
-    probabilities: Mapping[str, Probabilities]
-    answers: Mapping[str, Codes]
-    scores: Mapping[str, Score]
-    losses: Mapping[str, float]
+    name: str  # of a run, "equal weights" or "fitted weights"
+    probabilities: Mapping[str, Probabilities]  # per task, (N, C)
+    answers: Mapping[str, Codes]  # per task, (N,)
+    scores: Mapping[str, Score]  # "joint" and one per task
+    losses: Mapping[str, float]  # per task, the log loss
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry in votes.json."""
@@ -130,18 +116,16 @@ def weigh_runs(runs: Sequence[Path], out: Path, predict: PredictConfig) -> Weigh
     people = shared.table["person"].n_unique()
     out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out / "validation.csv", table.write_csv())
-    write_json(
-        out / VOTES,
-        {
-            "format": FORMAT,
-            "bundles": [{"path": _relative(run / "bundle", out), "sha256": digest_of(run / "bundle")} for run in runs],
-            "weights": {name: list(task_weights) for name, task_weights in weights.items()},
-            "decision_rules": {name: rule.as_json() for name, rule in decision_rules.items()},
-            "photos": len(shared.table),
-            "people": people,
-            "scores": [scores.as_json() for scores in compared],
-        },
-    )
+    record = {
+        "format": FORMAT,
+        "bundles": [{"path": _relative(run / "bundle", out), "sha256": digest_of(run / "bundle")} for run in runs],
+        "weights": {name: list(task_weights) for name, task_weights in weights.items()},
+        "decision_rules": {name: rule.as_json() for name, rule in decision_rules.items()},
+        "photos": len(shared.table),
+        "people": people,
+        "scores": [scores.as_json() for scores in compared],
+    }
+    write_json(out / VOTES, record)
     return WeighedEnsemble(weights, compared, len(shared.table), people, shared.warnings)
 
 
@@ -221,8 +205,7 @@ def _score_weights(name: str, tasks: Sequence[Task], shared: SharedPhotos, weigh
     answers: dict[str, Codes] = {}
     losses: dict[str, float] = {}
     for task in tasks:
-        true_codes = shared.true_codes[task.name]
-        parts = shared.probabilities[task.name]
+        parts, true_codes = shared.probabilities[task.name], shared.true_codes[task.name]
         mean, answers[task.name] = cross_fit(parts, true_codes, people, fit, weigh)
         probabilities[task.name] = mean
         labelled = true_codes != UNLABELLED

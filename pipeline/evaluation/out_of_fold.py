@@ -19,19 +19,12 @@ from pipeline.intake.photo import Photo
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
-    """Probabilities of photos, by networks that were not trained on them.
+    """Probabilities of photos, by networks that were not trained on them."""
 
-    Attributes:
-        photos: those that the runs held out, in the data set's order.
-        sources: the source id of each, which names its crop.
-        probabilities: task name -> (N, classes) float64.
-        unknown: number of photos of the data set that no run held out.
-    """
-
-    photos: tuple[Photo, ...]
-    sources: tuple[str, ...]
-    probabilities: dict[str, NDArray[np.float64]]
-    unknown: int
+    photos: tuple[Photo, ...]  # those that the runs held out, in the data set's order
+    sources: tuple[str, ...]  # the source id of each, which names its crop
+    probabilities: dict[str, NDArray[np.float64]]  # task name -> (N, classes)
+    unknown: int  # number of photos of the data set that no run held out
 
 
 def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Sequence[Task]) -> OutOfFold:

@@ -25,19 +25,12 @@ KEYS = ("ImageID", "path", "name", "file")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The scores of some predictions.
+    """The scores of some predictions."""
 
-    Attributes:
-        scores: "joint" first, then each task that the table of labels covers.
-        classes: class names per score.
-        photos: number of photos scored.
-        unanswered: how many of them lack a prediction, which counts as wrong.
-    """
-
-    scores: dict[str, Score]
-    classes: dict[str, list[str]]
-    photos: int
-    unanswered: int
+    scores: dict[str, Score]  # "joint" first, then each task that the table of labels covers
+    classes: dict[str, list[str]]  # class names per score
+    photos: int  # number of photos scored
+    unanswered: int  # how many of them lack a prediction, which counts as wrong
 
 
 def evaluate(predictions: Path, truth: Path, tasks: Sequence[Task]) -> Evaluation:

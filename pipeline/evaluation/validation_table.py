@@ -16,14 +16,10 @@ from classify.tasks import Task, joint_class, split_joint
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """The held-out photos of a run, in the file's order.
-
-    Attributes:
-        table: all columns of the file.
-        codes: "joint" first, then each task: (N,) true class indices, -1 where unlabelled, and (N,) predicted ones.
-    """
+    """The held-out photos of a run, in the file's order."""
 
     table: pl.DataFrame
+    # "joint" first, then each task: (N,) true class indices, -1 where unlabelled, and (N,) predicted ones
     codes: Mapping[str, tuple[NDArray[np.intp], NDArray[np.intp]]]
 
     @property

@@ -30,7 +30,6 @@ class Configuration:
 
     Attributes:
         name: names its folder and its row in the tables.
-        file: the settings file.
         settings: as read from it; each run replaces seed and split.
     """
 
@@ -44,8 +43,6 @@ class Plan:
     """The runs of a comparison.
 
     Attributes:
-        data: the data set.
-        out: the comparison's folder.
         configurations: the others are measured against the first.
         folds: number of folds that the people are split into.
         held_out: the folds (from 0) that are held out, one per run.
@@ -104,9 +101,7 @@ def make_plan(
     """Read all settings and check that they can be compared, before anything is trained.
 
     Args:
-        data: the data set.
         files: settings, one file per configuration.
-        out: the comparison's folder.
         folds, seeds, split_seed, overrides: see `Plan`.
         held_out: only these folds, as in "0,2".
         first: only this many folds, from fold 0.
@@ -138,7 +133,6 @@ def train_plan(plan: Plan, context: RunContext, after_round: Callable[[int], Non
     """Train the runs that are not finished yet.
 
     Args:
-        plan: the runs.
         context: cache, device, workers and console; its settings are not used.
         after_round: called with the number of complete rounds after each round in which something was trained.
 
@@ -149,8 +143,7 @@ def train_plan(plan: Plan, context: RunContext, after_round: Callable[[int], Non
     # Refuse a folder that holds another comparison, before anything is loaded.
     for seed, fold in plan.rounds():
         for configuration in plan.configurations:
-            settings = plan.settings(configuration, seed, fold)
-            refuse_other_settings(plan.run(configuration.name, seed, fold), settings)
+            refuse_other_settings(plan.run(configuration.name, seed, fold), plan.settings(configuration, seed, fold))
     # All configurations read the same labels, so the data set is loaded once.
     validated = load_and_validate(plan.data, replace(context, settings=plan.configurations[0].settings))
     people = len({photo.person for photo in validated.dataset.train})

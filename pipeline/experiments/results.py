@@ -27,8 +27,6 @@ class RunRecord:
     """One run of the comparison.
 
     Attributes:
-        configuration, seed, fold: which run it is.
-        folder: its folder.
         seconds: training time of all epochs and tasks together.
         made_by: versions, code and device, as in run.json.
     """
@@ -51,12 +49,10 @@ class Comparison:
     """The scores over the complete rounds.
 
     Attributes:
-        plan: the plan of the comparison.
         seeds: number of seeds in the scores.
         folds: the held-out folds in the scores.
         photos, people: numbers of held-out photos and people.
         scores: "joint" first, then one entry per task: the score of each configuration, in the plan's order.
-        runs: all runs in the scores.
     """
 
     plan: Plan
@@ -197,10 +193,8 @@ def collect_results(plan: Plan, complete_rounds: int) -> Comparison:
         predicted_codes = np.array([_predicted_codes(validations, name, task, seeds, folds) for name in names])
         labelled = true_codes != UNLABELLED
         if labelled.any():
-            labelled_people = people[labelled].tolist()
-            scores[task] = paired_scores(
-                true_codes[labelled], predicted_codes[:, :, labelled], labelled_people, classes
-            )
+            people_of_task, predicted_of_task = people[labelled].tolist(), predicted_codes[:, :, labelled]
+            scores[task] = paired_scores(true_codes[labelled], predicted_of_task, people_of_task, classes)
     runs = tuple(_read_run_record(plan, *key) for key in validations)
     return Comparison(plan, seeds, folds, len(people), len(set(people)), scores, runs)
 

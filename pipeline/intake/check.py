@@ -4,7 +4,7 @@ In: a Dataset, the hash of each file and, optionally, a function that reads phot
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from pipeline.intake.folder_index import printable_name
 from pipeline.intake.label_table import same_label
 from pipeline.intake.photo import Dataset, Defect, Photo
 
+Decode = Callable[[Path], str | None]  # returns why a photo can't be read, or None if it can
 DEFECT_KINDS = {
     "missing file": "a photo that a table or the layout names does not exist",
     "row without photos": "a row of train.csv whose folder does not exist or is empty",
@@ -86,8 +87,7 @@ class CheckResult:
             ["to train on", len(data.train), len({photo.person for photo in data.train})],
             ["to predict", len(data.evaluation), None],
         ]
-        for reason, count in sorted(data.skipped.items()):
-            parts.append([f"passed over: {reason}", count, None])
+        parts.extend([f"passed over: {reason}", count, None] for reason, count in sorted(data.skipped.items()))
         tables = [(f"{data.root} ({data.layout})", ["", "photos", "people"], parts)]
         if data.train:
             rows: list[list[object]] = []
@@ -100,19 +100,14 @@ class CheckResult:
 
 
 def check_data(
-    dataset: Dataset,
-    tasks: Sequence[Task],
-    *,
-    decode: Callable[[Path], str | None] | None,
-    digests: Mapping[Path, str],
-    threads: int = 2,
+    dataset: Dataset, tasks: Sequence[Task], *, decode: Decode | None, digests: Mapping[Path, str], threads: int = 2
 ) -> CheckResult:
     """Count the classes and find the defects that can't be seen from names alone.
 
     Args:
         dataset: as loaded, with the defects found then.
         tasks: the tasks whose classes are counted.
-        decode: returns why a photo can't be read, or None if it can; without this function, photos are not read.
+        decode: without this function, photos are not read.
         digests: file -> sha256; a file without one can't be read.
         threads: number of threads that decode photos.
     """
@@ -128,8 +123,7 @@ def _count_classes(
     photos: Iterable[Photo], tasks: Sequence[Task]
 ) -> tuple[dict[str, dict[str, tuple[int, int]]], dict[str, tuple[int, int]]]:
     """(photos, people) of each task's classes, and of the joint classes."""
-    photo_counts: Counter[tuple[str, str]] = Counter()
-    people: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    people: defaultdict[tuple[str, str], list[str]] = defaultdict(list)  # (task, class) -> the person in each photo
     names = joint_names(tasks)
     for photo in photos:
         try:
@@ -141,11 +135,10 @@ def _count_classes(
         if joint != UNLABELLED:
             keys.append(("", names[joint]))
         for key in keys:
-            photo_counts[key] += 1
-            people[key].add(photo.person)
+            people[key].append(photo.person)
 
     def counts_of(task: str, classes: Sequence[str]) -> dict[str, tuple[int, int]]:
-        return {name: (photo_counts[task, name], len(people[task, name])) for name in classes}
+        return {name: (len(people[task, name]), len(set(people[task, name]))) for name in classes}
 
     return {task.name: counts_of(task.name, task.classes) for task in tasks}, counts_of("", names)
 
@@ -176,10 +169,9 @@ def _describe_copy(first: Photo, photo: Photo, tasks: Sequence[Task]) -> Iterato
     two_people = first.person != photo.person
     differing: list[str] = []
     for task in tasks:
-        if task.name in photo.labels and task.name in first.labels:
-            label, first_label = photo.labels[task.name], first.labels[task.name]
-            if not same_label(task, label, first_label):
-                differing.append(f"{task.name} is {label} here and {first_label} there")
+        label, first_label = photo.labels.get(task.name), first.labels.get(task.name)
+        if label is not None and first_label is not None and not same_label(task, label, first_label):
+            differing.append(f"{task.name} is {label} here and {first_label} there")
     if two_people:
         message = f"{same}; {photo.person} and {first.person} are kept on one side of every split"
         yield Defect("identical photos of two people", photo.name, message)
@@ -190,7 +182,7 @@ def _describe_copy(first: Photo, photo: Photo, tasks: Sequence[Task]) -> Iterato
         yield Defect("identical photos", photo.name, f"{same}, of the same person")
 
 
-def _find_unreadable(dataset: Dataset, decode: Callable[[Path], str | None], threads: int) -> list[Defect]:
+def _find_unreadable(dataset: Dataset, decode: Decode, threads: int) -> list[Defect]:
     """A defect for each existing file that `decode` can't read."""
     photos = {photo.path: photo for photo in (*dataset.train, *dataset.evaluation)}
     # Missing files are defects already. Unlike Path.is_file, this is False for a name that is too long for the disk.

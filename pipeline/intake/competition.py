@@ -9,6 +9,7 @@ A person is a folder: ids repeat and carry suffixes. The mask label is in the fi
 folder's name; labels of any other task come from train.csv. DATA may lack train or eval, or be the eval folder itself.
 """
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,10 +44,8 @@ def load_competition(data: Path, tasks: Sequence[Task], columns: Mapping[str, st
     log = DefectLog(data, os.path.realpath(data), tasks)
     train = _load_train(log, columns) if (data / "train" / "images").is_dir() else []
     evaluation, image_ids = read_eval_list(log)
-    log.defects.sort(key=lambda defect: not defect.fatal)
-    return Dataset(
-        data, "competition", tuple(train), tuple(evaluation), tuple(image_ids), dict(log.skipped), tuple(log.defects)
-    )
+    defects = tuple(sorted(log.defects, key=lambda defect: not defect.fatal))
+    return Dataset(data, "competition", tuple(train), tuple(evaluation), tuple(image_ids), dict(log.skipped), defects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +61,14 @@ def _load_train(log: DefectLog, columns: Mapping[str, str]) -> list[Photo]:
     if log.refuses(images):
         return []
     rows = _read_train_table(log, columns)
-    _check_stem_labels(log)
+    mask_tasks = [task for task in log.tasks if task.name == "mask"]
+    # The task `mask`, if there is one, must have the classes that the file names stand for.
+    for task, label in itertools.product(mask_tasks, dict.fromkeys(MASK_OF_STEM.values())):
+        _check_label(task, label, images, "Give the task these classes", log)
     photos: list[Photo] = []
     with_photos: set[str] = set()
     for folder in subfolders(images, log.skipped):
-        person_photos = _load_person(folder, rows, log)
-        if person_photos:
+        if person_photos := _load_person(folder, rows, log):
             photos += person_photos
             with_photos.add(nfc(folder.name))
     _refuse_linked_folders(images, log)
@@ -109,14 +110,6 @@ def _load_person(folder: Path, rows: Mapping[str, _Row] | None, log: DefectLog) 
         mask = {"mask": MASK_OF_STEM[file.stem.lower()]} if has_mask_task else {}
         photos.append(Photo(file, f"train/images/{person}/{printable_name(file.name)}", person, {**labels, **mask}))
     return photos
-
-
-def _check_stem_labels(log: DefectLog) -> None:
-    """Check that the task `mask`, if there is one, has the classes that the file names stand for."""
-    for task in log.tasks:
-        if task.name == "mask":
-            for label in dict.fromkeys(MASK_OF_STEM.values()):
-                _check_label(task, label, log.data / "train" / "images", "Give the task these classes", log)
 
 
 def _check_label(task: Task, label: str, where: object, remedy: str, log: DefectLog) -> None:

@@ -11,7 +11,6 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 from cache.errors import DataError, UsageError
@@ -39,11 +38,7 @@ class Change:
 
 
 def load_labelled(data: Path, settings: Settings) -> Dataset:
-    """`load_data` with the corrections that the settings name; a data set with fatal defects is not corrected.
-
-    Raises:
-        UsageError, DataError: as `load_data` and `apply_corrections` do.
-    """
+    """`load_data` with the corrections that the settings name; a data set with fatal defects is not corrected."""
     dataset = load_data(data, settings.task_list(), settings.data.columns)
     if not any(defect.fatal for defect in dataset.defects):
         for file in settings.data.corrections:
@@ -133,8 +128,7 @@ def _is_class(task: Task, label: str) -> bool:
 
 def _locate(file: str) -> Path:
     if file in SHIPPED:
-        with resources.as_file(resources.files("pipeline.intake") / "correction_lists" / f"{file}.csv") as path:
-            return path
+        return Path(__file__).parent / "correction_lists" / f"{file}.csv"
     if not Path(file).is_file():
         raise UsageError(
             f"corrections: there is no file {file}; a list that comes with faceline is {', '.join(SHIPPED)}"
@@ -251,6 +245,5 @@ def _key(name: str) -> str:
 def _raise_problems(problems: Sequence[str]) -> None:
     """Raise a DataError that lists the first problems, if there are any."""
     if problems:
-        more = len(problems) - SHOWN_PROBLEMS
-        lines = [*problems[:SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
-        raise DataError("\n".join(lines) + "\nNothing was changed.")
+        more = f"\n... and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+        raise DataError("\n".join(problems[:SHOWN_PROBLEMS]) + f"{more}\nNothing was changed.")

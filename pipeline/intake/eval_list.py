@@ -49,8 +49,7 @@ def read_eval_list(log: DefectLog) -> tuple[list[Photo], list[str]]:
             message = f"there is no file {images / image_id}; its prediction will be `unreadable`"
             log.add_defect("missing file", where, message)
         photos.append(Photo(images / file.name, f"{prefix}/{printable_name(file.name)}", image_id))
-    extra = len(on_disk - requested)
-    if extra:
+    if extra := len(on_disk - requested):
         log.skipped["photos in eval/images that info.csv does not ask for"] += extra
     return photos, [photo.person for photo in photos]
 

@@ -6,6 +6,7 @@ exists, whether it lies outside the data folder.
 Checking a million files one by one takes longer than reading their table; listing a folder answers for all its files.
 """
 
+import functools
 import os
 import unicodedata
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class FolderIndex:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._real_root = os.path.realpath(root)
-        self._folders: dict[str, _Folder] = {}
+        self._listing = functools.cache(self._read)
 
     def find(self, folder: str, file: str) -> FileLookup:
         """Look up `file` in `folder` (relative to the root), in either Unicode form or without stray spaces."""
@@ -58,12 +59,6 @@ class FolderIndex:
     def files(self, folder: str) -> set[str]:
         """The names of the regular files in `folder`."""
         return self._listing(folder).files
-
-    def _listing(self, folder: str) -> _Folder:
-        """The listing of `folder`, read on first use."""
-        if folder not in self._folders:
-            self._folders[folder] = self._read(folder)
-        return self._folders[folder]
 
     def _read(self, folder: str) -> _Folder:
         """List `folder` on disk; a folder that does not exist is empty."""

@@ -4,7 +4,6 @@ In: DATA and the runs that held its photos out. Out: suspects.csv, crops/ and su
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from pipeline.reports.contact_sheets import encode_image, resize_into_cell
 from pipeline.reports.html import page_template
 
 COLUMNS = {"task": pl.String, "rank": pl.Int64, "path": pl.String, "person": pl.String, "given": pl.String,
-           "suggested": pl.String, "score": pl.Float64, "crop": pl.String}  # fmt: skip
+           "suggested": pl.String, "score": pl.Float64, "crop": pl.String, "number": pl.String}  # fmt: skip
 SHOWN_CHANGES = 20
 
 
@@ -49,9 +48,9 @@ def suspects_stage(
     # Write the table, the crops and the page.
     crops = _copy_crops(suspects_by_task, held_out, out, top, context)
     rows = [row for task, suspects in suspects_by_task.items() for row in _rows(task, suspects, held_out, crops)]
-    table = pl.DataFrame([[getattr(row, name) for name in COLUMNS] for row in rows], schema=COLUMNS, orient="row")
-    atomic.write_text(out / "suspects.csv", table.write_csv(float_precision=6))
-    sections = [_section(task, suspects, rows, top, out) for task, suspects in suspects_by_task.items()]
+    table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    atomic.write_text(out / "suspects.csv", table.drop("number").write_csv(float_precision=6))
+    sections = [_section(task, suspects, table, top, out) for task, suspects in suspects_by_task.items()]
     title = f"Doubtful labels of {data.resolve().name}"
     page = page_template("suspects.html.j2").render(title=title, sections=sections)
     atomic.write_text(out / "suspects.html", page)
@@ -96,21 +95,6 @@ def select_tasks(tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
     return [by_name[name] for name in dict.fromkeys(names)] if names else list(tasks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of suspects.csv and, for the page, the label's `number` if it is one."""
-
-    task: str
-    rank: int
-    path: str
-    person: str
-    given: str
-    suggested: str
-    score: float
-    crop: str | None
-    number: str
-
-
 def _find_task_suspects(task: Task, held_out: OutOfFold) -> Suspects:
     """The doubtful labels of one task."""
     labels = [photo.labels.get(task.name) for photo in held_out.photos]
@@ -118,8 +102,8 @@ def _find_task_suspects(task: Task, held_out: OutOfFold) -> Suspects:
     return find_suspects(held_out.probabilities[task.name], codes, [photo.person for photo in held_out.photos])
 
 
-def _rows(task: Task, suspects: Suspects, held_out: OutOfFold, crops: Mapping[str, str]) -> Iterator[_Row]:
-    """Yield a row for each photo of each suspect, by rank; `crops` maps source ids to files."""
+def _rows(task: Task, suspects: Suspects, held_out: OutOfFold, crops: Mapping[str, str]) -> Iterator[Sequence[object]]:
+    """Yield a row of `COLUMNS` for each photo of each suspect, by rank; `crops` maps source ids to files."""
     for rank, suspect in enumerate(suspects.ranked, 1):
         for index, code in zip(suspect.rows, suspect.suggested, strict=True):
             photo = held_out.photos[index]
@@ -127,7 +111,7 @@ def _rows(task: Task, suspects: Suspects, held_out: OutOfFold, crops: Mapping[st
             number = f"{task.number(label):g}" if task.edges else ""
             given, suggested = task.classes[task.encode(label)], task.classes[code]
             crop = crops.get(held_out.sources[index])
-            yield _Row(task.name, rank, photo.name, photo.person, given, suggested, suspect.score, crop, number)
+            yield task.name, rank, photo.name, photo.person, given, suggested, suspect.score, crop, number
 
 
 def _copy_crops(
@@ -153,15 +137,14 @@ def _copy_crops(
     return crops
 
 
-def _section(task: Task, suspects: Suspects, rows: Sequence[_Row], top: int, out: Path) -> dict[str, Any]:
+def _section(task: Task, suspects: Suspects, table: pl.DataFrame, top: int, out: Path) -> dict[str, Any]:
     """What the page shows of one task."""
     shown: dict[int, dict[str, Any]] = {}
-    for row in rows:
-        if row.task == task.name and row.rank <= top:
-            suspect = {"rank": row.rank, "person": row.person, "score": row.score, "photos": []}
-            thumbnail = encode_image(resize_into_cell(decode_crop((out / row.crop).read_bytes()))) if row.crop else b""
-            photo = {"path": row.path, "given": row.given, "number": row.number, "suggested": row.suggested}
-            shown.setdefault(row.rank, suspect)["photos"].append({**photo, "thumbnail": thumbnail})
+    for row in table.filter(pl.col("rank") <= top, task=task.name).iter_rows(named=True):
+        suspect = {"rank": row["rank"], "person": row["person"], "score": row["score"], "photos": []}
+        crop = row["crop"]
+        thumbnail = encode_image(resize_into_cell(decode_crop((out / crop).read_bytes()))) if crop else b""
+        shown.setdefault(row["rank"], suspect)["photos"].append({**row, "thumbnail": thumbnail})
     unit = "people" if suspects.by_person else "photos or swaps of two"
     return {"task": task.name, "total": len(suspects.ranked), "unit": unit, "suspects": list(shown.values())}
 

@@ -4,7 +4,6 @@ In: DATA and RUN/bundle. Out: tomek.csv with both photos of each link, and remov
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,6 @@ from pipeline.training.packed_crops import training_pixels, with_crops
 
 COLUMNS = {"task": pl.String, "link": pl.Int64, "path": pl.String, "person": pl.String, "given": pl.String,
            "distance": pl.Float64, "same_person": pl.Boolean, "remove": pl.Boolean}  # fmt: skip
-REMOVALS = {"task": pl.String, "path": pl.String, "label": pl.String, "note": pl.String}
 
 
 def tomek_stage(data: Path, run: Path, out: Path, task_names: Sequence[str], context: RunContext) -> None:
@@ -47,12 +45,12 @@ def tomek_stage(data: Path, run: Path, out: Path, task_names: Sequence[str], con
     detection = detect_photos(dataset.train, context)
     photos = with_crops(dataset.train, detection)
     rows = [row for task in tasks for row in _find_links(task, networks[task.name], photos, detection, context)]
-    table = pl.DataFrame([[getattr(row, name) for name in COLUMNS] for row in rows], schema=COLUMNS, orient="row")
+    table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
     atomic.write_text(out / "tomek.csv", table.write_csv(float_precision=6))
-    removals = [[row.task, row.path, "", f"Tomek link {row.link}"] for row in rows if row.remove]
-    removals_table = pl.DataFrame(removals, schema=REMOVALS, orient="row")
-    atomic.write_text(out / "removals.csv", removals_table.write_csv(quote_style="non_numeric"))
-    counts = {task.name: _counts([row for row in rows if row.task == task.name]) for task in tasks}
+    note = pl.format("Tomek link {}", "link").alias("note")
+    removals = table.filter("remove").select("task", "path", pl.lit("").alias("label"), note)
+    atomic.write_text(out / "removals.csv", removals.write_csv(quote_style="non_numeric"))
+    counts = {task.name: _counts(table.filter(task=task.name)) for task in tasks}
     shown = [[name, *numbers.values()] for name, numbers in counts.items()]
     context.console.table("Tomek links", ["task", "links", "within a person", "proposed for removal"], shown)
     context.console.done(
@@ -62,24 +60,10 @@ def tomek_stage(data: Path, run: Path, out: Path, task_names: Sequence[str], con
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of tomek.csv: one of the two photos of a link."""
-
-    task: str
-    link: int
-    path: str
-    person: str
-    given: str
-    distance: float
-    same_person: bool
-    remove: bool
-
-
 def _find_links(
     task: Task, trained: TrainedNetwork, photos: Sequence[Photo], detection: Detection, context: RunContext
-) -> Iterator[_Row]:
-    """Yield two rows for each link of a task, the closest link first."""
+) -> Iterator[Sequence[object]]:
+    """Yield the two rows of tomek.csv for each link of a task, the closest link first."""
     device = context.torch_device()
     labels = [photo.labels.get(task.name) for photo in photos]
     codes = np.array([UNLABELLED if label is None else task.encode(label) for label in labels], dtype=np.intp)
@@ -90,13 +74,10 @@ def _find_links(
         for index in (link.first, link.second):
             photo, given = photos[index], task.classes[codes[index]]
             facts = (photo.name, photo.person, given, link.distance, link.same_person)
-            yield _Row(task.name, number, *facts, remove=index == link.removed)
+            yield (task.name, number, *facts, index == link.removed)
 
 
-def _counts(rows: Sequence[_Row]) -> dict[str, int]:
+def _counts(rows: pl.DataFrame) -> dict[str, int]:
     """The numbers of links, of links within a person, and of proposed removals; each link has two rows."""
-    return {
-        "links": len(rows) // 2,
-        "same_person": sum(row.same_person for row in rows) // 2,
-        "removals": sum(row.remove for row in rows),
-    }
+    within_a_person = len(rows.filter("same_person")) // 2
+    return {"links": len(rows) // 2, "same_person": within_a_person, "removals": len(rows.filter("remove"))}

@@ -38,17 +38,11 @@ PHOTOS_AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The predictions of some photos.
+    """The predictions of some photos."""
 
-    Attributes:
-        table: one row per photo in their order, with the columns of predictions.csv.
-        counts: photos per status.
-        fallback_class: the joint class that a submission gets for unreadable photos.
-    """
-
-    table: pl.DataFrame
-    counts: Mapping[str, int]
-    fallback_class: int
+    table: pl.DataFrame  # one row per photo in their order, with the columns of predictions.csv
+    counts: Mapping[str, int]  # photos per status
+    fallback_class: int  # the joint class that a submission gets for unreadable photos
 
 
 def crop_settings(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
@@ -66,12 +60,9 @@ def predict_photos(
     """Predict every task for every photo.
 
     The first bundle decides which photos get predictions, and their status and box. Where another bundle can't read one
-    of these photos, the others' probabilities are averaged.
+    of these photos, the others' probabilities are averaged. The settings of `context` are not used.
 
     Args:
-        photos: any number.
-        ensemble: one bundle or several.
-        context: its settings are not used.
         sources: file -> source id, if the files were hashed before.
 
     Raises:

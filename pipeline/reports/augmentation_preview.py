@@ -1,7 +1,4 @@
-"""Show what training will see of each class, before anything is trained.
-
-settings + labelled photos with crops -> one contact sheet per network: RUN/preview-NETWORK.png.
-"""
+"""Show what training will see of each class, before anything is trained."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +20,7 @@ PICTURES = 8  # of each class and augmentation group
 
 
 def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, context: RunContext) -> list[Path]:
-    """Print the number of samples, and write a sheet per network: a row for each class and augmentation group.
+    """Print the number of samples, and write RUN/preview-NETWORK.png: a row for each class and augmentation group.
 
     Raises:
         DataError: a task has no labelled photo to train on.

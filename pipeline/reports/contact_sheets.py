@@ -1,7 +1,4 @@
-"""Contact sheets: many small pictures on one, to look at before trusting a score.
-
-photos or crops + captions -> one RGB image, or a PNG or JPEG file.
-"""
+"""Contact sheets: many small pictures on one, to look at before trusting a score."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,12 +30,9 @@ STEP_COLOURS = {  # RGB, by the detection step that found the face
 
 
 def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: int = 8) -> Image:
-    """Arrange pictures in a grid, each as large as fits into its cell, with a caption below.
+    """Arrange RGB pictures, (h, w, 3) uint8 of any sizes, in a grid, each as large as fits into its cell.
 
-    Args:
-        pictures: RGB uint8 (h, w, 3) of any sizes.
-        captions: a short text for each picture, cut off after 20 letters.
-        columns: cells in a row.
+    Each caption is cut off after 20 letters.
     """
     rows = max(-(-len(pictures) // columns), 1)
     wide, tall = CELL_WIDTH + GAP, CELL_HEIGHT + CAPTION_HEIGHT + GAP
@@ -56,11 +50,7 @@ def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: i
 
 
 def write_sheet(sheet: Image, path: Path) -> None:
-    """Write a sheet as a PNG or JPEG file, depending on the name.
-
-    Raises:
-        UsageError: the name ends in neither.
-    """
+    """Write a sheet as a PNG or JPEG file, depending on the name; UsageError if it ends in neither."""
     if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise UsageError(f"--sheet {path}: the name must end in .png or .jpg")
     atomic.write_bytes(path, encode_image(sheet, path.suffix.lower()))

@@ -1,7 +1,4 @@
-"""HTML pages that need nothing else: one file, no network, no script.
-
-the name of a template -> a jinja2 template that escapes the user's text and embeds pictures as data URIs.
-"""
+"""HTML pages that need nothing else: one file, no network, no script."""
 
 import base64
 

@@ -41,11 +41,8 @@ def network_data(
     """Make the data that the network of `plan` is trained and validated on.
 
     Args:
-        plan: of the network.
         samples: all M of the run.
         fold: held out of training; None trains on all samples.
-        detection: of the samples' photos.
-        context: has the settings.
         teacher_targets: to be mixed into the labels.
         pixels: (M, H, W, 3) uint8 of another network with the same input; None packs the crops.
 

@@ -62,24 +62,23 @@ def record_data(
     tasks = context.settings.task_list()
     members = sorted([sample.source, list(sample.codes)] for sample in samples)
     joint = [joint_class(tasks, sample.codes) for sample in samples]
-    write_json(
-        run / "data.json",
-        {
-            "data_fingerprint": fingerprint({"members": members}),
-            "folds_fingerprint": fingerprint({"folds": [[s.name, s.person, s.fold] for s in samples]}),
-            "crop_fingerprint": detection.store.fingerprint,
-            "photos": len(photos),
-            "trained_on": len(samples),
-            "people": len({sample.person for sample in samples}),
-            "found_by": detection.summary(photos)["found_by"],
-            "classes": {
-                task.name: dict(zip(task.classes, _class_counts(samples, i, len(task.classes)), strict=True))
-                for i, task in enumerate(tasks)
-            },
-            "corrections": [correction.as_json() for correction in corrections],
-            "joint": dict(Counter(joint_names(tasks)[code] for code in joint if code != UNLABELLED)),
-        },
-    )
+    classes: dict[str, dict[str, int]] = {}
+    for index, task in enumerate(tasks):
+        counts = Counter(sample.codes[index] for sample in samples)
+        classes[task.name] = {name: counts[code] for code, name in enumerate(task.classes)}
+    record = {
+        "data_fingerprint": fingerprint({"members": members}),
+        "folds_fingerprint": fingerprint({"folds": [[s.name, s.person, s.fold] for s in samples]}),
+        "crop_fingerprint": detection.store.fingerprint,
+        "photos": len(photos),
+        "trained_on": len(samples),
+        "people": len({sample.person for sample in samples}),
+        "found_by": detection.summary(photos)["found_by"],
+        "classes": classes,
+        "corrections": [correction.as_json() for correction in corrections],
+        "joint": dict(Counter(joint_names(tasks)[code] for code in joint if code != UNLABELLED)),
+    }
+    write_json(run / "data.json", record)
 
 
 def _check_folds(split: SplitConfig, folds: int) -> None:
@@ -100,18 +99,11 @@ def _numbers(tasks: Sequence[Task], photo: Photo) -> tuple[float, ...]:
 
 def _keep_folds(path: Path, photos: Sequence[Photo], folds: NDArray[np.intp]) -> None:
     """Write folds.csv, or make sure that an existing one has the same content."""
-    table = pl.DataFrame(
-        {"path": [p.name for p in photos], "person": [p.person for p in photos], "fold": folds.tolist()}
-    )
-    text = table.write_csv()
+    columns = {"path": [p.name for p in photos], "person": [p.person for p in photos], "fold": folds.tolist()}
+    text = pl.DataFrame(columns).write_csv()
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise UsageError(
             f"{path} does not fit these photos: some were added, removed or relabelled since the run was started.\n"
             "Train into another folder with --out."
         )
     atomic.write_text(path, text)
-
-
-def _class_counts(samples: Sequence[Sample], task_index: int, classes: int) -> list[int]:
-    codes = np.array([s.codes[task_index] for s in samples], dtype=np.intp)
-    return np.bincount(codes[codes != UNLABELLED], minlength=classes).tolist()

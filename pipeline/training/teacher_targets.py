@@ -1,6 +1,7 @@
 """The targets of a student: its teachers' probabilities for the photos that it is trained on.
 
-In: bundles, folders of `faceline vote` or runs, and photos. Out: TeacherTargets; RUN/teachers.json, RUN/teacher_targets.parquet.
+In: bundles, folders of `faceline vote` or runs, and photos. Out: TeacherTargets; RUN/teachers.json and
+RUN/teacher_targets.parquet.
 
 A network is more confident about photos that it was trained on than about new ones, and a student would learn that. So
 if a run or a vote held out every photo, its out-of-fold probabilities are used; all other teachers predict the photos
@@ -39,15 +40,10 @@ TEACHERS, TARGETS = "teachers.json", "teacher_targets.parquet"
 
 @dataclass(frozen=True, slots=True)
 class TeacherTargets:
-    """The mean probabilities of the teachers.
+    """The mean probabilities of the teachers."""
 
-    Attributes:
-        rows: photo name -> row.
-        probabilities: per task, (N, C) float32; NaN where no teacher could read the photo.
-    """
-
-    rows: Mapping[str, int]
-    probabilities: Mapping[str, NDArray[np.float32]]
+    rows: Mapping[str, int]  # photo name -> row
+    probabilities: Mapping[str, NDArray[np.float32]]  # per task, (N, C); NaN where no teacher could read the photo
 
     def of(self, samples: Sequence[Sample], tasks: Sequence[Task]) -> NDArray[np.float32]:
         """Return the samples' probabilities, (M, classes of `tasks` side by side)."""

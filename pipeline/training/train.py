@@ -36,21 +36,13 @@ from pipeline.training.teacher_targets import TeacherTargets
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One network of a run.
-
-    Attributes:
-        plan: its tasks, model and training settings.
-        fold: held out of its training.
-        seed: of its training.
-        name: of its file in the bundle.
-        folder: below RUN.
-    """
+    """One network of a run."""
 
     plan: Plan
-    fold: int | None
+    fold: int | None  # held out of its training
     seed: int
-    name: str
-    folder: Path
+    name: str  # of its file in the bundle
+    folder: Path  # below RUN
 
 
 def ensemble_members(settings: Settings) -> Iterator[Member]:
@@ -72,15 +64,9 @@ def train_run(
     corrections: Sequence[AppliedCorrections] = (),
     teacher_targets: TeacherTargets | None = None,
 ) -> dict[str, Score]:
-    """Train every network and write the bundle.
+    """Train every network on labelled photos, and on the teachers' targets for them, and write the bundle.
 
-    Args:
-        photos: labelled ones.
-        detection: of the photos.
-        run: the run folder.
-        context: settings, device and console.
-        corrections: that were applied to the labels, for data.json.
-        teacher_targets: of the photos, to train on besides the labels.
+    The corrections were applied to the labels before; data.json records them.
 
     Returns:
         The scores on the held-out photos, "joint" and one per task; empty when nothing was held out.
