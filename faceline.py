@@ -1,4 +1,4 @@
-"""The public names of faceline, loaded on first use.
+"""The public names of faceline, loaded on first use; `python -m faceline` is the command line.
 
     from faceline import FaceDetector, Predictor
 
@@ -7,36 +7,66 @@ then the import fails here, and the error names that file.
 """
 
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cache.errors import BundleError, CacheError, DataError, FacelineError, UsageError
+    from detect import FaceDetector, Faces
+    from pipeline.prediction.predictor import Predictor
+
+    __version__: str
+
+__all__ = [
+    "BundleError",
+    "CacheError",
+    "DataError",
+    "FaceDetector",
+    "FacelineError",
+    "Faces",
+    "Predictor",
+    "UsageError",
+    "__version__",
+]
 
 _HOME = Path(__file__).resolve().parent
 _PACKAGES = ("cache", "detect", "classify", "pipeline")
-_PUBLIC = {
+_MODULES = {
     "FaceDetector": "detect",
     "Faces": "detect",
     "Predictor": "pipeline.prediction.predictor",
-    "FacelineError": "cache.errors",
-    "UsageError": "cache.errors",
-    "DataError": "cache.errors",
-    "CacheError": "cache.errors",
-    "BundleError": "cache.errors",
+    **dict.fromkeys(("FacelineError", "UsageError", "DataError", "CacheError", "BundleError"), "cache.errors"),
 }
-__all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]: loaded on first use
 
+if not TYPE_CHECKING:  # type checkers know the names from the imports above, and refuse all others
 
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use."""
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'faceline' has no attribute {name!r}")
-    _refuse_shadows()
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    def __getattr__(name: str) -> "Any":
+        """Import a public name on first use."""
+        if name == "__version__":
+            return _version()
+        if name not in _MODULES:
+            raise AttributeError(f"module 'faceline' has no attribute {name!r}")
+        _refuse_shadows()
+        return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
     """List the public names, also those not loaded yet."""
     return list(__all__)
+
+
+def _version() -> str:
+    """The installed version, or "unknown" in a checkout that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("faceline")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _refuse_shadows() -> None:
@@ -52,4 +82,13 @@ def _refuse_shadows() -> None:
             )
 
 
+# `python -m` puts the current folder first on the path, where the user may have a file called like one of our packages.
+if __name__ == "__main__" and not sys.flags.safe_path and Path(sys.path[0]).resolve() != _HOME:
+    del sys.path[0]
+
 _refuse_shadows()
+
+if __name__ == "__main__":
+    from pipeline.commands.app import main
+
+    main()

@@ -5,6 +5,7 @@ Each command is in the module that is named after it. Nothing heavy is imported 
 """
 
 import os
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -49,14 +50,25 @@ for panel, commands in PANELS.items():
             app.command(rich_help_panel=panel)(command)
 
 
+def _show_version(requested: bool) -> None:
+    if requested:
+        from faceline import __version__
+
+        typer.echo(f"faceline {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _main_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
     if debug:
         os.environ["FACELINE_DEBUG"] = "1"
 
 
 def main() -> None:
-    """The console script."""
-    run_command(app)
+    """The console script, and `python -m faceline`."""
+    run_command(partial(app, prog_name="faceline"))

@@ -47,6 +47,13 @@ def test_help_names_every_command_in_under_half_a_second():
     assert min(times) < 0.5
 
 
+def test_the_version_is_one_line_on_stdout():
+    code, out, err = call("--version")
+    assert (code, err) == (0, "")
+    assert out.startswith("faceline ")
+    assert out.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
     assert "Usage" in faceline(command, "--help").stdout
@@ -176,7 +183,7 @@ def test_a_run_stopped_in_any_stage_goes_on_and_ends_like_an_undisturbed_one(sta
 
 
 def test_a_stop_that_a_library_takes_for_a_damaged_file_is_reported_as_a_stop(monkeypatch, capsys):
-    def read_while_stopped():
+    def read_while_stopped(**_):
         try:
             signal.raise_signal(signal.SIGINT)
         except SystemExit:
