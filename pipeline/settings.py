@@ -17,6 +17,7 @@ from cache.errors import UsageError
 from classify.config import Fabric, ModelConfig, TaskConfig, TrainConfig, Wearing
 from classify.tasks import Task
 from detect.config import CropConfig, DetectConfig
+from pipeline.task_names import refuse_unusable_names
 
 COMPETITION_TASKS: dict[str, dict[str, Any]] = {
     "mask": {"classes": ["wear", "incorrect", "normal"]},
@@ -137,6 +138,12 @@ class Settings(Config):
     masks: MaskConfig = Field(default=MaskConfig(), description="Masks drawn on maskless faces.")
     split: SplitConfig = Field(default=SplitConfig(), description="Which photos are held out.")
     predict: PredictConfig = Field(default=PredictConfig(), description="How a trained network predicts.")
+
+    @field_validator("tasks")
+    @classmethod
+    def _names_are_usable(cls, tasks: dict[str, TaskConfig]) -> dict[str, TaskConfig]:
+        refuse_unusable_names({name: task.classes for name, task in tasks.items()})
+        return tasks
 
     @model_validator(mode="after")
     def _factors_can_be_fitted(self) -> Self:

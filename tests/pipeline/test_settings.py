@@ -90,3 +90,44 @@ def test_answers_fitted_to_held_out_photos_need_some():
 def test_an_empty_config_is_the_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("")
     assert load_settings(tmp_path / "c.yaml") == load_settings()
+
+
+def tasks_of(*names, classes=("no", "yes")):
+    return {"tasks": {"mask": None, "gender": None, "age": None, **{name: {"classes": [*classes]} for name in names}}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["status", "class", "fold", "joint", "path", "person", "source", "unsure", "found_by", "x1", "score", "trained_on",
+     "Status", "ans", "photos", "id", "bundle", "shared", "../../evil", "a/b", "a\\b", "a\0b", ".hidden", "..", "",
+     " a", "a ", "CON", "nul.txt", "com1", "run.json", "a\nb", "<30"],
+)  # fmt: skip
+def test_a_task_whose_name_is_a_column_or_no_folder_is_refused(name, tmp_path):
+    with pytest.raises(UsageError, match="a task can't be called"):
+        load_settings(write(tmp_path, tasks_of(name)))
+
+
+@pytest.mark.parametrize("name", ["mask_2", "나이", "age-group", "cönfident", "v1.2", "Alter (Jahre)", "statuses"])
+def test_any_other_name_of_a_task_is_fine(name, tmp_path):
+    assert list(load_settings(write(tmp_path, tasks_of(name))).tasks) == [name]
+
+
+def test_two_tasks_with_one_folder_or_one_column_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="'Smile' and 'smile' differ only in case"):
+        load_settings(write(tmp_path, tasks_of("Smile", "smile")))
+    with pytest.raises(UsageError, match=r"p_a_b_no.*rename one of them"):
+        tree = tasks_of("a", classes=["b_no", "yes"])
+        tree["tasks"]["a_b"] = {"classes": ["no", "yes"]}
+        load_settings(write(tmp_path, tree))
+    with pytest.raises(UsageError, match=r"'true_a'.*rename one of them"):
+        load_settings(write(tmp_path, tasks_of("a", "true_a")))
+
+
+@pytest.mark.parametrize("classes", [["no", ""], ["no", " yes"], ["no", "y\0s"], ["caf\u00e9", "cafe\u0301"]])
+def test_class_names_that_no_label_can_be_or_that_are_one_label_are_refused(classes, tmp_path):
+    with pytest.raises(UsageError, match=r"tasks\.smile\.classes|two classes have the same name"):
+        load_settings(write(tmp_path, tasks_of("smile", classes=classes)))
+
+
+def test_class_names_with_slashes_are_fine(tmp_path):
+    load_settings(write(tmp_path, tasks_of("smile", classes=["n/a", "<30", "a b"])))
