@@ -27,6 +27,7 @@ def probabilities(
     device: str,
     *,
     flip: bool = False,
+    rows: NDArray[np.intp] | None = None,
 ) -> list[Probabilities]:
     """The class probabilities of each input, (N, C) for each task of the heads.
 
@@ -37,6 +38,11 @@ def probabilities(
         normalise: from pixels to what the network expects.
         device: where `network` is.
         flip: average over the image and its mirror image.
+        rows: (M,) the inputs to predict, in this order, read batch by batch; None for all. `inputs[rows]` would copy
+            them all, and those of a large data set do not fit into memory.
+
+    Returns:
+        (M, C) for each task.
     """
     network.eval()
     if device == "cpu":
@@ -46,8 +52,9 @@ def probabilities(
         return heads.probabilities(network(batch).float())
 
     batches: list[list[Probabilities]] = [[np.zeros((0, len(task.classes)), np.float32)] for task in heads.tasks]
-    for start in range(0, len(inputs), BATCH):
-        batch = torch.from_numpy(np.array(inputs[start : start + BATCH])).to(device)
+    rows = np.arange(len(inputs)) if rows is None else rows
+    for start in range(0, len(rows), BATCH):
+        batch = torch.from_numpy(np.asarray(inputs[rows[start : start + BATCH]])).to(device)
         batch = normalise(batch) if normalise else batch
         predicted = predict(batch)
         if flip:

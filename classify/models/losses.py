@@ -36,7 +36,9 @@ def focal_loss(logits: Tensor, targets: Tensor, *, gamma: float = 2.0) -> Tensor
     0.1733
     """
     log_p = logits.log_softmax(dim=1)
-    return -(targets * (1 - log_p.exp()) ** gamma * log_p).sum() / targets.sum().clamp_min(TINY)
+    # Kept from 0, where the slope of a power below 1 is infinite.
+    doubt = (1 - log_p.exp()).clamp_min(TINY)
+    return -(targets * doubt**gamma * log_p).sum() / targets.sum().clamp_min(TINY)
 
 
 def soft_f1_loss(logits: Tensor, targets: Tensor, *, eps: float = 1e-7) -> Tensor:

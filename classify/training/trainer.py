@@ -30,7 +30,7 @@ from classify.models.frozen_features import compute_features
 from classify.models.network_plan import Plan
 from classify.tasks import UNLABELLED
 from classify.training import checkpoint
-from classify.training.optimisation import build_optimiser, build_schedule, precision_of
+from classify.training.optimisation import RECIPE, build_optimiser, build_schedule, precision_of
 from classify.training.weight_averaging import WeightAverage
 
 EpochMetrics = dict[str, Any]  # of one task after one epoch; a line of metrics.jsonl
@@ -174,12 +174,12 @@ class Trainer:
         if not len(rows):
             return {}
 
-        # Predict this process's part of the photos.
+        # Predict this process's part of the photos, which are read batch by batch.
         rank_rows = rows[self._ranks.rank_slice]
         network, inputs, normalise = self.kept_network, self._data.pixels, self._normalise
         if self._features is not None:
             network, inputs, normalise = head_of(network), self._features.numpy(), None
-        parts = probabilities(network, self._heads, inputs[rank_rows], normalise, self._compute.device)
+        parts = probabilities(network, self._heads, inputs, normalise, self._compute.device, rows=rank_rows)
 
         # Score each task on the labelled photos of all processes.
         scores: dict[str, dict[str, float]] = {}
@@ -206,16 +206,33 @@ class Trainer:
             tensors["ema"] = self._ema.module.state_dict()
         if self._weight_average:
             tensors["soup"] = self._weight_average.tensors()
-        values = {"identity": self._identity, "optimiser": optimiser, "scaler": self._scaler.state_dict()}
-        checkpoint.save_checkpoint(path, checkpoint.flatten(tensors), {**values, "history": history})
+        values = {
+            "identity": self._identity,
+            "recipe": RECIPE,
+            "optimiser": optimiser,
+            "scaler": self._scaler.state_dict(),
+            "history": history,
+        }
+        checkpoint.save_checkpoint(path, checkpoint.flatten(tensors), values)
 
     def resume(self, path: Path) -> list[EpochMetrics]:
-        """Restore the state that `save` wrote, and return the history so far; empty when there is no file."""
+        """Restore the state that `save` wrote, and return the history so far; empty when there is no file.
+
+        Raises:
+            BundleError: the file is damaged, or belongs to other settings, other data or another version's recipe.
+        """
         if not path.is_file():
             return []
         flat, values = checkpoint.load_checkpoint(path, self._compute.device)
         if values["identity"] != self._identity:
             raise BundleError(f"{path} belongs to other settings or other photos; train into another folder with --out")
+        if len(values["history"]) == self._train.epochs * len(self._plan.tasks):
+            return values["history"]  # finished: only the kept weights are read, from their own file
+        if values.get("recipe") != RECIPE:
+            raise BundleError(
+                f"{path} was begun by another version of faceline, which set the learning rate differently from epoch "
+                "to epoch; train into another folder with --out"
+            )
         tensors = checkpoint.unflatten(flat)
         self._network.load_state_dict(tensors["network"])
         checkpoint.restore_optimiser(self._optimiser, tensors["optimiser"], values["optimiser"])

@@ -97,8 +97,15 @@ def train_run(
 
         # Predict the held-out photos
         rows = np.flatnonzero([member.fold is not None and sample.fold == member.fold for sample in samples])
-        pixels, flip = data.pixels[rows], settings.predict.flip
-        predicted = probabilities(network, trained.heads, pixels, trained.normalise, compute.device, flip=flip)
+        predicted = probabilities(
+            network,
+            trained.heads,
+            data.pixels,
+            trained.normalise,
+            compute.device,
+            flip=settings.predict.flip,
+            rows=rows,
+        )
         held_out.add(trained, rows, predicted)
         network.cpu()
 

@@ -59,3 +59,16 @@ def test_every_loss_of_the_config_goes_down_when_it_is_followed(name):
     before = loss(logits, TARGETS)
     before.backward()
     assert loss(logits - 0.1 * logits.grad, TARGETS) < before
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 0.99, 1.0, 2.0])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
+def test_every_loss_has_a_finite_slope_however_certain_the_network_is(name, gamma, scale):
+    logits = (TARGETS * scale - TARGETS.roll(1, dims=1)).requires_grad_()
+    loss = LOSSES[name](TrainConfig(loss=name, gamma=gamma))
+    for targets in (TARGETS, TARGETS.roll(1, dims=1)):
+        value = loss(logits, targets)
+        assert torch.isfinite(value)
+        [slope] = torch.autograd.grad(value, logits)
+        assert torch.isfinite(slope).all()

@@ -220,6 +220,23 @@ def test_going_on_with_other_settings_is_refused(halves, tmp_path):
         train(task_config(epochs=2), halves, tmp_path)
 
 
+def test_going_on_after_another_version_is_refused_unless_the_training_is_finished(halves, tmp_path, monkeypatch):
+    def kill(_):
+        raise Killed
+
+    with pytest.raises(Killed), monkeypatch.context() as before:
+        before.setattr("classify.training.trainer.RECIPE", 1)
+        train(task_config(epochs=2), halves, tmp_path / "begun", on_epoch_end=kill)
+    with pytest.raises(BundleError, match="begun by another version"):
+        train(task_config(epochs=2), halves, tmp_path / "begun")
+    with monkeypatch.context() as before:
+        before.setattr("classify.training.trainer.RECIPE", 1)
+        network, history = train(task_config(epochs=1), halves, tmp_path / "finished")
+    again, same_history = train(task_config(epochs=1), halves, tmp_path / "finished")
+    assert same_history == history
+    assert same_weights(network.state_dict(), again.state_dict())
+
+
 def test_a_damaged_checkpoint_is_named(halves, tmp_path):
     train(task_config(epochs=1), halves, tmp_path)
     path = tmp_path / "last.safetensors"
