@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cache.config import Config
-from classify.tasks import Task
+from classify.tasks import Task, comparable
 
 Fabric = Literal["kf94", "surgical", "thin", "cloth", "patterned", "scarf"]
 Wearing = Literal["right", "nose_out", "under_chin"]
@@ -247,7 +247,7 @@ class TaskConfig(Config):
             raise ValueError(f"edges must be {len(self.classes) - 1} rising numbers for {len(self.classes)} classes")
         if self.drop and not self.edges:
             raise ValueError("drop names ranges of a numeric label, but this task has no edges")
-        if len(set(self.classes)) != len(self.classes):
+        if len({comparable(name) for name in self.classes}) != len(self.classes):
             raise ValueError("two classes have the same name")
         for setting, names in (("augment.classes", self.augment.classes), ("head.weights", self.head.weights)):
             for name in names:

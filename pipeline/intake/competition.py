@@ -21,9 +21,9 @@ from classify.tasks import Task
 from pipeline.intake.defects import DefectLog
 from pipeline.intake.eval_list import eval_folder, read_eval_list
 from pipeline.intake.folder_index import nfc, printable_name
-from pipeline.intake.label_table import missing_column, read_table, row_location
 from pipeline.intake.photo import OUTSIDE, Dataset, Photo
 from pipeline.intake.photo_files import subfolders
+from pipeline.intake.table_file import missing_columns, read_table, row_location
 
 MASK_OF_STEM = {**{f"mask{i}": "wear" for i in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
 FOLDER_PARTS = ("id", "gender", "race", "age")
@@ -112,12 +112,13 @@ def _load_person(folder: Path, rows: Mapping[str, _Row] | None, log: DefectLog) 
     return photos
 
 
-def _check_label(task: Task, label: str, where: object, remedy: str, log: DefectLog) -> None:
-    """Record a fatal defect if `label` is no valid label of `task`."""
+def _check_label(task: Task, label: str, where: object, remedy: str, log: DefectLog) -> str | float:
+    """Return the label as it is kept; record a fatal defect if it is no valid label of `task`."""
     try:
-        task.encode(label)
+        return task.normalised(label)
     except ValueError as error:
         log.add_defect("unknown label", where, f"{error}. {remedy}, or leave the task out.", fatal=True)
+        return label
 
 
 def _folder_labels(folder: Path, row: _Row | None, log: DefectLog) -> dict[str, str | float]:
@@ -143,9 +144,8 @@ def _folder_labels(folder: Path, row: _Row | None, log: DefectLog) -> dict[str, 
         else:
             label, where = cells.get(task.name), row.where if row else ""
             remedy = "Correct it, leave the cell empty"
-        if label:
-            labels[task.name] = label
-            _check_label(task, label, where, remedy, log)
+        if label is not None and not task.is_empty(label):
+            labels[task.name] = _check_label(task, label, where, remedy, log)
     return labels
 
 
@@ -181,7 +181,7 @@ def _read_train_table(log: DefectLog, columns: Mapping[str, str]) -> dict[str, _
         elif what in table.columns and what in standard:
             kept[what] = what
         elif column != what and what not in standard:
-            raise missing_column(table, path, what, column)
+            raise missing_columns(table, path, [(what, column)])
     if "path" not in kept:
         message = f"there is no column 'path' with the names of the folders; there are {', '.join(table.columns)}"
         log.add_defect("table column", path, message)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.errors import DataError, UsageError
-from classify.tasks import Task
+from classify.tasks import Task, comparable
 from pipeline.intake.folder_index import nfc
-from pipeline.intake.label_table import read_table, row_location, same_label
+from pipeline.intake.label_table import same_label
 from pipeline.intake.load import load_data
 from pipeline.intake.photo import AppliedCorrections, Dataset
+from pipeline.intake.table_file import read_table, row_location
 from pipeline.settings import COMPETITION_TASKS, Settings
 
 SHIPPED = ("boostcamp",)
@@ -100,16 +101,18 @@ class _Row:
 
     def meaning(self) -> str | float:
         """The label in a form that is equal for rows that do not contradict each other."""
-        return self.label if not self.label or _is_class(self.task, self.label) else self.task.number(self.label)
+        if not self.label or not _is_class(self.task, self.label):
+            return self.task.number(self.label) if self.label else ""
+        return self.task.classes[self.task.class_index(self.label) or 0]
 
     def corrected_label(self, labels: Mapping[str, str | float]) -> str | float | None:
         """The label that replaces the one in `labels`; None removes it."""
         if not self.label:
             return None
         if not self.task.edges or not _is_class(self.task, self.label):
-            return self.label
+            return self.task.normalised(self.label)
         # The row names a class, not a number: take the class's whole number that is nearest to the given one.
-        code, edges = self.task.classes.index(self.label), (self.task.low, *self.task.edges, self.task.high + 1)
+        code, edges = self.task.class_index(self.label) or 0, (self.task.low, *self.task.edges, self.task.high + 1)
         low, high = edges[code], edges[code + 1]
         given = labels.get(self.task.name)
         return low if given is None else max(min(self.task.number(given), high - 1), low)
@@ -122,7 +125,7 @@ def _is_class(task: Task, label: str) -> bool:
     try:
         float(label)
     except ValueError:
-        return label in task.classes
+        return task.class_index(label) is not None
     return False
 
 
@@ -147,16 +150,18 @@ def _read_rows(path: Path, file: str, settings: Settings, *, shipped: bool) -> I
             f"{file} is no table of corrections: it has the columns {', '.join(table.columns)}.\n"
             "It needs task, label (or suggested), and one of path, person and id."
         )
-    tasks = {task.name: task for task in settings.task_list()}
+    tasks = {comparable(task.name): task for task in settings.task_list()}
     problems: list[str] = []
     for index, cells in enumerate(table.iter_rows(named=True)):
         # Spaces around a label mean nothing; around a path they may be part of the file's name.
         text = {name: value if value and name == "path" else (value or "").strip() for name, value in cells.items()}
         if not any(text.values()):
             continue  # a blank line
-        task = text["task"]
+        task = comparable(text["task"])
         if task not in tasks and (shipped or task in COMPETITION_TASKS):
             continue  # the settings leave this task out
+        if task in tasks and tasks[task].is_empty(text[label]):
+            text[label] = ""
         where = f"{file}, row {index + 2}" if shipped else row_location(path, index)
         column = next((name for name in name_columns if text[name]), "")
         level = text.get("level") or LEVELS[0]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipeline.intake.defects import DefectLog
 from pipeline.intake.folder_index import FolderIndex, printable_name
-from pipeline.intake.label_table import read_table, row_location
 from pipeline.intake.photo import OUTSIDE, Photo
 from pipeline.intake.photo_files import photo_files
+from pipeline.intake.table_file import read_table, row_location
 
 
 def eval_folder(data: Path) -> Path | None:

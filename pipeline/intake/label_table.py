@@ -1,4 +1,4 @@
-"""Tables of photos: a CSV or Parquet file with a path column, label columns and a person column.
+"""Tables of photos: a table with a path column, label columns and a person column.
 
 In: a table, read as a polars frame of strings. Out: a Photo for each usable row, and the defects of the others.
 
@@ -6,55 +6,20 @@ A table may have a million rows, so checks work on columns where they can, each 
 once instead of checking every file, and the loop over the rows does little.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from cache.errors import DataError, UsageError
-from classify.tasks import Task
+from classify.tasks import EMPTY_CELLS, Task, comparable
 from pipeline.intake.folder_index import FolderIndex, printable_name
 from pipeline.intake.photo import OUTSIDE, Dataset, Defect, Photo
 from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason
+from pipeline.intake.table_file import missing_columns, read_table, row_location
 
-TABLE_SUFFIXES = frozenset({".csv", ".parquet"})
 # A root, a drive, a URL, or a step up; with either slash, for tables made on Windows.
 LEAVES_THE_FOLDER = r"^[/\\]|^[A-Za-z]:|^[A-Za-z][A-Za-z0-9+.-]*://|(^|[/\\])\.\.([/\\]|$)"
-
-
-def read_table(path: Path) -> pl.DataFrame:
-    """Read a table with all columns as text, unchanged; columns of lists and structures are left out.
-
-    Raises:
-        UsageError: there is no such file.
-        DataError: it can't be read, is empty, is not in UTF-8, or has two columns of one name.
-    """
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    try:
-        table = pl.read_parquet(path) if _is_parquet(path) else pl.read_csv(path, infer_schema=False)
-        table = table.select(
-            pl.col(name).cast(pl.String) for name, dtype in table.schema.items() if not dtype.is_nested()
-        )
-    except pl.exceptions.NoDataError:
-        raise DataError(f"{path} is empty; it needs a line of column names and a line per photo") from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        reason = str(error).split("\n")[0]
-        raise DataError(f"{path} is not a readable table ({reason}); save it as CSV in UTF-8, or as Parquet") from None
-    # polars refuses cells that are not UTF-8, but puts replacement characters into such column names.
-    if any("\ufffd" in name or "\0" in name for name in table.columns):
-        raise DataError(f"{path} is not in UTF-8; save it as CSV in UTF-8, or as Parquet")
-    plain = [name.strip().lstrip("\ufeff") for name in table.columns]
-    repeated = [name for name, count in Counter(plain).items() if count > 1]
-    if repeated:
-        raise DataError(f"{path} has two columns called {repeated[0]!r}; rename one of them")
-    return table.rename(dict(zip(table.columns, plain, strict=True)))
-
-
-def row_location(path: Path, index: int) -> str:
-    """The table and the row at `index` (from 0) as the user counts it: a CSV's row 1 holds its column names."""
-    return f"{path}, row {index + (1 if _is_parquet(path) else 2)}"
 
 
 def load_table(path: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> Dataset:
@@ -69,10 +34,13 @@ def load_table(path: Path, tasks: Sequence[Task], columns: Mapping[str, str]) ->
     named = _named_columns(table, path, tasks, columns)
     # Spaces around a label mean nothing; around a path they may be part of the file's name.
     cells = table.select(
-        (pl.col(column) if what == "path" else pl.col(column).str.strip_chars()).alias(what)
+        (pl.col(column) if what == "path" else pl.col(column).str.normalize("NFC").str.strip_chars()).alias(what)
         for what, column in named.items()
     ).with_row_index("row")
     cells = cells.filter(~pl.all_horizontal(pl.exclude("row").fill_null("").str.strip_chars() == ""))
+    if "person" in named:
+        empty = pl.col("person").is_in(list(EMPTY_CELLS))
+        cells = cells.with_columns(pl.when(empty).then(None).otherwise(pl.col("person")).alias("person"))
     defects = [*_path_defects(cells, path), *_person_defects(cells, path)]
     labelled = [task for task in tasks if task.name in named]
     rows = _Rows(path, labelled, FolderIndex(path.parent))
@@ -82,26 +50,23 @@ def load_table(path: Path, tasks: Sequence[Task], columns: Mapping[str, str]) ->
     # Photos with a missing file are kept: training leaves them out, and their prediction says so.
     photos = tuple(rows.photos.values())
     train, evaluation = (photos, ()) if labelled else ((), photos)
-    return Dataset(path.parent, "table", train, evaluation, skipped=rows.count_unnamed(), defects=tuple(defects))
-
-
-def missing_column(table: pl.DataFrame, path: Path, what: str, column: str) -> DataError:
-    """The error to raise when `column`, which should hold `what`, is not in the table."""
-    leave_out = "" if what in {"path", "person"} else f", or leave the task out with --set tasks.{what}=null"
-    separated = len(table.columns) == 1 and any(mark in table.columns[0] for mark in ";\t")
-    commas = "\nIts cells are not separated by commas; save it with commas." if separated else ""
-    return DataError(
-        f"{path} has no column {column!r}; it has {', '.join(table.columns)}.{commas}\n"
-        f"Name the right one with --set data.columns.{what}=NAME{leave_out}."
+    return Dataset(
+        path.parent,
+        "table",
+        train,
+        evaluation,
+        skipped=rows.count_unnamed(),
+        defects=tuple(defects),
+        notes=tuple(rows.spelling_notes()),
     )
 
 
 def same_label(task: Task, first: str | float | None, second: str | float | None) -> bool:
     """Whether two labels of a task are equal: 45 equals 45.0, and None (no label) equals only None."""
-    if first is None or second is None or not task.edges:
-        return first == second
+    if first is None or second is None:
+        return first is second
     try:
-        return task.number(first) == task.number(second)
+        return task.number(first) == task.number(second) if task.edges else task.encode(first) == task.encode(second)
     except ValueError:
         return first == second
 
@@ -114,6 +79,7 @@ class _Rows:
         self.defects: list[Defect] = []
         self._table, self._tasks, self._index = table, tasks, index
         self._named: defaultdict[str, set[str]] = defaultdict(set)  # folder -> files that the table names
+        self._spellings: defaultdict[str, dict[str, str]] = defaultdict(dict)  # task -> label as written -> as kept
 
     def add(self, cells: pl.DataFrame) -> None:
         """Add rows whose paths have passed `_has_bad_path`."""
@@ -157,13 +123,28 @@ class _Rows:
         labels: dict[str, str | float] = {}
         problems: list[str] = []
         for task, text in zip(self._tasks, cells, strict=True):
-            if text:
+            if text is None or task.is_empty(text):
+                self._count_spelling(task, text or "", "an empty cell")
+                continue
+            try:
+                labels[task.name] = task.normalised(text)
+                self._count_spelling(task, text, str(labels[task.name]))
+            except ValueError as error:
                 labels[task.name] = text
-                try:
-                    task.encode(text)
-                except ValueError as error:
-                    problems.append(f"{error}. Correct it, or leave the cell empty to train without it.")
+                problems.append(f"{error}. Correct it, or leave the cell empty to train without it.")
         return labels, problems
+
+    def _count_spelling(self, task: Task, text: str, meaning: str) -> None:
+        """Remember that the table writes a label in another way than the settings."""
+        if text and text != comparable(meaning):
+            self._spellings[task.name][text] = meaning
+
+    def spelling_notes(self) -> list[str]:
+        """A sentence for each task whose labels are written in another way than its classes."""
+        return [
+            f"{task}: " + ", ".join(f"{text} is read as {meaning}" for text, meaning in sorted(spellings.items()))
+            for task, spellings in self._spellings.items()
+        ]
 
     def _add_duplicate(self, first: Photo, photo: Photo, row: int) -> None:
         """Record that `photo` repeats `first`, which is fatal if the two rows disagree."""
@@ -177,10 +158,6 @@ class _Rows:
 
     def _add_defect(self, kind: str, row: int, message: str, *, fatal: bool = True) -> None:
         self.defects.append(Defect(kind, row_location(self._table, row), message, fatal))
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() == ".parquet"
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -219,7 +196,7 @@ def _person_defects(cells: pl.DataFrame, table: Path) -> list[Defect]:
     if "person" not in cells.columns:
         message = f"each photo {risk}; name the column with --set data.columns.person=NAME"
         return [Defect("no person column", str(table), message)]
-    rows = cells.filter(pl.col("person").fill_null("") == "")["row"]
+    rows = cells.filter(pl.col("person").is_null())["row"]
     message = f"the person is not given; the photo {risk}"
     return [Defect("no person", row_location(table, row), message) for row in rows]
 
@@ -229,14 +206,15 @@ def _named_columns(
 ) -> dict[str, str]:
     """What a column holds -> its name. A table has label columns for all tasks or, if it is to predict, for none."""
     named: dict[str, str] = {}
+    lacking: list[tuple[str, str]] = []
     for what in ("path", "person", *(task.name for task in tasks)):
-        column = columns.get(what, what)
+        column = comparable(columns.get(what, what))
         if column in table.columns:
             named[what] = column
         elif column != what or what == "path":
-            raise missing_column(table, path, what, column)
-    have = [task.name for task in tasks if task.name in named]
-    lacking = [task.name for task in tasks if task.name not in named]
-    if have and lacking:
-        raise missing_column(table, path, lacking[0], lacking[0])
+            raise missing_columns(table, path, [(what, column)])
+        elif what != "person":
+            lacking.append((what, column))
+    if lacking and len(lacking) < len(tasks):
+        raise missing_columns(table, path, lacking)
     return named

@@ -13,9 +13,10 @@ from classify.tasks import Task
 from pipeline.intake.competition import is_competition, load_competition
 from pipeline.intake.defects import DefectLog
 from pipeline.intake.folder_index import printable_name
-from pipeline.intake.label_table import TABLE_SUFFIXES, load_table
+from pipeline.intake.label_table import load_table
 from pipeline.intake.photo import Dataset, Photo
 from pipeline.intake.photo_files import junk_reason, subfolders
+from pipeline.intake.table_file import TABLE_SUFFIXES
 
 LAYOUTS = (
     "faceline reads the competition's layout (train/images, eval/info.csv), a CSV or Parquet table with a path column, "

@@ -18,7 +18,7 @@ class Photo:
         path: the file.
         name: its path in predictions.csv and folds.csv: relative to the data folder, with forward slashes.
         person: who is in it; all photos of one person stay on one side of every split.
-        labels: task -> class name or number as the user wrote it; an absent task is unlabelled.
+        labels: task -> class name, or number as the user wrote it; an absent task is unlabelled.
     """
 
     path: Path
@@ -88,6 +88,7 @@ class Dataset:
         skipped: reason for ignoring a file -> number of such files.
         defects: what is wrong, the fatal ones first.
         corrections: the corrections applied to the labels, one entry per table.
+        notes: sentences on how the data was read where more than one reading was thinkable.
     """
 
     root: Path
@@ -98,6 +99,7 @@ class Dataset:
     skipped: Mapping[str, int] = field(default_factory=dict[str, int])
     defects: tuple[Defect, ...] = ()
     corrections: tuple[AppliedCorrections, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def require_usable(self) -> Self:
         """Return the data set itself if it has no fatal defect.

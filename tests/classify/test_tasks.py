@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,3 +42,74 @@ def test_a_missing_label_leaves_that_task_and_the_joint_class_out():
     codes = encode_labels(TASKS, {"mask": "normal", "age": 40})
     assert codes == (2, UNLABELLED, 1)
     assert joint_class(TASKS, codes) == UNLABELLED
+
+
+MINJI = ("\ubbfc\uc9c0", "\uc11c\uc900")  # composed
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "name"),
+    [
+        (("0", "1"), "1.0", "1"),
+        (("0", "1"), 0.0, "0"),
+        (("0", "1"), 1, "1"),
+        (("0", "1"), "True", "1"),
+        (("0", "1"), "FALSE", "0"),
+        (("1.0", "2.0"), "2", "2.0"),
+        (("01", "02"), "2", "02"),
+        (("-1", "1"), "-1.0", "-1"),
+        (("0", "1", "2"), "2.0", "2"),
+        (("false", "true"), "True", "true"),
+        (("True", "False"), "true", "True"),
+        (("no", "yes"), True, "yes"),
+        (("yes", "no"), "False", "no"),
+        (("no", "yes"), "0.0", "no"),
+        (("male", "female"), " female ", "female"),
+        (("male", "female"), "1", "female"),
+        (("male", "female"), "0.0", "male"),
+        (MINJI, unicodedata.normalize("NFD", MINJI[0]), MINJI[0]),
+        ((" male", "female"), "male", " male"),
+    ],
+)
+def test_a_class_is_named_in_the_ways_in_which_programs_write_it(classes, label, name):
+    task = Task("task", classes)
+    assert task.classes[task.encode(label)] == name
+
+
+@pytest.mark.parametrize(
+    ("classes", "label"),
+    [
+        (("male", "female"), "Male"),
+        (("male", "female"), "2"),
+        (("male", "female"), "-1"),
+        (("male", "female"), "True"),
+        (("male", "female"), "0.5"),
+        (("1", "2"), "0"),  # a class index would be another class than the number
+        (("true", "false"), "0"),  # false, or the first class?
+        (("0", "1", "2"), "True"),
+        (("1", "1.0"), "01"),
+    ],
+)
+def test_a_label_that_names_no_class_or_two_is_refused(classes, label):
+    with pytest.raises(ValueError, match="which is none of"):
+        Task("task", classes).encode(label)
+
+
+@pytest.mark.parametrize("cell", [None, "", "  ", "nan", "NaN", "None", "NULL", "<NA>", float("nan")])
+def test_what_programs_write_for_an_empty_cell_is_no_label(cell):
+    assert GENDER.is_empty(cell)
+    assert AGE.is_empty(cell)
+
+
+def test_an_empty_cell_s_word_is_a_label_where_a_class_has_that_name():
+    glasses = Task("glasses", ("none", "sun"))
+    assert glasses.is_empty("")
+    assert not glasses.is_empty("none")
+    assert not glasses.is_empty("None")  # most likely the class: refused as an unknown label, not left out
+    assert not GENDER.is_empty("none")
+
+
+def test_a_number_of_a_task_with_edges_is_its_label_and_never_a_class_index():
+    assert AGE.class_index("1") is None
+    assert AGE.class_index(" 30-59 ") == 1
+    assert AGE.encode("1") == 0

@@ -1,3 +1,6 @@
+import json
+import unicodedata
+
 import polars as pl
 import pytest
 
@@ -192,9 +195,103 @@ def test_another_encoding_in_the_column_names_is_reported(table, encoding):
         load(path)
 
 
-def test_two_columns_of_one_name_and_other_separators_are_reported(table, tmp_path):
-    with pytest.raises(DataError, match="two columns called 'age'"):
-        load(table(columns=("path", "age", "gender", " age")))
-    (tmp_path / "labels.csv").write_text("path;age;gender\na.jpg;3;male\n")
-    with pytest.raises(DataError, match="not separated by commas"):
-        load(tmp_path / "labels.csv")
+@pytest.mark.parametrize("second", ["age", " age", "Age", "\u1100\u1161ge"])
+def test_two_columns_of_one_name_are_refused_whatever_their_capitals_and_form(table, second):
+    first = "\uac00ge" if second.endswith("\u1161ge") else "age"
+    with pytest.raises(DataError, match=r"labels\.csv has (two columns called|the columns 'age' and 'Age')"):
+        load(table(columns=("path", first, "gender", second)))
+
+
+def test_columns_without_a_name_are_passed_over(table):
+    rows = [(str(number), *row, "", "") for number, row in enumerate(ROWS)]
+    dataset = load(table(rows=rows, columns=("", "path", "person", "gender", "age", "", "")))
+    assert [photo.name for photo in dataset.train] == [row[0] for row in ROWS]
+
+
+def test_a_row_with_too_many_cells_is_named(table):
+    path = table(rows=[*ROWS[:2], ("c.jpg", "p2", "female", "61", "62")])
+    with pytest.raises(DataError, match=r"labels\.csv, row 4 has 5 cells, but there are 4 columns"):
+        load(path)
+
+
+def test_all_columns_that_are_missing_are_named_at_once(table):
+    path = table(rows=[(r[0], r[2]) for r in ROWS], columns=("path", "gender"))
+    three_tasks = load_settings(None, ["tasks.smile={classes: [a, b]}", "tasks.mask=null"]).task_list()
+    with pytest.raises(DataError, match=r"(?s)no column 'age' and 'smile'.*tasks\.age=null --set tasks\.smile=null"):
+        load_data(path, three_tasks, {})
+
+
+@pytest.mark.parametrize(
+    ("classes", "cells"),
+    [
+        ('["0", "1"]', ["0.0", "1.0", ""]),
+        ('["0", "1"]', ["0", " 1", "nan"]),
+        ('["0", "1"]', ["False", "True", "None"]),
+        ('["no", "yes"]', ["FALSE", "true", "NULL"]),
+    ],
+)
+def test_labels_as_programs_write_them_name_the_classes_and_the_reading_is_noted(table, classes, cells):
+    [smile] = load_settings(
+        None, ["tasks={smile: {classes: " + classes + "}, mask: null, gender: null, age: null}"]
+    ).task_list()
+    path = table(
+        rows=[(row[0], row[1], cell) for row, cell in zip(ROWS, cells, strict=True)],
+        columns=("path", "person", "smile"),
+    )
+    dataset = load_data(path, [smile], {})
+    assert dataset.defects == ()
+    assert [photo.labels.get("smile") for photo in dataset.train] == [*smile.classes, None]
+    [note] = dataset.notes
+    assert f"is read as {smile.classes[1]}" in note or "is read as an empty cell" in note
+
+
+def test_booleans_and_numbers_of_parquet_name_the_classes(table, tmp_path):
+    table()
+    for values in ([True, False, None], [1.0, 0.0, None], [1, 0, None]):
+        pl.DataFrame({"path": [r[0] for r in ROWS], "person": ["a", "b", "c"], "smile": values}).write_parquet(
+            tmp_path / "t.parquet"
+        )
+        [smile] = load_settings(
+            None, ["tasks={smile: {classes: ['0', '1']}, mask: null, gender: null, age: null}"]
+        ).task_list()
+        assert [p.labels.get("smile") for p in load_data(tmp_path / "t.parquet", [smile], {}).train] == ["1", "0", None]
+
+
+def test_one_name_in_two_unicode_forms_is_one_class_one_person_and_one_column(table):
+    [task] = load_settings(
+        None, ["tasks={이름: {classes: ['민지', '서준']}, mask: null, gender: null, age: null}"]
+    ).task_list()
+    nfd = [unicodedata.normalize("NFD", text) for text in ("이름", "민지")]
+    dataset = load_data(
+        table(
+            rows=[("a.jpg", "하은", nfd[1]), ("b b.PNG", unicodedata.normalize("NFD", "하은"), "민지")],
+            columns=("path", "person", nfd[0]),
+        ),
+        [task],
+        {},
+    )
+    assert [photo.labels["이름"] for photo in dataset.train] == ["민지", "민지"]
+    assert len({photo.person for photo in dataset.train}) == 1
+
+
+def test_pandas_nan_is_no_person(table):
+    dataset = load(table(rows=[(r[0], "nan", *r[2:]) for r in ROWS]))
+    assert len({photo.person for photo in dataset.train}) == 3
+    assert {defect.kind for defect in dataset.defects} == {"no person"}
+
+
+@pytest.mark.parametrize(
+    ("separator", "name"), [(";", "labels.csv"), ("\t", "labels.csv"), ("\t", "labels.tsv"), (",", "labels.tsv")]
+)
+def test_cells_are_separated_by_commas_semicolons_or_tabs(table, tmp_path, separator, name):
+    table()
+    lines = [("path", "person", "gender", "age"), *ROWS]
+    (tmp_path / name).write_text("\n".join(separator.join(line) for line in lines))
+    assert [photo.name for photo in load(tmp_path / name).train] == [row[0] for row in ROWS]
+
+
+def test_lines_of_json_are_a_table(table, tmp_path):
+    table()
+    lines = [{"path": row[0], "person": row[1], "gender": row[2], "age": int(row[3])} for row in ROWS]
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [photo.labels["age"] for photo in load(tmp_path / "labels.jsonl").train] == ["25", "25", "61"]
