@@ -187,7 +187,7 @@ def _read(run: Path, tasks: Sequence[Task]) -> pl.DataFrame:
             "Train with faceline train DATA --set split.held_out=all."
         )
     try:
-        return read_validation(path, tasks).table.with_columns(pl.col("source").cast(pl.String))
+        return read_validation(path, tasks).table
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]
         raise BundleError(f"{path} does not fit {run / 'bundle'} ({reason}); train again") from None

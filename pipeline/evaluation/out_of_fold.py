@@ -60,9 +60,8 @@ def _read(run: Path, columns: Sequence[str]) -> pl.DataFrame:
             f"{run} has no validation.csv: it is not finished, or held nobody out.\n"
             f"Train with a fold held out, as in faceline train DATA --set split.held_out=0."
         )
-    text = {"path": pl.String, "source": pl.String}
     try:
-        table = pl.read_csv(path, columns=["path", "source", *columns], schema_overrides=text)
+        table = pl.read_csv(path, columns=["path", "source", *columns], infer_schema=False)
         return table.select(pl.col("path", "source"), pl.col(columns).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]

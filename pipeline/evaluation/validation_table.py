@@ -30,7 +30,7 @@ class Validation:
 
 def read_validation(path: Path, tasks: Sequence[Task]) -> Validation:
     """Read a validation.csv that was made with `tasks`."""
-    table = pl.read_csv(path, schema_overrides={"path": pl.String, "person": pl.String})
+    table = read_typed(path, tasks)
     true_codes = np.stack([table[f"true_{task.name}"].to_numpy() for task in tasks], axis=1)
     true_joint = np.array([joint_class(tasks, row) for row in true_codes.tolist()], dtype=np.intp)
     predicted_codes = np.array([split_joint(tasks, joint) for joint in table["class"]], dtype=np.intp)
@@ -38,6 +38,20 @@ def read_validation(path: Path, tasks: Sequence[Task]) -> Validation:
     for index, task in enumerate(tasks):
         codes[task.name] = (true_codes[:, index].astype(np.intp), predicted_codes[:, index])
     return Validation(table, codes)
+
+
+def read_typed(path: Path, tasks: Sequence[Task]) -> pl.DataFrame:
+    """Read a validation.csv or predictions.csv with the types that it was written with.
+
+    Types are never guessed from the cells: a class, person or file may be called 1, 007 or true.
+    """
+    table = pl.read_csv(path, infer_schema=False)
+    integers = {"fold", "class", *(f"true_{task.name}" for task in tasks)}
+    floats = {"x1", "y1", "x2", "y2", "score", *(name for task in tasks for name in probability_columns(task))}
+    return table.with_columns(
+        pl.col([name for name in table.columns if name in integers]).cast(pl.Int64),
+        pl.col([name for name in table.columns if name in floats]).cast(pl.Float64),
+    )
 
 
 def probability_columns(task: Task) -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -25,7 +24,7 @@ from classify.preprocessing import decode_crop
 from classify.tasks import UNLABELLED, Task, joint_names
 from detect.fingerprints import crop_spec
 from pipeline.evaluation.subgroups import group_table
-from pipeline.evaluation.validation_table import Validation, probability_columns, read_validation
+from pipeline.evaluation.validation_table import Validation, probability_columns, read_typed, read_validation
 from pipeline.reports.contact_sheets import contact_sheet, encode_image
 from pipeline.reports.html import page_template
 from pipeline.settings import Settings, load_settings
@@ -175,7 +174,7 @@ def _worst_mistakes(validation: Validation, tasks: Sequence[Task], settings: Set
 
 def _count_predictions(path: Path, tasks: Sequence[Task]) -> dict[str, Any]:
     """Count the photos of predictions.csv: per status, detection step and class of each task."""
-    table = pl.read_csv(path, schema_overrides={"path": pl.String})
+    table = read_typed(path, tasks)
     classes = {task.name: [(name, int((table[task.name] == name).sum())) for name in task.classes] for task in tasks}
     return {
         "photos": len(table),
