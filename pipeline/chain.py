@@ -102,6 +102,7 @@ def _run_stages(
     from classify.training.optimisation import refuse_without_compiler
     from pipeline.prediction.predict import predict_photos, write_predictions
     from pipeline.training.packed_crops import with_crops
+    from pipeline.training.run_photos import refuse_replaced_photos
     from pipeline.training.teacher_targets import predict_with_teachers
     from pipeline.training.train import train_as_worker, train_run
 
@@ -120,6 +121,8 @@ def _run_stages(
         for plan in plan_networks(context.settings.tasks):
             build_augmenter(plan)
             refuse_without_compiler(plan.train)
+
+        refuse_replaced_photos(run, dataset.train, sources)
 
         processes = context.ranks.world_size
         with recorded_run(run, context.settings, device=device, processes=processes, seconds=seconds):

@@ -15,11 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cache import atomic
 from cache.errors import UsageError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, load_settings
 
 PACKAGES = ("faceline", "torch", "torchvision", "timm", "facenet-pytorch", "opencv-python-headless", "albumentations",
             "numpy", "scikit-learn")  # fmt: skip
@@ -94,12 +92,15 @@ def git_state() -> dict[str, Any] | None:
 def refuse_other_settings(run: Path, settings: Settings) -> None:
     """Raise UsageError, naming the keys that differ, if the run folder exists and was made with other settings."""
     config = run / "config.yaml"
-    try:
-        before = dotted(yaml.safe_load(config.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not config.exists():
         return
-    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
-        raise UsageError(f"{config} can't be read ({error}); use another folder with --out") from None
+    try:
+        # Read as settings: a key that is newer than the run has its default.
+        before = dotted(load_settings(config).model_dump(mode="json"))
+    except UsageError as error:
+        raise UsageError(
+            f"{error}\n{run} can't be continued with these settings; use another folder with --out"
+        ) from None
     now = dotted(settings.model_dump(mode="json"))
     differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if differing:

@@ -57,6 +57,7 @@ class NetworkData:
     teacher_weight: float = 0.0  # of the teacher in the targets, in [0, 1]
     # (M,) a number for each person; None takes every sample for a person of its own
     person_ids: NDArray[np.intp] | None = None
+    sources_digest: str = ""  # a hash of all samples' source ids in order, so that a training is of these very photos
 
     def training_set(self, heads: Heads) -> "TrainingSet":
         """The samples that a network with these heads is trained on."""

@@ -69,16 +69,16 @@ class Trainer:
                 self._cutmix_mask = data.codes[data.train, column] == task.classes.index(train.cutmix_with)
                 break
         self._steps_per_epoch = max(len(self._batches(0)), 1)
-        self._identity = fingerprint(
-            {
-                "configs": [config.model_dump(mode="json") for config in plan.configs],
-                "seed": seed,
-                "train": data.train.tolist(),
-                "validate": data.validate.tolist(),
-                "codes": data.codes.tolist(),
-                "targets": hashlib.sha256(self._training_set.targets.tobytes()).hexdigest(),
-            }
-        )
+        identity: dict[str, Any] = {
+            "configs": [config.model_dump(mode="json") for config in plan.configs],
+            "seed": seed,
+            "train": data.train.tolist(),
+            "validate": data.validate.tolist(),
+            "codes": data.codes.tolist(),
+            "targets": hashlib.sha256(self._training_set.targets.tobytes()).hexdigest(),
+        }
+        self._identity = fingerprint({**identity, "sources": data.sources_digest})
+        self._identity_before = fingerprint(identity)  # as versions wrote it that did not look at the photos' content
 
         # Network. When its backbone is frozen, only the head runs, on features that are computed once.
         network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(compute.device)
@@ -224,7 +224,7 @@ class Trainer:
         if not path.is_file():
             return []
         flat, values = checkpoint.load_checkpoint(path, self._compute.device)
-        if values["identity"] != self._identity:
+        if values["identity"] not in (self._identity, self._identity_before):
             raise BundleError(f"{path} belongs to other settings or other photos; train into another folder with --out")
         if len(values["history"]) == self._train.epochs * len(self._plan.tasks):
             return values["history"]  # finished: only the kept weights are read, from their own file

@@ -3,7 +3,7 @@
 In: RUN/validation.csv of each run, and the photos of a data set. Out: probabilities per task, a row per photo.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,17 @@ class OutOfFold:
     sources: tuple[str, ...]  # the source id of each, which names its crop
     probabilities: dict[str, NDArray[np.float64]]  # task name -> (N, classes)
     unknown: int  # number of photos of the data set that no run held out
+    replaced: tuple[str, ...] = ()  # names of those among them of which runs held out another file of the same name
 
 
-def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Sequence[Task]) -> OutOfFold:
+def read_out_of_fold(
+    runs: Sequence[Path], photos: Sequence[Photo], tasks: Sequence[Task], sources: Mapping[Path, str] | None = None
+) -> OutOfFold:
     """Pool the held-out photos of runs; probabilities of a photo that several runs held out are averaged.
+
+    Args:
+        sources: file -> source id, to leave out what runs predicted for other files of the same names; None trusts
+            the names.
 
     Raises:
         BundleError: a run held nobody out, or has other tasks.
@@ -37,6 +44,11 @@ def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Seque
     columns = {task.name: probability_columns(task) for task in tasks}
     all_columns = [name for names in columns.values() for name in names]
     table = pl.concat([_read(run, all_columns) for run in runs])
+    held_out_names = set(table["path"])
+    if sources is not None:
+        present = [(photo.name, sources.get(photo.path)) for photo in photos]
+        present_table = pl.DataFrame(present, schema={"path": pl.String, "source": pl.String}, orient="row")
+        table = table.join(present_table, on=["path", "source"], how="semi")
     pooled = table.group_by("path").agg(pl.col("source").first(), pl.col(all_columns).mean())
     names = pl.DataFrame({"path": pl.Series([photo.name for photo in photos], dtype=pl.String)}).with_row_index("row")
     joined = names.join(pooled, on="path").sort("row")
@@ -50,6 +62,7 @@ def read_out_of_fold(runs: Sequence[Path], photos: Sequence[Photo], tasks: Seque
         tuple(joined["source"]),
         {task: joined.select(names).to_numpy().astype(np.float64) for task, names in columns.items()},
         len(photos) - len(joined),
+        tuple(sorted(held_out_names.intersection(names["path"]) - set(joined["path"]))),
     )
 
 

@@ -20,6 +20,7 @@ from pipeline.context import RunContext
 from pipeline.detection.detect import detect_photos
 from pipeline.run_record import refuse_other_settings, write_json
 from pipeline.settings import Settings, load_settings
+from pipeline.training.run_photos import refuse_replaced_photos
 
 FIXED_KEYS = ("seed", "split.folds", "split.held_out", "split.seed")  # the plan sets these in each run
 
@@ -218,11 +219,12 @@ def _chosen_folds(folds: int, held_out: str | None, first: int | None) -> tuple[
 def _record_photos(plan: Plan, validated: ValidatedDataset) -> None:
     """Record the photos and labels in DIR/data.json; raise a UsageError if it records others."""
     train, sources = validated.dataset.train, validated.sources
+    refuse_replaced_photos(plan.run(plan.configurations[0].name, *plan.rounds()[0]), train, sources)  # names them
     photos = [[photo.name, sources.get(photo.path, ""), photo.person, dict(photo.labels)] for photo in train]
     path, photos_fingerprint = plan.out / "data.json", fingerprint({"photos": photos})
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("fingerprint") != photos_fingerprint:
         raise UsageError(
-            f"{plan.out} holds a comparison on other photos: some were added, removed or relabelled since.\n"
+            f"{plan.out} holds a comparison on other photos: some were added, removed, replaced or relabelled since.\n"
             "Compare into another folder with --out."
         )
     write_json(path, {"data": str(plan.data), "photos": len(photos), "fingerprint": photos_fingerprint})

@@ -18,6 +18,7 @@ from classify.preprocessing import decode_crop
 from classify.tasks import UNLABELLED, Task
 from detect.fingerprints import crop_spec
 from pipeline.context import RunContext
+from pipeline.detection.detect import source_ids
 from pipeline.evaluation.out_of_fold import OutOfFold, read_out_of_fold
 from pipeline.intake.corrections import apply_corrections, load_labelled
 from pipeline.intake.load import load_data
@@ -38,10 +39,16 @@ def suspects_stage(
     """
     tasks = select_tasks(context.settings.task_list(), task_names)
     dataset = load_labelled(data, context.settings).require_usable()
-    held_out = read_out_of_fold(runs, dataset.train, tasks)
-    if held_out.unknown:
+    sources = source_ids([photo.path for photo in dataset.train], context)
+    held_out = read_out_of_fold(runs, dataset.train, tasks, sources)
+    if held_out.replaced:
         context.console.warn(
-            f"{held_out.unknown:,} of {len(dataset.train):,} labelled photos were not held out, so nothing is known of "
+            f"{len(held_out.replaced):,} labelled photos are no longer the files that were held out, such as "
+            f"{held_out.replaced[0]}, so nothing is known of them; train again into another folder"
+        )
+    if not_held_out := held_out.unknown - len(held_out.replaced):
+        context.console.warn(
+            f"{not_held_out:,} of {len(dataset.train):,} labelled photos were not held out, so nothing is known of "
             "them; train with --set split.held_out=all, or add runs that held out the other folds with --run"
         )
     suspects_by_task = {task: _find_task_suspects(task, held_out) for task in tasks}

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cache.config import fingerprint
 from cache.errors import UsageError
 from classify.data.sample import Sample
 from classify.data.training_set import DrawnMasks, NetworkData, Pixels
@@ -85,6 +86,7 @@ def network_data(
         teacher_targets=teacher_targets.of(samples, plan.tasks) if teacher_targets else None,
         teacher_weight=plan.train.distill if teacher_targets else 0.0,
         person_ids=np.unique([sample.person for sample in samples], return_inverse=True)[1].astype(np.intp),
+        sources_digest=fingerprint({"sources": [sample.source for sample in samples]}),
     )
 
 

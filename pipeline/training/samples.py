@@ -3,6 +3,7 @@
 In: labelled photos with crops. Out: Samples with encoded labels and folds; RUN/folds.csv and RUN/data.json.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.intake.photo import AppliedCorrections, Photo
 from pipeline.run_record import write_json
 from pipeline.settings import SplitConfig
 from pipeline.training.packed_crops import with_crops
+from pipeline.training.run_photos import write_photos
 
 
 def make_samples(photos: Sequence[Photo], detection: Detection, run: Path | None, context: RunContext) -> list[Sample]:
@@ -58,7 +60,11 @@ def record_data(
     context: RunContext,
     corrections: Sequence[AppliedCorrections],
 ) -> None:
-    """Write RUN/data.json: fingerprints of the data, and how many photos there are of what."""
+    """Write RUN/photos.csv, and RUN/data.json: fingerprints of the data, and how many photos there are of what.
+
+    Raises:
+        UsageError: data.json is there with another fingerprint of photos and labels.
+    """
     tasks = context.settings.task_list()
     members = sorted([sample.source, list(sample.codes)] for sample in samples)
     joint = [joint_class(tasks, sample.codes) for sample in samples]
@@ -66,8 +72,9 @@ def record_data(
     for index, task in enumerate(tasks):
         counts = Counter(sample.codes[index] for sample in samples)
         classes[task.name] = {name: counts[code] for code, name in enumerate(task.classes)}
+    data_fingerprint = fingerprint({"members": members})
     record = {
-        "data_fingerprint": fingerprint({"members": members}),
+        "data_fingerprint": data_fingerprint,
         "folds_fingerprint": fingerprint({"folds": [[s.name, s.person, s.fold] for s in samples]}),
         "crop_fingerprint": detection.store.fingerprint,
         "photos": len(photos),
@@ -78,7 +85,22 @@ def record_data(
         "corrections": [correction.as_json() for correction in corrections],
         "joint": dict(Counter(joint_names(tasks)[code] for code in joint if code != UNLABELLED)),
     }
+    _refuse_other_data(run / "data.json", data_fingerprint)
+    write_photos(run, samples)
     write_json(run / "data.json", record)
+
+
+def _refuse_other_data(path: Path, data_fingerprint: str) -> None:
+    """Refuse photos or labels that differ from those that an existing data.json was written for."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["data_fingerprint"] if path.is_file() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # it is written anew; what the networks were trained on is in their checkpoints
+    if before not in (None, data_fingerprint):
+        raise UsageError(
+            f"{path} is of other photos or labels: some were replaced or relabelled since the run was started.\n"
+            "Train into another folder with --out."
+        )
 
 
 def _check_folds(split: SplitConfig, folds: int) -> None:

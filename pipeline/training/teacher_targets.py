@@ -61,7 +61,8 @@ def predict_with_teachers(
     """
     tasks = context.settings.task_list()
     names = [photo.name for photo in photos]
-    if kept := _read_kept(teachers, run, names, tasks):
+    photo_sources = [sources[photo.path] for photo in photos]
+    if kept := _read_kept(teachers, run, names, photo_sources, tasks):
         context.console.line(f"the teachers' predictions are read from {run / TARGETS}")
         return kept
 
@@ -79,7 +80,7 @@ def predict_with_teachers(
         records.append({"path": str(teacher), "out_of_fold": is_out_of_fold, "digest": _digest(teacher)})
 
     # Mean over the teachers that could read a photo
-    columns: dict[str, Any] = {"path": names}
+    columns: dict[str, Any] = {"path": names, "source": photo_sources}
     for task in tasks:
         parts = np.stack([probabilities[task.name] for probabilities in predicted])  # (teachers, N, C)
         is_known = np.isfinite(parts)
@@ -97,9 +98,12 @@ def predict_with_teachers(
 
 
 def _read_kept(
-    teachers: Sequence[Path], run: Path, names: Sequence[str], tasks: Sequence[Task]
+    teachers: Sequence[Path], run: Path, names: Sequence[str], photo_sources: Sequence[str], tasks: Sequence[Task]
 ) -> TeacherTargets | None:
-    """Return the targets that the run keeps, if they are those of these photos by these teachers, unchanged since."""
+    """Return the targets that the run keeps, if they are those of these photos by these teachers, unchanged since.
+
+    Older versions kept no source ids; such targets are known by the photos' names.
+    """
     if not (run / TEACHERS).is_file() or not (run / TARGETS).is_file():
         return None
     records = json.loads((run / TEACHERS).read_text(encoding="utf-8"))["teachers"]
@@ -107,7 +111,11 @@ def _read_kept(
         return None
     table = pl.read_parquet(run / TARGETS)
     columns = ["path", *(column for task in tasks for column in probability_columns(task))]
-    is_same = table.columns == columns and table["path"].to_list() == list(names)
+    is_same = (
+        table.drop("source", strict=False).columns == columns
+        and table["path"].to_list() == list(names)
+        and ("source" not in table.columns or table["source"].to_list() == list(photo_sources))
+    )
     return _to_targets(table, tasks) if is_same else None
 
 
@@ -132,12 +140,10 @@ def _out_of_fold(
     if (teacher / VOTES).is_file() or (teacher / "bundle").is_dir():
         _load_teacher(teacher, tasks)  # refuses other edges, which the names of the columns do not show
     try:
-        pooled = read_out_of_fold([teacher], photos, tasks)
+        pooled = read_out_of_fold([teacher], photos, tasks, sources)
     except DataError:  # it held out other photos
         return None
-    # A photo may have the same name and yet be another one.
-    is_same = [sources.get(photo.path) for photo in pooled.photos] == list(pooled.sources)
-    return pooled.probabilities if is_same and not pooled.unknown else None
+    return None if pooled.unknown else pooled.probabilities
 
 
 def _predict(

@@ -13,6 +13,7 @@ from classify.config import AugmentConfig
 from classify.data.training_set import DrawnMasks
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import normalise_of
+from classify.training.checkpoint import load_checkpoint, save_checkpoint
 from classify.training.loop import ComputeSetup, Trainer, load_best, train_network
 from tests.classify.conftest import network_data, plan, task_config
 
@@ -235,6 +236,23 @@ def test_going_on_after_another_version_is_refused_unless_the_training_is_finish
     again, same_history = train(task_config(epochs=1), halves, tmp_path / "finished")
     assert same_history == history
     assert same_weights(network.state_dict(), again.state_dict())
+
+
+def test_going_on_with_other_photos_under_the_same_labels_is_refused(halves, tmp_path):
+    ours, others = replace(halves, sources_digest="a"), replace(halves, sources_digest="b")
+    train(task_config(epochs=1), ours, tmp_path)
+    with pytest.raises(BundleError, match="other settings or other photos"):
+        train(task_config(epochs=1), others, tmp_path)
+
+
+def test_a_checkpoint_from_before_sources_counted_is_continued(halves, tmp_path):
+    config, data = task_config(epochs=1), replace(halves, sources_digest="a")
+    network, _ = train(config, data, tmp_path)
+    tensors, values = load_checkpoint(tmp_path / "last.safetensors")
+    values["identity"] = Trainer(plan(config), data, 0, CPU)._identity_before
+    save_checkpoint(tmp_path / "last.safetensors", tensors, values)
+    continued, _ = train(config, data, tmp_path)
+    assert same_weights(network.state_dict(), continued.state_dict())
 
 
 def test_a_damaged_checkpoint_is_named(halves, tmp_path):

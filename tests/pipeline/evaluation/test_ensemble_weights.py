@@ -16,7 +16,7 @@ from pipeline.context import RunContext
 from pipeline.detection.detect import source_ids
 from pipeline.evaluation.ensemble_weights import read_shared
 from pipeline.settings import load_settings
-from pipeline.training.teacher_targets import predict_with_teachers
+from pipeline.training.teacher_targets import TARGETS, predict_with_teachers
 from tests.pipeline.conftest import drawn_data, faceline, tiny_options
 
 
@@ -218,6 +218,13 @@ def test_teachers_are_asked_once_unless_they_have_changed(finished, tmp_path, mo
     again = predict_with_teachers([bundle], photos, tmp_path, context, sources)
     assert again.rows == first.rows
     assert again.probabilities["mask"].tobytes() == first.probabilities["mask"].tobytes()
+    replaced = {**sources, photos[0].path: "another's"}
+    with pytest.raises(pytest.fail.Exception, match="asked again"):
+        predict_with_teachers([bundle], photos, tmp_path, context, replaced)
+    table = pl.read_parquet(tmp_path / TARGETS)
+    table.drop("source").write_parquet(tmp_path / TARGETS)
+    older = predict_with_teachers([bundle], photos, tmp_path, context, sources)
+    assert older.rows == first.rows, "older versions kept no sources"
     for changed in (photos[:3], photos):
         if changed is photos:
             (bundle / "bundle.json").write_text((bundle / "bundle.json").read_text() + " ")
