@@ -11,7 +11,14 @@ from pipeline.commands.options import SharedOptions, with_shared_options
 @with_shared_options()
 def predict(
     shared: SharedOptions,
-    photos: Annotated[Path, typer.Argument(help="A folder of photos, a table, or a data set with an eval part.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTOS...",
+            help="Photos, folders, quoted patterns, .txt files with a path a line, - for paths on stdin; or one table, "
+            "or one data set with an eval part.",
+        ),
+    ],
     bundle: Annotated[
         list[Path],
         typer.Option(
@@ -23,11 +30,14 @@ def predict(
     """Predict every photo with a trained bundle, or with an ensemble of several."""
     from classify.inference.ensemble import load_ensemble
     from pipeline.intake.load import load_data
+    from pipeline.intake.photo_inputs import load_inputs
     from pipeline.prediction.predict import predict_photos, write_predictions
 
     context = shared.context()
+    # Neither labels nor people are read, so a table needs no column but that of the paths.
+    columns = {what: name for what, name in context.settings.data.columns.items() if what == "path"}
+    dataset = load_inputs(photos, lambda path: load_data(path, (), columns))
     ensemble = load_ensemble(bundle)
-    dataset = load_data(photos, (), context.settings.data.columns).require_usable()  # no tasks: labels are not read
     selected = dataset.evaluation or dataset.train
     predictions = predict_photos(selected, ensemble, context)
     write_predictions(predictions, out, dataset.submission_ids)

@@ -113,6 +113,7 @@ def test_every_command_works_from_a_folder_with_files_called_like_our_packages(u
         (["frobnicate"], "frobnicate"),
         (["labels", "apply", "nowhere.csv", "DATA"], "no file nowhere.csv"),
         (["predict", "DATA"], "--bundle"),
+        (["predict", "gone.jpg", "gone.png", "--bundle", "B"], "there is no photo, folder or table gone.png"),
     ],
 )
 def test_wrong_use_is_explained_with_exit_code_2(words, message, drawn, tmp_path):

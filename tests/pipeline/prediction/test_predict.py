@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image as Pillow
 
-from cache.errors import BundleError
+from cache.errors import BundleError, UsageError
 from faceline import Predictor
 from tests.pipeline.conftest import faceline
 
@@ -48,6 +48,25 @@ def test_every_photo_has_a_row_whatever_happened_to_it(finished, folder, tmp_pat
     assert rows["wall.jpg"]["class"] is not None
     empty = rows["empty.jpg"]
     assert all(value is None for column, value in empty.items() if column not in {"path", "status"})
+
+
+def test_photos_are_named_in_any_way_and_need_no_labels_and_no_people(finished, folder, tmp_path):
+    def paths(*inputs):
+        words = [*inputs, "--bundle", finished.run / "bundle", "--out", tmp_path / "out", "--cache", finished.cache]
+        faceline("predict", *words)
+        return pl.read_csv(tmp_path / "out" / "predictions.csv")["path"].to_list()
+
+    a, wall = str(folder / "a.jpg"), str(folder / "wall.jpg")
+    assert paths(a) == [a]
+    assert paths(wall, a) == [wall, a]
+    assert paths(folder / "[aw]*.jpg") == [a, wall]
+    (folder / "list.txt").write_text("wall.jpg\n")
+    assert paths(folder / "list.txt") == ["wall.jpg"]
+    (folder / "t.csv").write_text("file\na.jpg\n")
+    columns = ["--set", "data.columns.path=file", "--set", "data.columns.person=customer", "--set", "seed=1"]
+    assert paths(folder / "t.csv", *columns) == ["a.jpg"]
+    with pytest.raises(UsageError, match="there is no photo, folder or table gone.jpg"):
+        paths(a, "gone.jpg")
 
 
 def test_the_prediction_of_a_cached_photo_is_the_same_without_detecting_again(finished, folder, tmp_path, monkeypatch):

@@ -1,0 +1,140 @@
+"""What the arguments of `faceline predict` name: photos, folders, tables, patterns, lists of paths, and stdin.
+
+In: the words of the command line. Out: a `Dataset` whose photos are to be predicted, in the order of the arguments.
+
+A single folder or table is read as any other data set, so that an eval part and its submission are found. Several
+arguments are put together: each photo once, under the path that the user gave.
+"""
+
+import glob
+import os
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cache.errors import UsageError
+from pipeline.intake.folder_index import printable_name
+from pipeline.intake.label_table import TABLE_SUFFIXES
+from pipeline.intake.photo import Dataset, Photo
+from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason
+
+STDIN = "-"
+LIST_SUFFIX = ".txt"
+SHOWN_MISSING = 5
+
+Load = Callable[[Path], Dataset]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A file or folder to predict."""
+
+    path: Path
+    name: str  # as the user wrote it
+    by_pattern: bool = False  # matched by a pattern, so that nobody chose it by its name
+
+
+def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
+    """Load the photos that the arguments name.
+
+    Args:
+        arguments: photos, folders, tables, patterns with * ? or [], .txt files with a path a line, and "-" for paths on
+            stdin. A relative path in a .txt file is looked for beside that file, then in the current folder.
+        load: reads a folder or a table.
+
+    Raises:
+        UsageError: a path does not exist, a pattern matches nothing, or a list is empty; the message names each.
+        DataError: what `load` raises, or a fatal defect in what it has read.
+    """
+    missing: list[str] = []
+    inputs = [item for argument in arguments for item in _named_by(os.path.expanduser(argument), missing)]
+    if missing:
+        more = f"\n... and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
+        raise UsageError("\n".join(missing[:SHOWN_MISSING]) + more)
+    if len(arguments) == 1 and len(inputs) == 1 and _is_data(inputs[0].path):
+        return load(inputs[0].path).require_usable()
+
+    skipped: Counter[str] = Counter()
+    photos: list[Photo] = []
+    seen: set[str] = set()
+    for item in inputs:
+        named = list(_photos_of(item, load, skipped))
+        new = [photo for photo in named if os.path.abspath(photo.path) not in seen]
+        if len(new) < len(named):
+            skipped["photos that are named more than once"] += len(named) - len(new)
+        photos += new
+        seen.update(os.path.abspath(photo.path) for photo in new)
+    if not photos:
+        content = "; ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise UsageError(f"{' '.join(arguments)} names no photo ({content or 'nothing'})")
+    return Dataset(Path(), "folder", evaluation=tuple(photos), skipped=dict(skipped))
+
+
+def _named_by(argument: str, missing: list[str]) -> Iterator[_Input]:
+    """Yield what one argument names, and add a sentence to `missing` for everything that is not there."""
+    if argument == STDIN:
+        content = sys.stdin.buffer.read()
+        yield from _listed("stdin", content, (Path(),), missing)
+    elif Path(argument).suffix.lower() == LIST_SUFFIX and Path(argument).is_file():
+        yield from _listed(argument, Path(argument).read_bytes(), (Path(argument).parent, Path()), missing)
+    elif (path := _existing(argument)) is not None:
+        yield _Input(path, argument)
+    elif glob.has_magic(argument):
+        matches = sorted(glob.glob(argument, recursive=True))
+        if not matches:
+            missing.append(f"no file matches {argument}")
+        yield from (_Input(Path(match), match, by_pattern=True) for match in matches)
+    else:
+        missing.append(f"there is no photo, folder or table {argument}")
+
+
+def _listed(source: str, content: bytes, folders: Sequence[Path], missing: list[str]) -> Iterator[_Input]:
+    """Yield the paths of a list, one a line or ended by NUL as `find -print0` does; empty lines mean nothing."""
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    lines = text.split("\0") if "\0" in text else text.splitlines()
+    if not any(line.strip() for line in lines):
+        missing.append(f"{source} names no photo; write a path a line")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        candidates = [os.path.join(folder, os.path.expanduser(line)) for folder in folders]
+        path = next((path for path in map(_existing, candidates) if path is not None), None)
+        if path is None:
+            missing.append(f"{source}, line {number}: there is no file {line}")
+        else:
+            yield _Input(path, line)
+
+
+def _existing(text: str) -> Path | None:
+    """The path, if something is there under this name, in another Unicode form of it, or with / for \\."""
+    forms = [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")), text.replace("\\", "/")]
+    try:
+        return next((Path(form) for form in forms if os.path.lexists(form)), None)
+    except ValueError:  # a NUL
+        return None
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES
+
+
+def _photos_of(item: _Input, load: Load, skipped: Counter[str]) -> Iterator[Photo]:
+    """Yield the photos of a file, folder or table; what a pattern matches but is no photo is counted in `skipped`."""
+    name = printable_name(item.name.replace(os.sep, "/"))
+    if _is_data(item.path) and not (item.by_pattern and item.path.is_file()):
+        dataset = load(item.path).require_usable()
+        if dataset.submission_ids:
+            raise UsageError(f"{item.name} is a data set with a submission to fill in; give it as the only argument")
+        skipped.update(dataset.skipped)
+        folder = (name if item.path.is_dir() else name.rpartition("/")[0]).rstrip("/")
+        for photo in dataset.evaluation or dataset.train:
+            yield replace(photo, name=f"{folder}/{photo.name}" if folder else photo.name)
+        return
+    suffix = item.path.suffix.lower()
+    if item.by_pattern and suffix not in PHOTO_SUFFIXES:
+        skipped[junk_reason(item.path.name) or f"files that are no photos ({suffix or 'none'})"] += 1
+    else:
+        yield Photo(item.path, name, name)
