@@ -17,9 +17,9 @@ from pathlib import Path
 
 from cache.errors import UsageError
 from pipeline.intake.folder_index import printable_name
-from pipeline.intake.label_table import TABLE_SUFFIXES
 from pipeline.intake.photo import Dataset, Photo
 from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason
+from pipeline.intake.table_file import TABLE_SUFFIXES
 
 STDIN = "-"
 LIST_SUFFIX = ".txt"
