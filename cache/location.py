@@ -21,7 +21,12 @@ def cache_folder(option: str | Path | None = None) -> Path:
         from cache.remote import mirror_of
 
         return mirror_of(str(named), _user_folder())
-    return Path(named) if named else _user_folder()
+    return with_home(named) if named else _user_folder()
+
+
+def with_home(path: str | Path) -> Path:
+    """The path with the user's home folder for a leading ~, which the shell leaves in --cache=~/crops."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 -- Path.expanduser fails on a file called ~name
 
 
 def _user_folder() -> Path:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache.errors import UsageError
+from cache.location import with_home
 from pipeline.intake.folder_index import printable_name
 from pipeline.intake.photo import Dataset, Photo
 from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason
@@ -50,7 +51,7 @@ def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
         DataError: what `load` raises, or a fatal defect in what it has read.
     """
     missing: list[str] = []
-    inputs = [item for argument in arguments for item in _named_by(os.path.expanduser(argument), missing)]
+    inputs = [item for argument in arguments for item in _named_by(argument, missing)]
     if missing:
         more = f"\n... and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
         raise UsageError("\n".join(missing[:SHOWN_MISSING]) + more)
@@ -62,11 +63,11 @@ def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
     seen: set[str] = set()
     for item in inputs:
         named = list(_photos_of(item, load, skipped))
-        new = [photo for photo in named if os.path.abspath(photo.path) not in seen]
+        new = [photo for photo in named if _absolute(photo.path) not in seen]
         if len(new) < len(named):
             skipped["photos that are named more than once"] += len(named) - len(new)
         photos += new
-        seen.update(os.path.abspath(photo.path) for photo in new)
+        seen.update(_absolute(photo.path) for photo in new)
     if not photos:
         content = "; ".join(f"{count} {reason}" for reason, count in skipped.items())
         raise UsageError(f"{' '.join(arguments)} names no photo ({content or 'nothing'})")
@@ -75,6 +76,8 @@ def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
 
 def _named_by(argument: str, missing: list[str]) -> Iterator[_Input]:
     """Yield what one argument names, and add a sentence to `missing` for everything that is not there."""
+    if argument.startswith("~"):
+        argument = str(with_home(argument))
     if argument == STDIN:
         content = sys.stdin.buffer.read()
         yield from _listed("stdin", content, (Path(),), missing)
@@ -83,7 +86,7 @@ def _named_by(argument: str, missing: list[str]) -> Iterator[_Input]:
     elif (path := _existing(argument)) is not None:
         yield _Input(path, argument)
     elif glob.has_magic(argument):
-        matches = sorted(glob.glob(argument, recursive=True))
+        matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 -- Path.glob takes no absolute pattern
         if not matches:
             missing.append(f"no file matches {argument}")
         yield from (_Input(Path(match), match, by_pattern=True) for match in matches)
@@ -100,7 +103,7 @@ def _listed(source: str, content: bytes, folders: Sequence[Path], missing: list[
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        candidates = [os.path.join(folder, os.path.expanduser(line)) for folder in folders]
+        candidates = [str(folder / with_home(line)) for folder in folders]
         path = next((path for path in map(_existing, candidates) if path is not None), None)
         if path is None:
             missing.append(f"{source}, line {number}: there is no file {line}")
@@ -115,6 +118,10 @@ def _existing(text: str) -> Path | None:
         return next((Path(form) for form in forms if os.path.lexists(form)), None)
     except ValueError:  # a NUL
         return None
+
+
+def _absolute(path: Path) -> str:
+    return os.path.normpath(path.absolute())
 
 
 def _is_data(path: Path) -> bool:

@@ -45,3 +45,11 @@ def test_a_user_without_a_home_is_reminded_to_name_a_folder(monkeypatch):
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(CacheError, match="--cache DIR"):
         cache_folder()
+
+
+def test_a_leading_tilde_is_the_home_folder_and_a_name_with_one_is_not(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/user")
+    monkeypatch.setenv("FACELINE_CACHE", "~/crops")
+    assert cache_folder() == Path("/home/user/crops")
+    assert cache_folder("~/else") == Path("/home/user/else")
+    assert cache_folder("~no_such_user") == Path("~no_such_user")
