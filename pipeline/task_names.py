@@ -4,15 +4,14 @@ In: the names in the settings. Out: nothing, or the reason why one is refused.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 # Columns of predictions.csv, validation.csv, submissions and label tables; keys of `evaluate --json`; what a rule of
 # augment.groups can use.
 RESERVED_COLUMNS = frozenset({
     "path", "status", "found_by", "x1", "y1", "x2", "y2", "score", "class", "unsure", "fold", "trained_on", "person",
-    "source", "split", "row", "name", "file", "imageid", "ans", "joint", "photos", "matched", "unanswered", "folder",
-    "stem", "id",
+    "source", "split", "row", "name", "file", "imageid", "ans", "joint", "photos", "matched", "unanswered", "remarks",
+    "folder", "stem", "id",
 })  # fmt: skip
 RESERVED_FOLDERS = frozenset({"bundle", "shared", "joint"})  # in a run's folder, beside a folder for each network
 RESERVED_SUFFIXES = (".json", ".jsonl", ".csv", ".yaml", ".parquet", ".html", ".png")  # of files in a run's folder
@@ -58,17 +57,13 @@ def _check_task(task: str) -> None:
 
 
 def _check_classes(task: str, names: Sequence[str]) -> None:
-    """Refuse class names that a cell of a table can't hold, or that mean the same label."""
-    seen: dict[str, str] = {}
+    """Refuse class names that no label can be."""
     for name in names:
         if not _is_plain(name):
             raise ValueError(
                 f"tasks.{task}.classes: {name!r} is empty, begins or ends with a space or holds a character that "
                 "can't be shown"
             )
-        other = seen.setdefault(unicodedata.normalize("NFC", name), name)
-        if other is not name:
-            raise ValueError(f"tasks.{task}.classes: {other!r} and {name!r} are the same label")
 
 
 def _is_plain(name: str) -> bool:

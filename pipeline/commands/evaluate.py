@@ -19,7 +19,8 @@ def evaluate(
     from pipeline.evaluation import score_predictions
 
     context = shared.context()
-    result = score_predictions.evaluate(pred, truth, context.settings.task_list())
+    settings = context.settings
+    result = score_predictions.evaluate(pred, truth, settings.task_list(), settings.data.columns)
     context.console.scores(result.scores, "Scores")
     for name, classes in result.classes.items():
         if name == "joint":
@@ -27,7 +28,13 @@ def evaluate(
         columns = [f"{name}: true, predicted", *classes, "no answer"]
         rows = [[label, *map(int, row)] for label, row in zip(classes, result.scores[name].confusion, strict=True)]
         context.console.table("", columns, rows)
-    scores = {name: score.as_json() | {"confusion": score.confusion.tolist()} for name, score in result.scores.items()}
-    record = {**scores, "photos": result.photos, "unanswered": result.unanswered}
-    counted = f"{cell(result.unanswered)} of them without an answer (counted as wrong)"
-    context.console.done(record, text=f"{cell(result.photos)} photos scored, {counted}.")
+    for remark in result.remarks:
+        context.console.line(remark)
+
+    record = {name: score.as_json() | {"confusion": score.confusion.tolist()} for name, score in result.scores.items()}
+    counts = {"photos": result.photos, "matched": result.matched, "unanswered": result.unanswered}
+    text = (
+        f"{cell(result.photos)} photos scored: {cell(result.matched)} matched, {cell(result.unanswered)} unanswered "
+        "(counted as wrong)."
+    )
+    context.console.done({**record, **counts, "remarks": list(result.remarks)}, text=text)
