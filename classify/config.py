@@ -68,13 +68,11 @@ class TrainConfig(Config):
     )
     weight_decay: Share = Field(
         default=0.02,
-        description="Weight decay; biases, norm layers and what the network excludes (position embeddings and the "
-        "like) have none.",
+        description="Weight decay; biases, norm layers and what timm excludes, such as position embeddings, have none.",
     )
     schedule: Literal["cosine", "step", "constant"] = Field(
         default="cosine",
-        description="Shape of the learning rate over the steps after the warm-up. cosine falls to a thousandth of "
-        "`lr`, which it reaches in the last step.",
+        description="Shape of the learning rate after the warm-up; cosine ends at a thousandth of `lr`.",
     )
     warmup: ShareBelowOne = Field(
         default=0.2, description="Share of all steps over which the learning rate first rises linearly."
@@ -84,9 +82,8 @@ class TrainConfig(Config):
     clip_norm: float = Field(default=0.0, ge=0, description="Largest norm of the gradients; 0 turns clipping off.")
     ema: ShareBelowOne = Field(
         default=0.0,
-        description="Decay of the moving average of the weights that is kept; 0 turns it off. At the beginning it is "
-        "less: at most 1 - n^(-2/3) in the step after n steps, which is 0.98 after 350 steps, 0.99 after 1,000 and "
-        "0.999 after 31,600. A training of 392 steps with 0.99 ends at 0.981.",
+        description="Decay of the moving average of the weights that is kept; 0 turns it off. After n steps it is at "
+        "most 1 - n^(-2/3): 0.98 after 350, 0.981 after 391, 0.99 after 1,000 and 0.999 after 31,600.",
     )
     cutmix: Share = Field(default=0.0, description="Share of batches in which half of each face is another sample's.")
     cutmix_with: str = Field(
@@ -162,9 +159,11 @@ class HeadConfig(Config):
         description="For numeric labels: standard deviation, in the label's unit, of the normal distribution that "
         "spreads a label over the years, or over the classes beside an edge. 0 for none; years needs more.",
     )
-    top: int | None = Field(
-        default=None,
-        description="With years: numbers from here on share one output, as in a table that has 60 for 60 and over.",
+    top: Literal["auto"] | int | None = Field(
+        default="auto",
+        description="Where an open end begins: with years, numbers from here on share one output; with a spread over "
+        "classes, they are certain of the last. auto: at the labels' largest number, if no other is in the last class "
+        "(a table that has 60 for 60 and over); null: nowhere.",
     )
     bins_loss: Factor = Field(default=0.0, description="With years: weight of `train.loss` on the summed classes.")
     number_loss: Factor = Field(
@@ -174,6 +173,16 @@ class HeadConfig(Config):
         default={}, description="Weight of each class's samples in the loss; 1 for classes left out."
     )
     weight: Factor = Field(default=1.0, description="Weight of this task's loss in a network with several tasks.")
+
+    @property
+    def has_open_end(self) -> bool:
+        """Whether `top` has an effect: the targets spread over numbers beside the label's."""
+        return self.kind == "years" or self.spread > 0
+
+    @property
+    def open_end(self) -> int | None:
+        """The number from which on labels are an open end; None too while `top` is auto and the data not known."""
+        return None if self.top == "auto" else self.top
 
 
 class ClassAugment(Config):
@@ -278,10 +287,12 @@ class TaskConfig(Config):
                 raise ValueError("head.kind years needs whole numbers in range and edges, and at most 1,000 of them")
             if not (self.range[0] < self.edges[0] and self.edges[-1] <= self.range[1]):
                 raise ValueError("head.kind years needs edges within range, so that each class has a year")
-            if head.top is not None and not self.edges[-1] <= head.top <= self.range[1]:
-                raise ValueError(f"head.top must be between the last edge, {self.edges[-1]:g}, and {self.range[1]:g}")
-        elif head.bins_loss or head.number_loss or head.top is not None:
-            raise ValueError("head.bins_loss, head.number_loss and head.top belong to head.kind years")
+        elif head.bins_loss or head.number_loss:
+            raise ValueError("head.bins_loss and head.number_loss belong to head.kind years")
+        if head.open_end is not None and not head.has_open_end:
+            raise ValueError("head.top belongs to head.kind years and to classes with a head.spread")
+        if head.open_end is not None and not self.edges[-1] <= head.open_end <= self.range[1]:
+            raise ValueError(f"head.top must be between the last edge, {self.edges[-1]:g}, and {self.range[1]:g}")
 
     def task(self, name: str) -> Task:
         """Return the task that these settings describe."""

@@ -80,7 +80,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
             "tasks": [task.name for task in trained.plan.tasks],
-            "heads": [config.head.model_dump(mode="json") for config in trained.plan.configs],
+            "heads": [
+                {**config.head.model_dump(mode="json"), "top": config.head.open_end} for config in trained.plan.configs
+            ],
             "joint": trained.plan.joint,
             "model": trained.model.model_dump(mode="json"),
             "mean": list(trained.normalise.mean),
@@ -153,7 +155,9 @@ def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], entry: dict[
     tasks_by_name = {task.name: task for task in tasks}
     predicted_tasks = tuple(tasks_by_name[task_name] for task_name in task_names)
     configs = tuple(
-        _task_config(task, HeadConfig(**head), model) for task, head in zip(predicted_tasks, heads, strict=True)
+        # The first bundles knew no open end, which decides the number of outputs.
+        _task_config(task, HeadConfig.model_validate({"top": None, **head}), model)
+        for task, head in zip(predicted_tasks, heads, strict=True)
     )
     plan = Plan(name, predicted_tasks, configs, entry.get("joint", False))
 

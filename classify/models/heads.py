@@ -80,7 +80,8 @@ class ClassHead:
 
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
         """One-hot rows, or with `head.spread` rows over the bins, times the class weights."""
-        targets = class_targets(self.task, codes[:, 0], numbers[:, 0], self.config.head.spread)
+        head = self.config.head
+        targets = class_targets(self.task, codes[:, 0], numbers[:, 0], head.spread, head.open_end)
         return targets * self.class_weights[codes[:, 0]][:, None]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class YearsHead(ClassHead):
     def encode(self, codes: Codes, numbers: Numbers) -> Targets:
         """Rows over the years, times the class weights."""
         head = self.config.head
-        years = year_targets(self.task, codes[:, 0], numbers[:, 0], head.spread, head.top)
+        years = year_targets(self.task, codes[:, 0], numbers[:, 0], head.spread, head.open_end)
         return (years * self.class_weights[codes[:, 0]][:, None]).astype(np.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -247,7 +248,7 @@ def _build_head(task: Task, config: TaskConfig) -> Head:
         return CoralHead(task, classes - 1, classes, weight, class_weights)
     loss = LOSSES[config.train.loss](config.train)
     if config.head.kind == "years":
-        top = task.high if config.head.top is None else config.head.top
+        top = task.high if config.head.open_end is None else config.head.open_end
         outputs = round(top - task.low) + 1
         return YearsHead(task, config, outputs, outputs, weight, class_weights, loss)
     return ClassHead(task, config, classes, classes, weight, class_weights, loss)

@@ -15,6 +15,7 @@ from classify.tasks import UNLABELLED, Task, joint_class
 Codes = NDArray[np.intp]  # class indices; negative where there is no label
 Numbers = NDArray[np.float64]  # the numbers behind labels such as an age; NaN where there is none
 Targets = NDArray[np.float32]  # rows of weights over classes, or over years
+FEWEST = 2  # labels that show an open end: a single one shows nothing
 TINY = 1e-7  # keeps divisors and logarithms away from 0
 
 
@@ -23,10 +24,34 @@ def one_hot(codes: Codes, classes: int) -> Targets:
     return np.where(codes[:, None] == np.arange(classes), 1.0, 0.0).astype(np.float32)
 
 
-def class_targets(task: Task, codes: Codes, numbers: Numbers, spread: float) -> Targets:
-    """(N, C) one-hot rows; with `spread`, the mass in each bin of a normal distribution around the number."""
+def find_open_end(task: Task, numbers: Sequence[float], people: Sequence[str]) -> int | None:
+    """The number that stands for itself and all above it, as 60 in a table that calls everybody of 60 and over 60.
+
+    It is the largest number, if it is the only one in the last class: at the class's edge in two photos or more;
+    above the edge of two people or more, as the photos of one person have one number anyway.
+
+    Args:
+        task: with edges.
+        numbers: (N,) the labels; NaN where there is none.
+        people: (N,) who is in the photo.
+    """
+    last = [(number, person) for number, person in zip(numbers, people, strict=True) if number >= task.edges[-1]]
+    values = {number for number, _ in last}
+    if len(values) != 1 or not (value := values.pop()).is_integer():
+        return None
+    seen = len(last) if value == task.edges[-1] else len({person for _, person in last})
+    return int(value) if seen >= FEWEST else None
+
+
+def class_targets(task: Task, codes: Codes, numbers: Numbers, spread: float, top: int | None = None) -> Targets:
+    """(N, C) one-hot rows; with `spread`, the mass in each bin of a normal distribution around the number.
+
+    With `top`, numbers from there on stay one-hot: how far they are above the last edge is not known.
+    """
     targets = one_hot(codes, len(task.classes))
     known = np.isfinite(numbers) & (codes != UNLABELLED)
+    if top is not None:
+        known &= ~(numbers >= top)
     if spread and known.any():
         edges, centres = np.array(task.edges), numbers[known]
         if (edges == np.floor(edges)).all():

@@ -13,6 +13,7 @@ from pipeline.detection.detect import Detection
 from pipeline.intake.photo import Photo
 from pipeline.reports.contact_sheets import Image, contact_sheet, write_sheet
 from pipeline.training.network_data import network_data
+from pipeline.training.open_ends import with_open_ends
 from pipeline.training.samples import make_samples
 from pipeline.training.train import show_counts
 
@@ -26,6 +27,7 @@ def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, con
         DataError: a task has no labelled photo to train on.
         UsageError: the settings contradict each other.
     """
+    context = with_open_ends(context, photos)
     settings = context.settings
     samples = make_samples(photos, detection, None, context)  # without a run folder: the settings may still change
     paths: list[Path] = []

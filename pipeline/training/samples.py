@@ -82,6 +82,11 @@ def record_data(
         "people": len({sample.person for sample in samples}),
         "found_by": detection.summary(photos)["found_by"],
         "classes": classes,
+        "open_ends": {
+            name: config.head.open_end
+            for name, config in context.settings.tasks.items()
+            if config.head.open_end is not None
+        },
         "corrections": [correction.as_json() for correction in corrections],
         "joint": dict(Counter(joint_names(tasks)[code] for code in joint if code != UNLABELLED)),
     }

@@ -30,6 +30,7 @@ from pipeline.intake.photo import AppliedCorrections, Photo
 from pipeline.prediction.predict import crop_settings
 from pipeline.settings import Settings
 from pipeline.training.network_data import network_data, share_with_ranks
+from pipeline.training.open_ends import with_open_ends
 from pipeline.training.samples import make_samples, record_data
 from pipeline.training.teacher_targets import TeacherTargets
 
@@ -75,6 +76,7 @@ def train_run(
         DataError: a task has no labelled photo to train on, or there are too few people.
         UsageError: the run folder was made from other photos.
     """
+    context = with_open_ends(context, photos)
     settings = context.settings
     samples = make_samples(photos, detection, run, context)
     record_data(samples, photos, detection, run, context, corrections)
@@ -126,6 +128,7 @@ def train_run(
 
 def train_as_worker(run: Path, context: RunContext) -> None:
     """Take part in every training of `train_run`, which runs in rank 0."""
+    context = with_open_ends(context, [])
     compute = ComputeSetup(context.torch_device(), context.loader_workers(), context.ranks)
     for member in ensemble_members(context.settings):
         data = share_with_ranks(None, run, context.ranks)

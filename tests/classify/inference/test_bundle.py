@@ -55,6 +55,23 @@ def test_a_bundle_of_the_second_format_is_read(folder):
     assert [trained.plan for trained in bundle.networks] == [trained.plan for trained in before.networks]
 
 
+@pytest.mark.parametrize(("top", "outputs"), [(60, 61), (None, 121), ("auto", 121)])
+def test_a_bundle_keeps_the_open_end_that_its_outputs_have(tmp_path, top, outputs):
+    head = {"kind": "years", "spread": 2.5, "top": top}
+    [plan] = plan_networks({"age": TaskConfig(classes=AGE.classes, edges=AGE.edges, model=MODEL, head=head)})
+    network = build_network(MODEL, plan.heads.outputs, pretrained=False)
+    save_bundle(tmp_path, Bundle((AGE,), (trained_network(plan, "age", network),), {}, {}, 0, False))
+    described = json.loads((tmp_path / "bundle.json").read_text())
+    [kept] = described["models"]["age"]["heads"]
+    assert kept["top"] == (None if top == "auto" else top)
+    assert load_bundle(tmp_path).networks[0].heads.outputs == outputs
+    if top is None:
+        del kept["top"]  # as the first bundles have it
+        (tmp_path / "bundle.json").write_text(json.dumps(described))
+        assert load_bundle(tmp_path).networks[0].plan.configs[0].head.top is None
+        assert load_bundle(tmp_path).networks[0].heads.outputs == outputs
+
+
 @pytest.mark.parametrize(("key", "value"), [("tasks", ["aeg"]), ("heads", [])])
 def test_a_network_that_predicts_what_is_no_task_is_a_misstatement(folder, key, value):
     described = json.loads((folder / "bundle.json").read_text())

@@ -11,6 +11,7 @@ from cache.errors import UsageError
 from classify.config import TaskConfig
 from classify.models.heads import build_heads
 from classify.models.network_plan import plan_networks
+from classify.models.targets import find_open_end
 from classify.tasks import Task
 
 AGE = Task("age", ("<30", "30-59", ">=60"), (30, 60), 0, 120)
@@ -20,6 +21,7 @@ CODES = np.array([[0], [0], [1], [2], [-1]])
 KINDS = [
     {},
     {"spread": 3.0},
+    {"spread": 3.0, "top": 60},
     {"kind": "ordinal"},
     {"kind": "coral"},
     {"kind": "years", "spread": 2.5},
@@ -131,11 +133,48 @@ def test_numbers_from_the_top_on_are_one_output():
     assert rows[2].sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("head", [{"spread": 2.5, "top": 60}, {"kind": "years", "spread": 2.5, "top": 60}])
+def test_an_open_end_is_certain_of_its_class(head):
+    heads = age_heads(**head)
+    codes, numbers = np.array([[2], [2], [1], [1]]), np.array([[60.0], [75.0], [59.0], [58.0]])
+    targets = heads.encode(codes, numbers)
+    classes = np.add.reduceat(targets, [0, 30, 60], axis=1) if targets.shape[1] == 61 else targets
+    assert classes[:2].tolist() == [[0, 0, 1], [0, 0, 1]]
+    assert classes[:, 2].tolist() == sorted(classes[:, 2], reverse=True), "below the edge, labels are spread as before"
+    assert 0.5 > classes[2, 2] > classes[3, 2] > 0.1
+    without = age_heads(**{**head, "top": None}).encode(codes, numbers)
+    before = np.add.reduceat(without, [0, 30, 60], axis=1) if without.shape[1] == 121 else without
+    assert classes[2:] == pytest.approx(before[2:])
+    assert before[0, 2] < 0.7, "without an open end, 60 is spread to both sides of the edge"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "people", "top"),
+    [
+        ([20, 59, 60, 60], "abcd", 60),
+        ([20, 60, 60], "abb", 60),  # at the edge, the photos of one person are enough
+        ([20, 59, 60], "abc", None),  # a single photo
+        ([20, 65, 65], "abc", 65),
+        ([20, 65, 65], "abb", None),  # above it, a person's photos have one number anyway
+        ([20, 60, 60, 61], "abcd", None),
+        ([20, 45, 59, 59], "abcd", None),  # nobody in the last bin
+        ([20, math.nan, 60, 60], "abcd", 60),
+        ([20, 60.5, 60.5], "abc", None),  # no year
+        ([], "", None),
+    ],
+)
+def test_an_open_end_is_the_only_number_of_the_last_bin(numbers, people, top):
+    assert find_open_end(AGE, [float(number) for number in numbers], people) == top
+
+
 @pytest.mark.parametrize(
     ("head", "message"),
     [
         ({"kind": "years", "spread": 2.0, "top": 59}, "top must be between"),
-        ({"top": 60}, "belong to head.kind years"),
+        ({"top": 60}, "belongs to head.kind years and to classes with a head.spread"),
+        ({"kind": "coral", "top": 60}, "belongs to head.kind years and to classes with a head.spread"),
+        ({"spread": 2.0, "top": 59}, "top must be between"),
+        ({"bins_loss": 1.0}, "belong to head.kind years"),
         ({"kind": "coral", "spread": 2.0}, "spread does not apply to head.kind coral"),
     ],
 )
@@ -255,7 +294,7 @@ def test_networks_are_one_per_task_or_one_for_all():
     assert [plan.name for plan in networks("separate")] == ["gender", "age"]
     [shared] = networks("shared", train={"loss": "f1"}, augment={"classes": {">=60": {"multiplier": 2}}})
     assert (shared.name, shared.heads.outputs) == ("shared", 5)
-    [joint] = networks("joint", head={"weights": {">=60": 2}})
+    [joint] = networks("joint", head={"weights": {">=60": 2}, "top": None})  # as earlier versions wrote it
     assert (joint.name, joint.heads.outputs) == ("joint", 6)
 
 

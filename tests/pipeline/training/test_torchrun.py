@@ -22,7 +22,8 @@ from tests.torchrun import REPOSITORY, process_of_rank, start_two
 
 TOLERANCE = 1e-4  # of losses, scores and weights
 SETTINGS = ("model.backbone=test_convnext", "model.pretrained=false", "model.dropout=0", "model.input=[64,48]",
-            "train.epochs=3", "train.batch=15", "train.loss=f1", "train.cutmix=0.5")  # fmt: skip
+            "train.epochs=3", "train.batch=15", "train.loss=f1", "train.cutmix=0.5",
+            "tasks.age.head={kind: years, spread: 2.5}")  # fmt: skip
 
 
 def words(finished, run):
