@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from classify.allocator import keep_freed_memory
+from classify.devices import compute_in_batches, fastest_precision
 from classify.inference.decision import Probabilities
 from classify.models.backbones import Normalise
 from classify.models.heads import Heads
-
-BATCH = 64
 
 
 @torch.inference_mode()
@@ -30,6 +29,8 @@ def probabilities(
     rows: NDArray[np.intp] | None = None,
 ) -> list[Probabilities]:
     """The class probabilities of each input, (N, C) for each task of the heads.
+
+    A GPU computes in the number format that is fastest there, a CPU in float32.
 
     Args:
         network: put into evaluation mode.
@@ -48,18 +49,20 @@ def probabilities(
     if device == "cpu":
         keep_freed_memory()
 
-    def predict(batch: Tensor) -> list[Tensor]:
-        return heads.probabilities(network(batch).float())
-
-    batches: list[list[Probabilities]] = [[np.zeros((0, len(task.classes)), np.float32)] for task in heads.tasks]
+    classes = [len(task.classes) for task in heads.tasks]
     rows = np.arange(len(inputs)) if rows is None else rows
-    for start in range(0, len(rows), BATCH):
-        batch = torch.from_numpy(np.asarray(inputs[rows[start : start + BATCH]])).to(device)
-        batch = normalise(batch) if normalise else batch
-        predicted = predict(batch)
-        if flip:
-            mirrored = predict(batch.flip(3))
-            predicted = [(plain + mirror) / 2 for plain, mirror in zip(predicted, mirrored, strict=True)]
-        for task_batches, task_probabilities in zip(batches, predicted, strict=True):
-            task_batches.append(task_probabilities.cpu().numpy())
-    return [np.concatenate(task_batches) for task_batches in batches]
+    if not len(rows):
+        return [np.zeros((0, count), np.float32) for count in classes]
+    device_type, precision = torch.device(device).type, fastest_precision(device)
+
+    def predict(images: Tensor) -> Tensor:
+        with torch.autocast(device_type, precision, enabled=precision is not torch.float32):
+            outputs = network(images)
+        return torch.cat(heads.probabilities(outputs.float()), dim=1)
+
+    def compute(batch: Tensor) -> Tensor:
+        images = normalise(batch) if normalise else batch
+        return (predict(images) + predict(images.flip(3))) / 2 if flip else predict(images)
+
+    predicted = compute_in_batches(compute, inputs, rows, device)
+    return [task_probabilities.contiguous().numpy() for task_probabilities in predicted.split(classes, dim=1)]

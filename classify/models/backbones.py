@@ -7,6 +7,7 @@ import importlib.util
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,9 +35,14 @@ class Normalise:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 -> (N, 3, H, W) float32, channels last in memory."""
-        mean = torch.tensor(self.mean, device=images.device)
-        std = torch.tensor(self.std, device=images.device)
+        mean, std = _constant(self.mean, images.device), _constant(self.std, images.device)
         return ((images.to(torch.float32) / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+@cache  # a copy in every step would wait for the GPU
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):  # training uses it, too
+        return torch.tensor(values, device=device)
 
 
 def build_network(config: ModelConfig, classes: int, *, pretrained: bool) -> nn.Module:

@@ -9,17 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from classify.devices import compute_in_batches
 from classify.models.backbones import Normalise, features_of
-
-BATCH = 64
 
 
 @torch.inference_mode()
 def compute_features(network: nn.Module, normalise: Normalise, pixels: NDArray[np.uint8], device: str) -> Tensor:
     """Run the frozen backbone once over every input: (N, D) float32 on the CPU."""
     network.eval()
-    parts: list[Tensor] = []
-    for start in range(0, len(pixels), BATCH):
-        images = torch.from_numpy(np.array(pixels[start : start + BATCH])).to(device)
-        parts.append(features_of(network, normalise(images)).cpu())
-    return torch.cat(parts).float()
+    rows = np.arange(len(pixels))
+    return compute_in_batches(lambda images: features_of(network, normalise(images)), pixels, rows, device).float()

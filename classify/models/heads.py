@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from classify.config import TaskConfig
+from classify.devices import to_device
 from classify.models.losses import LOSSES, Loss, cross_entropy
 from classify.models.ordinal_heads import CoralHead, OrdinalHead
 from classify.models.targets import TINY, Codes, Numbers, Targets, class_targets, joint_targets, year_targets
@@ -206,14 +207,15 @@ class Heads:
 
         Args:
             outputs: (N, O); rows 2i and 2i + 1 are a pair.
-            pair_mask: (N // 2, T) bool, True where both photos of a pair have the same label.
+            pair_mask: (N // 2, T) bool on the CPU, True where both photos of a pair have the same label.
 
         Source: Wu et al., "R-Drop", 2021, with another photo in place of another pass.
         """
         total = outputs.new_zeros(())
         weights = [head.weight for head in self.parts for _ in head.tasks]
         for weight, p, pairs in zip(weights, self.probabilities(outputs), pair_mask.unbind(dim=1), strict=True):
-            a, b = (p[start : 2 * len(pairs) : 2][pairs].clamp_min(TINY) for start in (0, 1))
+            chosen = to_device(pairs.nonzero().squeeze(1), p.device)  # a mask on a GPU would have to be read back
+            a, b = (p[start : 2 * len(pairs) : 2][chosen].clamp_min(TINY) for start in (0, 1))
             total = total + weight * ((a - b) * (a.log() - b.log())).sum() / 2 / pairs.sum().clamp_min(1)
         return total
 

@@ -30,14 +30,14 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], values: dict[str, An
     atomic.write_text(path.with_suffix(".json"), json.dumps(json.loads(text), indent=1))
 
 
-def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the tensors and values that `save_checkpoint` wrote.
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors, onto the CPU, and values that `save_checkpoint` wrote.
 
     Raises:
         BundleError: the file is damaged or of a newer version.
     """
     try:
-        with safe_open(path, framework="pt", device=device) as file:
+        with safe_open(path, framework="pt", device="cpu") as file:
             values = json.loads((file.metadata() or {})["state"])
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except (SafetensorError, KeyError, ValueError, OSError) as error:
@@ -76,7 +76,11 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-    """Put back what `optimiser_tensors` took out."""
+    """Put back what `optimiser_tensors` took out; with `tensors` on the CPU, each gets to the device it belongs on.
+
+    Adam's step counts belong on the CPU: on a GPU, each would be read back in every update, and torch leaves them
+    where they are.
+    """
     state: dict[int, dict[str, Any]] = {int(index): dict(slots) for index, slots in values["plain"].items()}
     for key, value in tensors.items():
         index, name = key.split(".", 1)

@@ -7,7 +7,8 @@ with the metrics of an uninterrupted one, because everything random is a functio
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -42,7 +43,7 @@ def train_network(
 
     Raises:
         BundleError: the folder's state belongs to other settings or other data.
-        UsageError: the loss is not finite, or the processes see different folders.
+        UsageError: the loss is not finite, the GPU's memory is too small, or the processes see different folders.
     """
     torch.manual_seed(seed)
     if compute.device == "cpu":
@@ -50,7 +51,8 @@ def train_network(
     ranks, tasks = compute.ranks, len(plan.tasks)
 
     # Resume where an earlier training stopped.
-    trainer = Trainer(plan, data, seed, compute)
+    with _memory_errors_in_words(plan):
+        trainer = Trainer(plan, data, seed, compute)
     history = trainer.resume(folder / "last.safetensors")
     if len(history) != ranks.broadcast(lambda: len(history)):
         raise UsageError(f"{folder} is not what rank 0 sees there: --out must be on a disk that all processes see")
@@ -62,7 +64,8 @@ def train_network(
     for epoch in range(len(history) // tasks, plan.train.epochs):
         # Train and validate.
         started = time.perf_counter()
-        loss = trainer.run_epoch(epoch)
+        with _memory_errors_in_words(plan):
+            loss = trainer.run_epoch(epoch)
         scores = trainer.validate()
         seconds = round((time.perf_counter() - started) / tasks, 3)  # each task's share of the epoch
         timing = {"lr": trainer.learning_rate, "seconds": seconds}
@@ -90,6 +93,19 @@ def load_best(plan: Plan, folder: Path) -> nn.Module:
     network = build_network(plan.model, plan.heads.outputs, pretrained=False)
     network.load_state_dict(tensors)
     return network.eval()
+
+
+@contextmanager
+def _memory_errors_in_words(plan: Plan) -> Generator[None]:
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        batch = plan.train.batch
+        raise UsageError(
+            f"{plan.name}: the GPU's memory is too small for batches of {batch} photos of "
+            f"{plan.model.input[0]}x{plan.model.input[1]} with {plan.model.backbone}.\n"
+            f"Use smaller ones, for example with --set train.batch={max(batch // 2, 1)}, or a smaller model.input."
+        ) from error
 
 
 def _mean_f1(metrics: list[EpochMetrics]) -> float:

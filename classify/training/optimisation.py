@@ -14,6 +14,7 @@ from torch import nn
 
 from cache.errors import UsageError
 from classify.config import TrainConfig
+from classify.devices import fastest_precision
 from classify.models.backbones import head_of
 
 LR_FLOOR = 0.001  # of the cosine, as a share of `lr`
@@ -90,7 +91,4 @@ def precision_of(train: TrainConfig, device: str) -> torch.dtype:
     """The number format of the forward pass."""
     if train.precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[train.precision]
-    if torch.device(device).type != "cuda":
-        return torch.float32
-    # An emulated bfloat16 is slower than float32.
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return fastest_precision(device)

@@ -21,6 +21,7 @@ from cache.errors import BundleError, UsageError
 from classify.data.augmentation import build_augmenter
 from classify.data.batches import EpochOfBatches, steps_in_order
 from classify.data.training_set import NetworkData
+from classify.devices import to_device
 from classify.distributed import SINGLE_PROCESS, Ranks
 from classify.evaluation.metrics import macro_f1
 from classify.inference.calibration import log_loss
@@ -91,7 +92,11 @@ class Trainer:
             features = compute_features(self._network, self._normalise, pixels, compute.device)
             self._features = self._ranks.all_gather(features, len(data.pixels))
         forward = self._ranks.data_parallel(head_of(self._network) if train.freeze else self._network)
-        self._forward = torch.compile(forward) if train.compile else forward
+        if train.compile:
+            # torch compiles a function for a few networks only, the later ones more slowly, then none without a word.
+            torch.compiler.reset()
+            forward = torch.compile(forward, dynamic=False)
+        self._forward = forward
 
         # Averages of the weights, over steps and over the last epochs.
         self._ema = ModelEmaV3(self._network, decay=train.ema, use_warmup=True) if train.ema else None
@@ -101,7 +106,7 @@ class Trainer:
         self._optimiser = build_optimiser(self._network, train)
         self._schedule = build_schedule(self._optimiser, train, self._steps_per_epoch)
         self._precision = precision_of(train, compute.device)
-        self._scaler = torch.amp.GradScaler(enabled=self._precision == torch.float16)
+        self._scaler = torch.amp.GradScaler(self._device_type, enabled=self._precision == torch.float16)
 
     @property
     def kept_network(self) -> nn.Module:
@@ -140,8 +145,8 @@ class Trainer:
             logits = self._ranks.all_gather(logits, batches.step_size)
             loss = self._heads.loss(logits, self._ranks.all_gather(targets, batches.step_size))
             if self._train.consistency:
-                pair_mask = batches.pair_mask(step).to(logits.device)
-                loss = loss + self._train.consistency * self._heads.disagreement(logits, pair_mask)
+                disagreement = self._heads.disagreement(logits, batches.pair_mask(step))
+                loss = loss + self._train.consistency * disagreement
             losses.append(loss.detach())
 
             # Backward. The batch's gradient is the sum over the processes, but DistributedDataParallel takes the mean.
@@ -223,7 +228,7 @@ class Trainer:
         """
         if not path.is_file():
             return []
-        flat, values = checkpoint.load_checkpoint(path, self._compute.device)
+        flat, values = checkpoint.load_checkpoint(path)
         if values["identity"] not in (self._identity, self._identity_before):
             raise BundleError(f"{path} belongs to other settings or other photos; train into another folder with --out")
         if len(values["history"]) == self._train.epochs * len(self._plan.tasks):
@@ -265,7 +270,7 @@ class Trainer:
         device = self._compute.device
         if self._features is not None:
             for rows, targets in batches.rows_and_targets():
-                yield self._features[rows].to(device), targets.to(device)
+                yield to_device(self._features[rows], device), to_device(targets, device)
             return
         pin = self._device_type == "cuda"
         for images, targets in steps_in_order(batches, self._compute.workers, pin=pin):

@@ -51,7 +51,8 @@ class WeightAverage:
 
     def restore(self, tensors: Mapping[str, Tensor], network: nn.Module, epochs_done: int) -> None:
         """Continue from a checkpoint's sum; `network` has the weights after its last epoch."""
-        self._sum = dict(tensors)
+        devices = {name: value.device for name, value in network.state_dict().items()}
+        self._sum = {name: total.to(devices[name]) for name, total in tensors.items()}
         self._added = max(epochs_done - self._first, 0)
         if self._added:
             self._mean.load_state_dict({**network.state_dict(), **self._average()})

@@ -21,3 +21,13 @@ def test_rows_are_predicted_in_their_order_and_as_among_all(halves, flip):
     assert everything.shape == (64, 2)
     [none] = probabilities(*arguments, rows=np.arange(0))
     assert none.shape == (0, 2)
+
+
+def test_the_network_predicts_in_the_fastest_format_and_its_outputs_are_float32(halves, monkeypatch):
+    monkeypatch.setattr("classify.inference.probabilities.fastest_precision", lambda device: torch.bfloat16)
+    network, formats = build_network(PLAN.model, 2, pretrained=False), []
+    network.register_forward_hook(lambda module, inputs, outputs: formats.append(outputs.dtype))
+    [predicted] = probabilities(network, PLAN.heads, halves.pixels, normalise_of(network), "cpu")
+    assert formats == [torch.bfloat16]
+    assert predicted.dtype == np.float32
+    assert predicted.sum(axis=1) == pytest.approx(np.ones(64), abs=1e-6)

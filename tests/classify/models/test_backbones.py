@@ -9,6 +9,7 @@ from classify.config import ModelConfig
 from classify.models.backbones import (
     OFFLINE_BACKBONE,
     OFFLINE_PACKAGE,
+    Normalise,
     build_network,
     features_of,
     head_of,
@@ -81,3 +82,17 @@ def test_tied_outputs_need_a_linear_last_layer():
     network.fc = torch.nn.Identity()
     with pytest.raises(UsageError, match="Identity"):
         tie_rows(network, [slice(2, 5)])
+
+
+def test_mean_and_std_are_copied_to_a_device_once(monkeypatch):
+    normalise, copied = Normalise((0.25, 0.5, 0.125), (0.3, 0.4, 0.6)), []
+    original = torch.tensor
+    monkeypatch.setattr(
+        torch, "tensor", lambda values, device: copied.append(values) or original(values, device=device)
+    )
+    with torch.inference_mode():
+        normalise(torch.zeros(1, 2, 2, 3, dtype=torch.uint8, device="meta"))
+    for _ in range(3):
+        images = normalise(torch.zeros(4, 2, 2, 3, dtype=torch.uint8, device="meta"))
+    assert copied == [normalise.mean, normalise.std]
+    assert (images.shape, images.dtype, images.is_inference()) == ((4, 3, 2, 2), torch.float32, False)

@@ -13,8 +13,9 @@ from classify.config import AugmentConfig
 from classify.data.training_set import DrawnMasks
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import normalise_of
-from classify.training.checkpoint import load_checkpoint, save_checkpoint
+from classify.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser, save_checkpoint
 from classify.training.loop import ComputeSetup, Trainer, load_best, train_network
+from classify.training.weight_averaging import WeightAverage
 from tests.classify.conftest import network_data, plan, task_config
 
 CPU = ComputeSetup("cpu")
@@ -206,6 +207,48 @@ def test_a_compiled_training_learns_the_same(halves, tmp_path):
     assert [line["train_loss"] for line in compiled] == pytest.approx(
         [line["train_loss"] for line in history], rel=0.02
     )
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own warnings, while it compiles
+def test_each_network_is_compiled_also_after_many_others(halves, monkeypatch):
+    original, compiled = torch.compile, []
+
+    def count(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda forward, **options: original(forward, backend=count, **options))
+    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 1)
+    for size in [(32, 24), (40, 32)]:
+        Trainer(plan(task_config(compile=True, batch=48, size=size)), halves, 0, CPU).run_epoch(0)
+    assert len(compiled) == 2
+
+
+def test_too_little_gpu_memory_is_told_in_words(halves, tmp_path, monkeypatch):
+    def fail(*_):
+        raise torch.cuda.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(Trainer, "run_epoch", fail)
+    with pytest.raises(UsageError, match=r"batches of 8 photos of 32x24 .*\n.*--set train\.batch=4"):
+        train(task_config(), halves, tmp_path)
+
+
+def test_an_optimiser_is_restored_where_its_parameters_are_and_counts_steps_on_the_cpu():
+    def optimiser(device):
+        return torch.optim.AdamW([torch.nn.Parameter(torch.ones(2, device=device))])
+
+    saved, restored = optimiser("cpu"), optimiser("meta")
+    saved.param_groups[0]["params"][0].grad = torch.ones(2)
+    saved.step()
+    restore_optimiser(restored, *optimiser_tensors(saved))
+    [state] = restored.state.values()
+    assert (state["exp_avg"].device.type, state["step"].device.type) == ("meta", "cpu")
+
+
+def test_a_sum_of_weights_is_restored_where_the_network_is():
+    average = WeightAverage(torch.nn.Linear(2, 1, device="meta"), last=2, epochs=4)
+    average.restore({"weight": torch.ones(1, 2).double()}, torch.nn.Linear(2, 1, device="meta"), epochs_done=3)
+    assert average.tensors()["weight"].device.type == "meta"
 
 
 def test_without_held_out_photos_the_last_weights_are_kept_and_no_score_is_claimed(halves, tmp_path):

@@ -1,0 +1,70 @@
+"""What differs between a CPU and a GPU when a network computes: number format, copies, and how many inputs at once.
+
+On a GPU, operations are queued: a copy from ordinary memory, and each value that Python reads, wait until the GPU has
+caught up. So inputs are copied from pinned memory, and results are read after many batches.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cache.errors import UsageError
+
+BATCH = {"cpu": 64, "cuda": 256}  # inputs at once; fewer where a GPU's memory is too small
+READ_EVERY = 16  # batches after which a GPU's results are read; until then, their inputs are in pinned memory, too
+
+
+def fastest_precision(device: str) -> torch.dtype:
+    """The number format in which networks are fastest: bfloat16, float16 on GPUs without it, float32 on a CPU."""
+    if torch.device(device).type != "cuda":
+        return torch.float32
+    # An emulated bfloat16 is slower than float32.
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def to_device(values: Tensor, device: str | torch.device) -> Tensor:
+    """Copy a tensor to a device; on a GPU without waiting for it."""
+    if torch.device(device).type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def compute_in_batches(
+    compute: Callable[[Tensor], Tensor], inputs: NDArray[Any], rows: NDArray[np.intp], device: str
+) -> Tensor:
+    """Compute a row of results for some of the inputs.
+
+    Args:
+        compute: (B, ...) inputs on the device -> (B, D) results.
+        inputs: (N, ...), read batch by batch: they may be a memory map that is larger than memory.
+        rows: (M,) the inputs to compute, in this order; at least one.
+        device: a torch device name.
+
+    Returns:
+        (M, D) on the CPU.
+
+    Raises:
+        UsageError: the GPU's memory is too small for a single input.
+    """
+    size = BATCH[torch.device(device).type]
+    parts: list[Tensor] = []  # on the CPU
+    waiting: list[Tensor] = []  # on the device
+    done = 0
+    while done < len(rows):
+        batch = np.asarray(inputs[rows[done : done + size]])
+        try:
+            waiting.append(compute(to_device(torch.from_numpy(batch), device)))
+        except torch.cuda.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise UsageError("the GPU's memory is too small for this network; use --device cpu") from error
+            size = len(batch) // 2
+        else:
+            done += len(batch)
+        if len(waiting) == READ_EVERY or done == len(rows):
+            parts.append(torch.cat(waiting).cpu())
+            waiting = []
+    return torch.cat(parts)

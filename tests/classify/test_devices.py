@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from cache.errors import UsageError
+from classify import devices
+from classify.devices import compute_in_batches, fastest_precision, to_device
+
+INPUTS = np.arange(40, dtype=np.float32).reshape(20, 2)
+ROWS = np.array([3, 19, 0, 0, 7, 8, 9])
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """A GPU without a GPU: pinned memory is ordinary memory, and a copy to it stays on the CPU."""
+    copies = []
+
+    def to(tensor, device, non_blocking=False):
+        copies.append((str(device), non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    return copies
+
+
+def test_results_are_in_the_order_of_the_rows(monkeypatch):
+    monkeypatch.setitem(devices.BATCH, "cpu", 3)
+    assert compute_in_batches(lambda batch: batch + 1, INPUTS, ROWS, "cpu").numpy() == pytest.approx(INPUTS[ROWS] + 1)
+
+
+def test_batches_are_halved_until_they_fit_and_stay_so(monkeypatch):
+    monkeypatch.setitem(devices.BATCH, "cpu", 7)
+    sizes = []
+
+    def compute(batch):
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        return batch
+
+    assert compute_in_batches(compute, INPUTS, ROWS, "cpu").tolist() == INPUTS[ROWS].tolist()
+    assert sizes == [7, 3, *[1] * len(ROWS)]
+
+
+def test_a_network_too_large_for_a_single_input_is_refused_in_words():
+    def compute(batch):
+        raise torch.cuda.OutOfMemoryError("no memory")
+
+    with pytest.raises(UsageError, match="--device cpu"):
+        compute_in_batches(compute, INPUTS, ROWS[:1], "cpu")
+
+
+def test_on_a_gpu_nothing_waits_before_many_batches_are_queued(monkeypatch, on_gpu):
+    monkeypatch.setitem(devices.BATCH, "cuda", 1)
+    monkeypatch.setattr(devices, "READ_EVERY", 3)
+    events = []
+
+    def compute(batch):
+        events.append("compute")
+        return batch
+
+    def read(tensor):
+        events.append("read")
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "cpu", read)
+    compute_in_batches(compute, INPUTS, ROWS, "cuda")
+    assert events == [*["compute"] * 3, "read", *["compute"] * 3, "read", "compute", "read"]
+    assert on_gpu == [("cuda", True)] * len(ROWS)
+
+
+def test_a_copy_to_a_gpu_does_not_wait_and_one_to_the_cpu_copies_nothing(on_gpu):
+    values = torch.ones(3)
+    assert to_device(values, "cpu") is values
+    to_device(values, torch.device("cuda:1"))
+    assert on_gpu[-1] == ("cuda:1", True)
+
+
+@pytest.mark.parametrize(("has_bfloat16", "precision"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_a_gpu_computes_in_its_fastest_format_and_a_cpu_in_float32(monkeypatch, has_bfloat16, precision):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bfloat16)
+    assert fastest_precision("cuda:1") == precision
+    assert fastest_precision("cpu") == torch.float32
