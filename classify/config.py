@@ -5,7 +5,7 @@ The classes here only hold and check values; they open no file and touch no devi
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from cache.config import Config
 from classify.tasks import Task, comparable
@@ -90,9 +90,7 @@ class TrainConfig(Config):
         default="",
         description="Class that the other halves come from, in batches that have samples of it; by default any.",
     )
-    mixup: Share = Field(
-        default=0.0, description="Share of batches in which each face is blended with another sample's."
-    )
+    mixup: Share = Field(default=0.0, description="Share of batches in which faces are blended with other samples'.")
     sampling: Literal["all", "class", "joint"] = Field(
         default="all",
         description="all uses each sample as often as its multiplier says; class and joint draw as many at random, "
@@ -161,6 +159,7 @@ class HeadConfig(Config):
     )
     top: Literal["auto"] | int | None = Field(
         default="auto",
+        validate_default=True,
         description="Where an open end begins: with years, numbers from here on share one output; with a spread over "
         "classes, they are certain of the last. auto: at the labels' largest number, if no other is in the last class "
         "(a table that has 60 for 60 and over); null: nowhere.",
@@ -174,10 +173,15 @@ class HeadConfig(Config):
     )
     weight: Factor = Field(default=1.0, description="Weight of this task's loss in a network with several tasks.")
 
-    @property
-    def has_open_end(self) -> bool:
-        """Whether `top` has an effect: the targets spread over numbers beside the label's."""
-        return self.kind == "years" or self.spread > 0
+    @field_validator("top")
+    @classmethod
+    def _top_has_an_effect(cls, top: str | int | None, info: ValidationInfo) -> str | int | None:
+        """Refuse a number where labels are not spread; there, auto is null, as it was in earlier versions."""
+        if info.data.get("kind") == "years" or info.data.get("spread"):
+            return top
+        if isinstance(top, int):
+            raise ValueError("it belongs to head.kind years and to classes with a head.spread")
+        return None
 
     @property
     def open_end(self) -> int | None:
@@ -225,9 +229,7 @@ class AugmentConfig(Config):
         default=0.0,
         description="Multiplier of classes that set none: (largest class / class) ** balance, rounded; 1 evens out.",
     )
-    masks: Share = Field(
-        default=0.0, description="Share of the uses of maskless faces in which a mask is drawn; see `masks`."
-    )
+    masks: Share = Field(default=0.0, description="Share of the uses of maskless faces that get a mask; see `masks`.")
 
 
 class TaskConfig(Config):
@@ -289,8 +291,6 @@ class TaskConfig(Config):
                 raise ValueError("head.kind years needs edges within range, so that each class has a year")
         elif head.bins_loss or head.number_loss:
             raise ValueError("head.bins_loss and head.number_loss belong to head.kind years")
-        if head.open_end is not None and not head.has_open_end:
-            raise ValueError("head.top belongs to head.kind years and to classes with a head.spread")
         if head.open_end is not None and not self.edges[-1] <= head.open_end <= self.range[1]:
             raise ValueError(f"head.top must be between the last edge, {self.edges[-1]:g}, and {self.range[1]:g}")
 

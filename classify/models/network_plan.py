@@ -89,14 +89,11 @@ def _check_cutmix_class(task: Task, config: TaskConfig, tasks: tuple[Task, ...])
 
 
 def _refuse_heads(tasks: tuple[Task, ...], configs: tuple[TaskConfig, ...]) -> None:
-    """Refuse settings of heads, class weights apart, that a network over the joint classes can't follow.
-
-    A number for `top` needs years or a spread, which are refused here.
-    """
+    """Refuse settings of heads, class weights apart, that a network over the joint classes can't follow."""
     defaults = HeadConfig()
     for task, config in zip(tasks, configs, strict=True):
         for key in HeadConfig.model_fields:
-            if key not in {"weights", "top"} and getattr(config.head, key) != getattr(defaults, key):
+            if key != "weights" and getattr(config.head, key) != getattr(defaults, key):
                 raise UsageError(
                     f"tasks.{task.name}.head.{key} has no effect with model.sharing=joint, whose one head is of the "
                     "joint classes; leave it out, or set another model.sharing"

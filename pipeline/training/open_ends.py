@@ -30,10 +30,7 @@ def _find_open_ends(context: RunContext, photos: Sequence[Photo]) -> dict[str, i
     found: dict[str, int | None] = {}
     for name, config in context.settings.tasks.items():
         found[name] = config.head.open_end
-        if config.head.top != "auto" or not config.head.has_open_end:
-            continue
-        task = config.task(name)
-        if (top := _largest_label(task, photos)) is not None:
+        if config.head.top == "auto" and (top := _largest_label(config.task(name), photos)) is not None:
             found[name] = top
             context.console.line(
                 f"{name}: {top} is the largest label and the only one in its bin, so it is taken as '{top} and over' "

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import pipeline.training.train as training
+from cache.errors import UsageError
 from classify.inference.bundle import load_bundle
 from pipeline.context import RunContext
 from pipeline.intake.photo import Photo
+from pipeline.run_record import refuse_other_settings
 from pipeline.settings import load_settings
 from pipeline.training.open_ends import with_open_ends
 from tests.pipeline.conftest import faceline, tiny_options
@@ -86,3 +89,17 @@ def test_a_run_says_records_and_keeps_the_open_end_and_reads_held_out_photos_by_
     [pixels] = inputs
     assert isinstance(pixels, np.memmap)
     assert len(pixels) == record["trained_on"], "all of them, uncopied"
+
+
+def test_a_run_whose_settings_say_null_where_it_has_no_effect_is_continued(tmp_path):
+    def write(overrides):
+        tree = yaml.safe_load(load_settings(None, overrides).as_yaml())
+        for task in tree["tasks"].values():
+            task["head"]["top"] = None  # as earlier versions wrote it
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+
+    write([])
+    refuse_other_settings(tmp_path, load_settings(None, []))
+    write([YEARS])
+    with pytest.raises(UsageError, match=r"with --out\.\n  tasks\.age\.head\.top: None there, 'auto' now$"):
+        refuse_other_settings(tmp_path, load_settings(None, [YEARS]))
