@@ -7,26 +7,25 @@ from one stream per process, and forked DataLoader workers all draw the same (2.
 epoch).
 """
 
-import os
+import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import UsageError
-from classify.config import AugmentConfig, Transform
+from classify.config import AugmentConfig
+from classify.data.transforms import BuiltTransform, build_transforms, compose
 from classify.models.network_plan import Plan
-from classify.preprocessing import Image
+from classify.preprocessing import Image, Margin, margin_of
 from classify.tasks import Task
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for a newer release on import
-
-import albumentations as A
+if TYPE_CHECKING:
+    import albumentations as A
 
 Groups = NDArray[np.intp]
 
@@ -49,16 +48,23 @@ class Augmenter:
         tasks: that the network predicts.
         configs: transforms and multipliers of each task; `every` is the first one's.
         size: (height, width) of the results.
+        margin: of the surroundings in the images to augment.
 
     Raises:
-        UsageError: albumentations has no such transform, or the transform does not take these arguments.
+        UsageError: albumentations has no such transform, the transform does not take these arguments, or what it
+            leaves can't be trained on.
     """
 
-    def __init__(self, tasks: Sequence[Task], configs: Sequence[AugmentConfig], size: tuple[int, int]) -> None:
+    def __init__(
+        self, tasks: Sequence[Task], configs: Sequence[AugmentConfig], size: tuple[int, int], margin: Margin = (0, 0)
+    ) -> None:
         self._size = size
-        every = _build_transforms(tasks[0].name, "every", configs[0].every)
-        self._first = A.Compose(every)
-        self._by_task = [_TaskAugmentation(task, config, every) for task, config in zip(tasks, configs, strict=True)]
+        every = build_transforms(f"tasks.{tasks[0].name}.augment.every", configs[0].every)
+        self._first = compose(every, size, margin)
+        self._by_task = [
+            _TaskAugmentation(task, config, every, size, margin) for task, config in zip(tasks, configs, strict=True)
+        ]
+        self.is_geometric = any(built.is_geometric for built in every) or any(t.is_geometric for t in self._by_task)
 
     def draw_epoch(
         self, augmentation_groups: Groups, seed: int, epoch: int, sampling_weights: NDArray[np.float64] | None = None
@@ -86,15 +92,18 @@ class Augmenter:
 
     def apply(self, image: Image, augmentation_groups: Groups, draw: SampleDraw, seed: int, epoch: int) -> Image:
         """RGB uint8 image of a sample with its groups (T,) -> augmented (height, width, 3) RGB uint8."""
-        compose = self._transforms_of_copy(augmentation_groups, draw.copy) if draw.copy else self._first
-        if compose.transforms:
-            compose.set_random_seed(seed_of_draw(seed, epoch, draw))
-            image = compose(image=image)["image"]
+        transforms = self._transforms_of_copy(augmentation_groups, draw.copy) if draw.copy else self._first
+        if transforms.transforms:
+            # One stream for all transforms: with `set_random_seed`, each would draw the same numbers, and an image that
+            # is flipped would always be brightened as well.
+            number = seed_of_draw(seed, epoch, draw)
+            transforms.set_random_state(np.random.default_rng(number), random.Random(number))
+            image = transforms(image=image)["image"]
         if image.shape[:2] != self._size:
             image = cv2.resize(image, (self._size[1], self._size[0]), interpolation=cv2.INTER_AREA)  # pyright: ignore[reportAssignmentType]
         return image
 
-    def _transforms_of_copy(self, augmentation_groups: Groups, copy: int) -> A.Compose:
+    def _transforms_of_copy(self, augmentation_groups: Groups, copy: int) -> "A.Compose":
         """Those of the first task whose group has `copies`; they are used in turn."""
         for task, group in zip(self._by_task, augmentation_groups.tolist(), strict=True):
             if group >= 0 and (copies := task.copies[group]):
@@ -102,24 +111,36 @@ class Augmenter:
         return self._first
 
 
-def build_augmenter(plan: Plan) -> Augmenter:
-    """The augmentation of what a planned network is trained on."""
-    return Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input)
+def build_augmenter(plan: Plan, margin: Margin = (0, 0)) -> Augmenter:
+    """The augmentation of what a planned network is trained on, for inputs with surroundings of `margin`."""
+    return Augmenter(plan.tasks, [config.augment for config in plan.configs], plan.model.input, margin)
+
+
+def needed_margin(plan: Plan) -> Margin:
+    """The margin of the surroundings that a network's augmentation needs; (0, 0) unless it is geometric."""
+    if plan.train.freeze or not build_augmenter(plan).is_geometric:
+        return 0, 0
+    return margin_of(plan.model.input, plan.model.zoom)
 
 
 class _TaskAugmentation:
     """Multipliers and transforms of the augmentation groups of one task: its classes, then `augment.groups`."""
 
-    def __init__(self, task: Task, config: AugmentConfig, every: Sequence[Any]) -> None:
+    def __init__(
+        self, task: Task, config: AugmentConfig, every: Sequence[BuiltTransform], size: tuple[int, int], margin: Margin
+    ) -> None:
         rules = [*(config.classes.get(name) for name in task.classes), *config.groups]
         keys = [f"classes.{name}" for name in task.classes] + [f"groups.{i}" for i in range(len(config.groups))]
         self._class_has_rule = [rule is not None for rule in rules[: len(task.classes)]]
         self._balance = config.balance
         self._multipliers = [rule.multiplier if rule else 1 for rule in rules]
         self.copies: list[list[A.Compose]] = []
+        self.is_geometric = False
         for key, rule in zip(keys, rules, strict=True):
-            copies = [_build_transforms(task.name, f"{key}.copies", copy) for copy in (rule.copies if rule else ())]
-            self.copies.append([A.Compose([*copy, *every]) for copy in copies])
+            full_key = f"tasks.{task.name}.augment.{key}.copies"
+            copies = [build_transforms(full_key, copy) for copy in (rule.copies if rule else ())]
+            self.copies.append([compose([*copy, *every], size, margin) for copy in copies])
+            self.is_geometric |= any(built.is_geometric for copy in copies for built in copy)
 
     def multipliers(self, groups: Groups) -> NDArray[np.intp]:
         """(R,) augmentation groups of this task -> (R,) multipliers, 0 without a label."""
@@ -135,26 +156,6 @@ class _TaskAugmentation:
 def seed_of_draw(seed: int, epoch: int, draw: SampleDraw) -> int:
     """The seed of whatever is random about one draw."""
     return int(np.random.SeedSequence([seed, epoch, draw.row, draw.copy]).generate_state(1)[0])
-
-
-def _build_transforms(task: str, key: str, transforms: Sequence[Transform]) -> list[Any]:
-    """albumentations' transforms of a list in the config; `key` is its key under tasks.TASK.augment."""
-    built: list[Any] = []
-    for transform in transforms:
-        for name, arguments in transform.items():
-            transform_class = getattr(A, name, None)
-            if not (isinstance(transform_class, type) and issubclass(transform_class, A.BasicTransform)):
-                raise UsageError(f"tasks.{task}.augment.{key}: albumentations has no transform {name!r}")
-            try:
-                built.append(transform_class(**_as_tuples(arguments)))
-            except (TypeError, ValueError) as error:
-                raise UsageError(f"tasks.{task}.augment.{key}: {name} does not take {arguments}: {error}") from None
-    return built
-
-
-def _as_tuples(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Lists as tuples: YAML has lists only, and albumentations checks for tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
 
 
 def choose_partners(

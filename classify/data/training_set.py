@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from classify.masks.synthesis import synthesise
 from classify.models.heads import Heads, Targets
 from classify.models.soft_targets import mix_in_teacher
-from classify.preprocessing import Image
+from classify.preprocessing import Image, Margin
 from classify.tasks import UNLABELLED
 
 Pixels = NDArray[np.uint8]
@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 class DrawnMasks:
     """Which samples a mask may be drawn on, and what masks."""
 
-    # (M, 5, 2) float32 (x, y) in pixels of the inputs; NaN for samples that stay as they are
+    # (M, 5, 2) float32 (x, y) in pixels of what is trained on; NaN for samples that stay as they are
     landmarks: NDArray[np.float32]
     share: float  # of the draws of these samples that get a mask, in [0, 1]
     # fabrics, wearings: weight of each; those of `synthesise` when they are empty
@@ -43,7 +43,7 @@ class DrawnMasks:
 class NetworkData:
     """The samples of a run as one network sees them."""
 
-    pixels: Pixels  # (M, H, W, 3) uint8, one input per sample
+    pixels: Pixels  # (M, H, W, 3) uint8, one input per sample, as prediction sees it
     codes: NDArray[np.intp]  # (M, T) class index for each task that the network predicts, -1 where unlabelled
     numbers: NDArray[np.float64]  # (M, T) the numbers behind them, NaN where there is none
     label_mask: NDArray[np.bool_]  # (M, T) which labels are trained on; the others count at validation only
@@ -58,6 +58,19 @@ class NetworkData:
     # (M,) a number for each person; None takes every sample for a person of its own
     person_ids: NDArray[np.intp] | None = None
     sources_digest: str = ""  # a hash of all samples' source ids in order, so that a training is of these very photos
+    # (M, H + 2 y, W + 2 x, 3) uint8, `pixels` with the surroundings that geometric augmentation needs; None without
+    wide: Pixels | None = None
+
+    @property
+    def packed(self) -> Pixels:
+        """The pixels as they are on disk: with the surroundings where there are some."""
+        return self.pixels if self.wide is None else self.wide
+
+    @property
+    def margin(self) -> Margin:
+        """(y, x) of the surroundings; (0, 0) without."""
+        (height, width), (wide_height, wide_width) = self.pixels.shape[1:3], self.packed.shape[1:3]
+        return (wide_height - height) // 2, (wide_width - width) // 2
 
     def training_set(self, heads: Heads) -> "TrainingSet":
         """The samples that a network with these heads is trained on."""
@@ -69,7 +82,7 @@ class NetworkData:
         person_ids = np.arange(len(self.codes)) if self.person_ids is None else self.person_ids
         augmentation_groups = np.where(codes == UNLABELLED, UNLABELLED, self.augmentation_groups[rows])
         return TrainingSet(
-            self.pixels, rows, augmentation_groups, self._targets(heads, codes), sampling_weights,
+            self.packed, rows, augmentation_groups, self._targets(heads, codes), sampling_weights,
             self.masks, self._worn_targets(heads, codes), codes, person_ids[rows],
         )  # fmt: skip
 
@@ -102,7 +115,7 @@ class NetworkData:
 class TrainingSet:
     """The samples that one network is trained on."""
 
-    pixels: Pixels  # (M, H, W, 3) uint8 of all samples of the run
+    pixels: Pixels  # (M, H, W, 3) uint8 of all samples of the run, with surroundings if the augmentation needs them
     rows: NDArray[np.intp]  # (R,) the index in `pixels` of each training sample
     augmentation_groups: NDArray[np.intp]  # (R, T) class or group, as the Augmenter counts them
     targets: Targets  # (R, columns)

@@ -62,7 +62,7 @@ class Trainer:
         # Data.
         self._data = data
         self._training_set = data.training_set(plan.heads)
-        self._augmenter = build_augmenter(plan)
+        self._augmenter = build_augmenter(plan, data.margin)
         self._cutmix_mask: NDArray[np.bool_] | None = None  # (R,) the samples of `cutmix_with`; None for any
         for column, task in enumerate(plan.tasks):
             if train.cutmix_with in task.classes:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from classify.data.augmentation import needed_margin
+from classify.models.network_plan import plan_networks
 from pipeline.console import cell
 from pipeline.context import RunContext
 from pipeline.detection.detect import detect_photos
@@ -13,17 +15,30 @@ from pipeline.training.packed_crops import training_pixels, with_crops
 
 
 def pack_crops(data: Path, context: RunContext) -> None:
-    """Make the arrays that training with these settings would make, one per input size and zoom."""
+    """Make the arrays that training with these settings would make, one per input size, zoom and margin."""
+    views = {
+        (plan.model.input, plan.model.zoom, needed_margin(plan)): plan.model
+        for plan in plan_networks(context.settings.tasks)
+    }
     dataset = load_labelled(data, context.settings).require_usable()
     detection = detect_photos(dataset.train, context)
     sources = [detection.sources[photo.path] for photo in with_crops(dataset.train, detection)]
-    models = {(tuple(task.model.input), task.model.zoom): task.model for task in context.settings.tasks.values()}
     packs: list[dict[str, Any]] = []
-    for (size, zoom), model in models.items():
-        pixels = training_pixels(sources, model, detection, context)
+    for (size, zoom, margin), model in views.items():
+        pixels = training_pixels(sources, model, detection, context, margin)
         folder = str(Path(pixels.filename).parent) if isinstance(pixels, np.memmap) and pixels.filename else ""
-        packs.append({"input": list(size), "zoom": zoom, "rows": len(pixels), "bytes": pixels.nbytes, "pack": folder})
-    rows = [[f"{p['input'][0]}x{p['input'][1]}", p["zoom"], p["rows"], f"{p['bytes'] / 1e6:.1f} MB"] for p in packs]
-    context.console.table("Packs", ["input", "zoom", "photos", "size"], rows)
+        about = {"input": list(size), "zoom": zoom, "margin": list(margin)}
+        packs.append({**about, "rows": len(pixels), "bytes": pixels.nbytes, "pack": folder})
+    rows = [
+        [
+            "x".join(map(str, p["input"])),
+            p["zoom"],
+            "x".join(map(str, p["margin"])),
+            p["rows"],
+            f"{p['bytes'] / 1e6:.1f} MB",
+        ]
+        for p in packs
+    ]
+    context.console.table("Packs", ["input", "zoom", "margin", "photos", "size"], rows)
     text = f"{cell(len(packs))} packs of {cell(len(sources))} photos."
     context.console.done({"packs": packs}, text=text, next_step=f"faceline train {data}")

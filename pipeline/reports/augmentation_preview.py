@@ -38,7 +38,7 @@ def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, con
         # The first epoch, as training will draw and augment it
         training_set = data.training_set(plan.heads)
         groups = training_set.augmentation_groups
-        augmenter = build_augmenter(plan)
+        augmenter = build_augmenter(plan, data.margin)
         draws = augmenter.draw_epoch(groups, settings.seed, 0, training_set.sampling_weights)
         epoch = EpochOfBatches(training_set, augmenter, batch=max(len(draws), 1), seed=settings.seed, epoch=0)
         draws.sort(key=lambda draw: (draw.copy, draw.row))

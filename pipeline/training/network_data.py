@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from cache.config import fingerprint
 from cache.errors import UsageError
+from classify.data.augmentation import needed_margin
 from classify.data.sample import Sample
 from classify.data.training_set import DrawnMasks, NetworkData, Pixels
 from classify.distributed import Ranks
 from classify.models.network_plan import Plan
+from classify.preprocessing import Margin, centre_of
 from classify.tasks import UNLABELLED, Task, joint_class
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
@@ -26,6 +28,7 @@ from pipeline.settings import Settings
 from pipeline.training.packed_crops import training_landmarks, training_pixels
 from pipeline.training.teacher_targets import TeacherTargets
 
+View = tuple[tuple[int, int], float, Margin]  # input, zoom and margin of packed crops
 # Polars' SQL opens any file or URL that a subquery names, and settings may come from anyone.
 FORBIDDEN_SQL = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.IGNORECASE)
 
@@ -37,7 +40,7 @@ def network_data(
     detection: Detection,
     context: RunContext,
     teacher_targets: TeacherTargets | None = None,
-    pixels: Pixels | None = None,
+    packs: dict[View, Pixels] | None = None,
 ) -> NetworkData:
     """Make the data that the network of `plan` is trained and validated on.
 
@@ -45,7 +48,7 @@ def network_data(
         samples: all M of the run.
         fold: held out of training; None trains on all samples.
         teacher_targets: to be mixed into the labels.
-        pixels: (M, H, W, 3) uint8 of another network with the same input; None packs the crops.
+        packs: the packed crops of the run's networks; those of this one are added unless they are there.
 
     Raises:
         UsageError: the rule of an augmentation group or the settings of drawn masks are invalid.
@@ -70,11 +73,13 @@ def network_data(
     # Pixels last: packing takes minutes, and whatever is wrong with the settings has been raised by then
     joint = [joint_class(tasks, row) for row in all_codes.tolist()]
     sampling_weights = _sampling_weights(plan, groups, joint, is_trained)
-    masks = _drawn_masks(plan, samples, all_codes, detection, context.settings)
-    if pixels is None:
-        pixels = training_pixels([sample.source for sample in samples], plan.model, detection, context)
+    margin = needed_margin(plan)
+    masks = _drawn_masks(plan, samples, all_codes, detection, context.settings, margin)
+    packs, view = {} if packs is None else packs, (plan.model.input, plan.model.zoom, margin)
+    if view not in packs:
+        packs[view] = training_pixels([sample.source for sample in samples], plan.model, detection, context, margin)
     return NetworkData(
-        pixels,
+        centre_of(packs[view], margin),
         codes,
         numbers,
         label_mask,
@@ -87,6 +92,7 @@ def network_data(
         teacher_weight=plan.train.distill if teacher_targets else 0.0,
         person_ids=np.unique([sample.person for sample in samples], return_inverse=True)[1].astype(np.intp),
         sources_digest=fingerprint({"sources": [sample.source for sample in samples]}),
+        wide=packs[view] if any(margin) else None,
     )
 
 
@@ -175,9 +181,14 @@ def _sampling_weights(
 
 
 def _drawn_masks(
-    plan: Plan, samples: Sequence[Sample], codes: NDArray[np.intp], detection: Detection, settings: Settings
+    plan: Plan,
+    samples: Sequence[Sample],
+    codes: NDArray[np.intp],
+    detection: Detection,
+    settings: Settings,
+    margin: Margin,
 ) -> DrawnMasks | None:
-    """Return what masks are drawn, and on which samples; `codes` is (M, all tasks)."""
+    """Return what masks are drawn, and on which samples; `codes` is (M, all tasks), `margin` that of the pixels."""
     share = plan.configs[0].augment.masks
     if not share:
         return None
@@ -192,6 +203,7 @@ def _drawn_masks(
         if name not in classes:
             raise UsageError(f"masks.{key}: the task {masks.task} has no class {name!r}; it has {', '.join(classes)}")
     landmarks = training_landmarks([sample.source for sample in samples], plan.model, detection)
+    landmarks += np.array(margin[::-1], np.float32)
     landmarks[codes[:, column] != classes.index(masks.bare)] = np.nan
     network_column = next((i for i, task in enumerate(plan.tasks) if task.name == masks.task), -1)
     worn_codes = {wearing: classes.index(name) for wearing, name in worn.items()}
@@ -207,27 +219,30 @@ def share_with_ranks(data: NetworkData | None, run: Path, ranks: Ranks) -> Netwo
     message = ranks.broadcast(lambda: as_message(data) if data and ranks.world_size > 1 else {})
     if data is not None:
         return data
-    for path in (run / "config.yaml", Path(message["pixels"])):
+    for path in (run / "config.yaml", Path(message["packed"]["path"])):
         if not path.is_file():
             where = f"rank {ranks.rank} on {socket.gethostname()}"
             raise UsageError(f"{where} does not see {path}: --out and --cache must be on a disk that all processes see")
     received = {name: _from_json(value) for name, value in message.items()}
-    received["pixels"] = np.load(message["pixels"], mmap_mode="r", allow_pickle=False)
+    margin = received.pop("packed")["margin"]
+    packed = np.load(message["packed"]["path"], mmap_mode="r", allow_pickle=False)
+    received |= {"pixels": centre_of(packed, margin), "wide": packed if any(margin) else None}
     if message["masks"]:
         received["masks"] = DrawnMasks(**{name: _from_json(value) for name, value in message["masks"].items()})
     return NetworkData(**received)
 
 
 def as_message(data: NetworkData) -> dict[str, Any]:
-    """Return the data's fields as JSON values: arrays as a list and a dtype, the pixels as the path of their pack."""
-    if not isinstance(data.pixels, np.memmap) or not data.pixels.filename:
+    """Return the data's fields as JSON values: arrays as a list and a dtype, the pixels as a pack's path and margin."""
+    packed = data.packed
+    if not isinstance(packed, np.memmap) or not packed.filename:
         raise UsageError(
             "the cache can't be written, and several processes read the pack from there; name another --cache"
         )
-    pixels = str(Path(data.pixels.filename).resolve())
+    path = str(Path(packed.filename).resolve())
     masks = {name: _to_json(value) for name, value in vars(data.masks).items()} if data.masks else None
-    fields = {name: _to_json(value) for name, value in vars(data).items() if name not in {"pixels", "masks"}}
-    return {**fields, "pixels": pixels, "masks": masks}
+    fields = {name: _to_json(value) for name, value in vars(data).items() if name not in {"pixels", "wide", "masks"}}
+    return {**fields, "packed": {"path": path, "margin": data.margin}, "masks": masks}
 
 
 def _to_json(value: Any) -> Any:

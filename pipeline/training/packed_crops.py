@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from cache.errors import DataError
 from cache.pack import pack
 from classify.config import ModelConfig
-from classify.preprocessing import INPUT_VERSION, decode_crop, input_scale, to_input
+from classify.preprocessing import (
+    INPUT_VERSION,
+    SURROUNDINGS_VERSION,
+    Margin,
+    decode_crop,
+    input_scale,
+    with_surroundings,
+)
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.intake.photo import Photo
@@ -31,16 +38,27 @@ def with_crops(photos: Sequence[Photo], detection: Detection) -> list[Photo]:
 
 
 def training_pixels(
-    sources: Sequence[str], model: ModelConfig, detection: Detection, context: RunContext
+    sources: Sequence[str], model: ModelConfig, detection: Detection, context: RunContext, margin: Margin = (0, 0)
 ) -> NDArray[np.uint8]:
-    """Return the inputs of a network, (N, *model.input, 3) uint8 in RGB; they are packed unless they were before."""
+    """Return the inputs of a network; they are packed unless they were before.
+
+    Args:
+        sources: of the N crops.
+        model: size of the inputs, and zoom.
+        margin: of the surroundings that each input is packed with.
+
+    Returns:
+        (N, H + 2 * margin[0], W + 2 * margin[1], 3) uint8 in RGB; without the margin, what prediction sees.
+    """
 
     def prepare(content: bytes, _: Any) -> NDArray[np.uint8]:
-        return to_input(decode_crop(content), model.input, model.zoom)
+        return with_surroundings(decode_crop(content), model.input, model.zoom, margin)
 
-    key = {"input": list(model.input), "zoom": model.zoom, "version": INPUT_VERSION}
+    key: dict[str, Any] = {"input": list(model.input), "zoom": model.zoom, "version": INPUT_VERSION}
+    if any(margin):
+        key |= {"margin": list(margin), "surroundings": SURROUNDINGS_VERSION}
     with context.console.progress("Packing crops", len(sources)) as advance:
-        shape, warn = (*model.input, 3), context.console.warn
+        shape, warn = (model.input[0] + 2 * margin[0], model.input[1] + 2 * margin[1], 3), context.console.warn
         return pack(detection.store, sources, shape, key, prepare, threads=context.workers, progress=advance, warn=warn)
 
 

@@ -29,7 +29,7 @@ from pipeline.evaluation.held_out_scores import HeldOut
 from pipeline.intake.photo import AppliedCorrections, Photo
 from pipeline.prediction.predict import crop_settings
 from pipeline.settings import Settings
-from pipeline.training.network_data import network_data, share_with_ranks
+from pipeline.training.network_data import View, network_data, share_with_ranks
 from pipeline.training.open_ends import with_open_ends
 from pipeline.training.samples import make_samples, record_data
 from pipeline.training.teacher_targets import TeacherTargets
@@ -145,13 +145,11 @@ def _data_of_members(
 ) -> list[NetworkData]:
     """Make, check and show the data of each member; those that differ only in their seed share it."""
     made: dict[tuple[str, int | None], NetworkData] = {}
-    pixels: dict[tuple[tuple[int, int], float], Pixels] = {}  # one array per input, as it may have to be in memory
+    packs: dict[View, Pixels] = {}  # shared by all members, as they may have to be in memory
     for member in members:
         plan, key = member.plan, (member.plan.name, member.fold)
         if key not in made:
-            view = (plan.model.input, plan.model.zoom)
-            data = network_data(plan, samples, member.fold, detection, context, teacher_targets, pixels.get(view))
-            made[key], pixels[view] = data, data.pixels
+            data = made[key] = network_data(plan, samples, member.fold, detection, context, teacher_targets, packs)
             _refuse_unlabelled_tasks(member, data)
             if member.fold == members[0].fold:
                 show_counts(plan, data, context)
