@@ -20,9 +20,11 @@ import numpy as np
 import torch
 
 from classify.allocator import keep_freed_memory
+from classify.data.augmentation import needed_margin
 from classify.data.training_set import NetworkData
 from classify.models.backbones import build_network, normalise_of
 from classify.models.network_plan import Plan, plan_networks
+from classify.preprocessing import centre_of
 from classify.training.loop import ComputeSetup, train_network
 from classify.training.optimisation import build_optimiser, precision_of
 from pipeline.settings import load_settings
@@ -55,10 +57,13 @@ def noise(plan: Plan, photos: int) -> NetworkData:
     """Make photos of noise with random labels, none held out."""
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, len(task.classes), photos) for task in plan.tasks], axis=1)
-    pixels = rng.integers(0, 256, (photos, *plan.model.input, 3), dtype=np.uint8)
+    margin = needed_margin(plan)
+    height, width = (side + 2 * more for side, more in zip(plan.model.input, margin, strict=True))
+    packed = rng.integers(0, 256, (photos, height, width, 3), dtype=np.uint8)
+    pixels, wide = centre_of(packed, margin), packed if any(margin) else None
     everyone, nobody = np.arange(photos), np.arange(0)
     unknown = np.full(codes.shape, np.nan)
-    return NetworkData(pixels, codes, unknown, codes >= 0, codes, everyone, nobody, person_ids=everyone // 7)
+    return NetworkData(pixels, codes, unknown, codes >= 0, codes, everyone, nobody, person_ids=everyone // 7, wide=wide)
 
 
 def loop(plan: Plan, data: NetworkData, compute: ComputeSetup) -> float:

@@ -217,7 +217,7 @@ class AugmentConfig(Config):
 
     every: tuple[Transform, ...] = Field(
         default=({"HorizontalFlip": {"p": 0.5}},),
-        description="Albumentations transforms applied to every training sample.",
+        description="Albumentations transforms, or compositions such as OneOf, applied to every training sample.",
     )
     classes: dict[str, ClassAugment] = Field(
         default={}, description="Per class: a multiplier and the copies' transforms."

@@ -8,6 +8,7 @@ import pytest
 from cache.errors import UsageError
 from classify.data.sample import Sample
 from classify.models.network_plan import plan_networks
+from classify.preprocessing import centre_of, margin_of
 from pipeline.context import RunContext
 from pipeline.detection.detect import detect_photos
 from pipeline.settings import load_settings
@@ -147,6 +148,22 @@ def test_masks_are_drawn_on_maskless_faces_only_and_change_the_label(data_of):
     worn = data.training_set(plan.heads).worn
     assert worn["right"].argmax(1).tolist() == [0] * len(data.train)
     assert worn["nose_out"].argmax(1).tolist() == [1] * len(data.train)
+
+
+def test_pixels_that_are_turned_are_packed_with_their_surroundings_and_masks_are_drawn_on_those(data_of):
+    turned = "tasks.mask.augment.every=[Rotate: {limit: [-20, 20]}]"
+    plain, _ = data_of(settings_of("tasks.mask.augment.masks=1.0"), "mask")
+    data, _ = data_of(settings_of("tasks.mask.augment.masks=1.0", turned), "mask")
+    assert plain.wide is None
+    assert data.wide is not None
+    assert data.margin == margin_of((32, 24), 1.3) == (4, 3)
+    assert (data.pixels == plain.pixels).all(), "held-out photos are what prediction sees"
+    assert (centre_of(data.wide, data.margin) == plain.pixels).all()
+    assert (data.masks.landmarks - plain.masks.landmarks)[data.codes[:, 0] == 2] == pytest.approx(
+        np.broadcast_to([3.0, 4.0], (int((data.codes[:, 0] == 2).sum()), 5, 2)), nan_ok=True
+    )
+    training_set = data.training_set(plan_of(settings_of(turned), "mask").heads)
+    assert training_set.pixels.shape[1:] == (40, 30, 3)
 
 
 def test_masks_are_worn_as_the_weights_say(data_of):

@@ -120,6 +120,17 @@ def test_the_other_processes_have_what_rank_0_has(data, tmp_path):
     assert replace(ours.masks, landmarks=0) == replace(data.masks, landmarks=0)
 
 
+def test_the_other_processes_have_the_surroundings_of_the_inputs(data, tmp_path):
+    (tmp_path / "config.yaml").touch()
+    np.save(tmp_path / "wide.npy", np.arange(2 * 8 * 5 * 3, dtype=np.uint8).reshape(2, 8, 5, 3))
+    wide = np.load(tmp_path / "wide.npy", mmap_mode="r")
+    data = replace(data, wide=wide, pixels=wide[:, 2:-2, 1:-1])
+    ours = share_with_ranks(None, tmp_path, OtherRank(json.loads(json.dumps(as_message(data)))))
+    np.testing.assert_array_equal(ours.wide, data.wide)
+    np.testing.assert_array_equal(ours.pixels, data.pixels)
+    assert ours.margin == (2, 1)
+
+
 def test_a_process_that_does_not_see_the_run_or_the_pack_names_it(data, tmp_path):
     ranks = OtherRank(as_message(data))
     with pytest.raises(UsageError, match=r"rank 1 on .* does not see .*config\.yaml: --out and --cache"):
