@@ -1,7 +1,7 @@
 """Everything that prediction needs, in one folder.
 
-bundle/bundle.json (tasks, crop spec, input sizes, mean and std, model names, metrics, sha256 of every weights file) and
-one safetensors file per network <-> Bundle.
+bundle/bundle.json (tasks, crop spec, input sizes, mean and std, model names, metrics, sha256 of every file), one
+safetensors file per network, and one about the photos that they were trained on <-> Bundle.
 
 The crop's settings travel with the weights: a bundle can't be used on crops that its networks were not trained on.
 """
@@ -21,12 +21,14 @@ from cache import atomic
 from cache.errors import BundleError
 from classify.config import HeadConfig, ModelConfig, TaskConfig
 from classify.inference.decision import DecisionRule
+from classify.inference.trained_photos import TrainedPhotos
 from classify.models.backbones import Normalise, build_network, normalise_of
 from classify.models.heads import Heads
 from classify.models.network_plan import Plan
 from classify.tasks import Task
 
 FORMAT = 3
+TRAINED_PHOTOS = "trained_photos.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class TrainedNetwork:
     plan: Plan  # the tasks that it predicts, their heads, and its model; the settings of its training are not kept
     normalise: Normalise  # from pixels to what the network expects
     network: nn.Module  # in evaluation mode
+    held_out: tuple[int, ...] = ()  # folds of the run's photos that it was not trained on
 
     @property
     def heads(self) -> Heads:
@@ -62,6 +65,7 @@ class Bundle:
     flip: bool  # average over each crop and its mirror image
     # per task, how probabilities become an answer; argmax where there is none
     decision_rules: Mapping[str, DecisionRule] = field(default_factory=dict[str, DecisionRule])
+    trained_photos: TrainedPhotos | None = None  # of the run; None if that is not known
 
     def decision_rule(self, task: str) -> DecisionRule:
         """How a task's mean probabilities become an answer."""
@@ -87,16 +91,24 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "model": trained.model.model_dump(mode="json"),
             "mean": list(trained.normalise.mean),
             "std": list(trained.normalise.std),
+            "held_out": list(trained.held_out),
         }
+    trained_photos = None
+    if bundle.trained_photos is not None:
+        content = bundle.trained_photos.to_bytes()
+        atomic.write_bytes(folder / TRAINED_PHOTOS, content)
+        sha256, photos = hashlib.sha256(content).hexdigest(), len(bundle.trained_photos.keys)
+        trained_photos = {"file": TRAINED_PHOTOS, "sha256": sha256, "photos": photos}
     description = {
         "format": FORMAT,
-        "tasks": {task.name: _describe_task(task) for task in bundle.tasks},
+        "tasks": {task.name: describe_task(task) for task in bundle.tasks},
         "crop": dict(bundle.crop),
         "models": models,
         "metrics": dict(bundle.metrics),
         "most_frequent": bundle.most_frequent,
         "flip": bundle.flip,
         "decision_rules": {name: decision_rule.as_json() for name, decision_rule in bundle.decision_rules.items()},
+        "trained_photos": trained_photos,
     }
     atomic.write_text(folder / "bundle.json", json.dumps(description, indent=1, allow_nan=False))
 
@@ -109,14 +121,15 @@ def load_bundle(folder: Path) -> Bundle:
     """
     description = _read_description(folder)
     try:
-        tasks = tuple(_read_task(name, entry) for name, entry in description["tasks"].items())
+        tasks = tuple(read_task(name, entry) for name, entry in description["tasks"].items())
         if not description["models"]:
             raise KeyError("models")
         networks = tuple(_load_network(folder, name, tasks, entry) for name, entry in description["models"].items())
         rules = description.get("decision_rules", description.get("verdicts", {}))  # "verdicts" until format 2
         decision_rules = {name: DecisionRule(**entry) for name, entry in rules.items()}
         kept = {key: description[key] for key in ("crop", "metrics", "most_frequent", "flip")}
-        return Bundle(tasks, networks, decision_rules=decision_rules, **kept)
+        trained_photos = _load_trained_photos(folder, description.get("trained_photos"))
+        return Bundle(tasks, networks, decision_rules=decision_rules, trained_photos=trained_photos, **kept)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / 'bundle.json'} lacks or misstates {error}; train again to remake it") from error
 
@@ -167,7 +180,17 @@ def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], entry: dict[
     except (SafetensorError, RuntimeError) as error:
         raise BundleError(f"{path} does not fit {model.backbone}: {error}") from error
     normalise = Normalise(tuple(entry["mean"]), tuple(entry["std"]))
-    return TrainedNetwork(name, plan, normalise, network.eval())
+    return TrainedNetwork(name, plan, normalise, network.eval(), tuple(entry.get("held_out", ())))
+
+
+def _load_trained_photos(folder: Path, entry: dict[str, Any] | None) -> TrainedPhotos | None:
+    """Read the record of the run's photos; None if an older version made the bundle, or if the file was taken out."""
+    if entry is None or not (path := folder / entry["file"]).is_file():
+        return None
+    content = path.read_bytes()
+    if path.parent != folder or hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise BundleError(f"{path} is not the bundle's file (its sha256 differs); copy it again, or delete it")
+    return TrainedPhotos.from_bytes(content)
 
 
 def _task_config(task: Task, head: HeadConfig, model: ModelConfig) -> TaskConfig:
@@ -176,18 +199,18 @@ def _task_config(task: Task, head: HeadConfig, model: ModelConfig) -> TaskConfig
     return TaskConfig(classes=task.classes, edges=task.edges, range=limits, head=head, model=model)
 
 
-def trained_network(plan: Plan, name: str, network: nn.Module) -> TrainedNetwork:
-    """Put a network together with the plan that it was trained by and the normalisation of its input."""
-    return TrainedNetwork(name, plan, normalise_of(network), network)
+def trained_network(plan: Plan, name: str, network: nn.Module, held_out: tuple[int, ...] = ()) -> TrainedNetwork:
+    """Put a network together with the plan and folds that it was trained by and the normalisation of its input."""
+    return TrainedNetwork(name, plan, normalise_of(network), network, held_out)
 
 
-def _describe_task(task: Task) -> dict[str, Any]:
-    """A task as it stands in bundle.json."""
+def describe_task(task: Task) -> dict[str, Any]:
+    """A task as it stands in bundle.json and predictions.json."""
     limits = [task.low, task.high] if task.edges else None
     return {"classes": list(task.classes), "edges": list(task.edges), "range": limits}
 
 
-def _read_task(name: str, entry: dict[str, Any]) -> Task:
-    """The inverse of `_describe_task`."""
+def read_task(name: str, entry: Mapping[str, Any]) -> Task:
+    """The inverse of `describe_task`; raises KeyError, TypeError or ValueError if the entry is none."""
     limits = entry["range"] if entry["edges"] else ()
     return Task(name, tuple(entry["classes"]), tuple(entry["edges"]), *limits)

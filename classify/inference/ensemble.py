@@ -35,6 +35,8 @@ class Ensemble:
     weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     # per task, how the bundles' mean becomes an answer; argmax where there is none
     decision_rules: Mapping[str, DecisionRule] = field(default_factory=dict[str, DecisionRule])
+    # the folders that it was read from, each with the sha256 of its bundle.json or votes.json
+    origins: tuple[tuple[Path, str], ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -90,12 +92,13 @@ def load_ensemble(folders: Sequence[Path]) -> Ensemble:
     if weighed:
         return _load_weighed(weighed[0])
     bundles = [load_bundle(folder) for folder in folders]
+    origins = tuple((folder, digest_of(folder)) for folder in folders)
     refuse_other_tasks(bundles, folders)
     if len(bundles) == 1:
-        return single(bundles[0])
+        return replace(single(bundles[0]), origins=origins)
     # Factors were fitted to one bundle's probabilities and do not hold for a mean.
     rules = {name: DecisionRule(unsure_below=rule.unsure_below) for name, rule in bundles[0].decision_rules.items()}
-    return Ensemble(tuple(bundles), {}, rules)
+    return Ensemble(tuple(bundles), {}, rules, origins)
 
 
 def refuse_other_tasks(bundles: Sequence[Bundle], folders: Sequence[Path]) -> None:
@@ -150,4 +153,5 @@ def _load_weighed(folder: Path) -> Ensemble:
         decision_rules = {name: DecisionRule(**entry) for name, entry in rules.items()}
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError) as error:
         raise BundleError(f"{path} lacks or misstates {error}; run `faceline vote` again") from error
-    return Ensemble(tuple(bundles), weights, decision_rules)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()  # it has the digests of the bundles
+    return Ensemble(tuple(bundles), weights, decision_rules, ((folder, digest),))

@@ -30,11 +30,17 @@ def evaluate(
         context.console.table("", columns, rows)
     for remark in result.remarks:
         context.console.line(remark)
+    if result.warning:
+        context.console.warn(result.warning)
 
     record = {name: score.as_json() | {"confusion": score.confusion.tolist()} for name, score in result.scores.items()}
-    counts = {"photos": result.photos, "matched": result.matched, "unanswered": result.unanswered}
+    counts = {
+        "photos": result.photos, "matched": result.matched, "unanswered": result.unanswered,
+        "trained_on": result.trained_on,
+    }  # fmt: skip
+    remarks = [*result.remarks, *filter(None, [result.warning])]
     text = (
         f"{cell(result.photos)} photos scored: {cell(result.matched)} matched, {cell(result.unanswered)} unanswered "
         "(counted as wrong)."
     )
-    context.console.done({**record, **counts, "remarks": list(result.remarks)}, text=text)
+    context.console.done({**record, **counts, "remarks": remarks}, text=text)

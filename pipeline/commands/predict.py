@@ -25,20 +25,34 @@ def predict(
             "--bundle", help="RUN/bundle of a training, or a folder of `vote`. Several are averaged.", metavar="B"
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv.")] = Path("predictions"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for predictions.csv; by default the next free one of predictions-N."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace predictions of other photos or by another bundle in --out.")
+    ] = False,
 ) -> None:
     """Predict every photo with a trained bundle, or with an ensemble of several."""
     from classify.inference.ensemble import load_ensemble
     from pipeline.intake.load import load_data
     from pipeline.intake.photo_inputs import load_inputs
+    from pipeline.prediction.output_folder import next_free_folder, refuse_overwriting
     from pipeline.prediction.predict import predict_photos, write_predictions
+    from pipeline.prediction.predict_settings import refuse_training_settings, with_predict_settings
 
     context = shared.context()
     # Neither labels nor people are read, so a table needs no column but that of the paths.
     columns = {what: name for what, name in context.settings.data.columns.items() if what == "path"}
     dataset = load_inputs(photos, lambda path: load_data(path, (), columns))
     ensemble = load_ensemble(bundle)
+    refuse_training_settings(shared.settings or (), ensemble)
+    ensemble = with_predict_settings(ensemble, context.settings.predict, context.console)
     selected = dataset.evaluation or dataset.train
+    if out is None:
+        out = next_free_folder()
+    elif not overwrite:
+        refuse_overwriting(out, [photo.name for photo in selected], ensemble)
     predictions = predict_photos(selected, ensemble, context)
     write_predictions(predictions, out, dataset.submission_ids)
 
@@ -48,5 +62,11 @@ def predict(
     if dataset.submission_ids:
         unreadable = predictions.counts["unreadable"]
         text += f"\nSubmission: {out / 'submission.csv'} ({unreadable} unreadable photos got the most frequent class)"
-    record = {"photos": len(selected), **predictions.counts, "predictions": str(table)}
+    trained_on = predictions.record.trained_on
+    if trained_on:
+        text += f"\nThe networks were trained on {trained_on} of these photos: column trained_on"
+    record = {
+        "photos": len(selected), **predictions.counts, "predictions": str(table), "trained_on": trained_on,
+        "settings": dict(predictions.record.settings),
+    }  # fmt: skip
     context.console.done(record, text=text, next_step=f"faceline evaluate {table} --truth ANSWERS.csv")

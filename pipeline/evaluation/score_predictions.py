@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cache.errors import DataError
 from classify.evaluation.metrics import Score, score_tasks
 from classify.tasks import UNLABELLED, Task, joint_names
 from pipeline.evaluation.answer_table import Answers, read_answers
 from pipeline.evaluation.photo_names import match_photos
+from pipeline.prediction.prediction_record import PREDICTIONS, read_record
 
 NO_COLUMNS: Mapping[str, str] = {}
 
@@ -32,6 +34,7 @@ class Evaluation:
     unanswered: int  # how many of them lack a prediction, which counts as wrong
     trained_on: int | None  # how many of them the networks were trained on; None if the predictions don't say
     remarks: tuple[str, ...]  # what was left out or is not as it should be, a sentence each
+    warning: str = ""  # why the scores are not those of new photos, if they are not
 
 
 def evaluate(
@@ -72,16 +75,38 @@ def evaluate(
     answers = {task.name: predicted_codes[:, index] for index, task in enumerate(tasks)}
     scores = score_tasks(tasks, truths, answers, people)
     classes = {"joint": joint_names(tasks)} | {task.name: list(task.classes) for task in tasks}
-    is_known = predicted.is_trained_on
+    trained_on, warning = _trained_on(predictions, predicted.is_trained_on, predicted_rows[is_matched])
+    remarks = _remarks(true, str(truth), len(predicted.names) - sum(row is not None for row in rows))
     return Evaluation(
         scores,
         {name: classes[name] for name in scores},
         photos=len(labelled),
         matched=int(is_matched.sum()),
         unanswered=int(((predicted_codes == UNLABELLED) & (true_codes != UNLABELLED)).any(axis=1).sum()),
-        trained_on=None if is_known is None else int(is_known[predicted_rows[is_matched]].sum()),
-        remarks=tuple(_remarks(true, str(truth), len(predicted.names) - sum(row is not None for row in rows))),
+        trained_on=trained_on,
+        remarks=tuple(remarks),
+        warning=warning,
     )
+
+
+def _trained_on(
+    predictions: Path, is_trained_on: NDArray[np.bool_] | None, scored: NDArray[np.intp]
+) -> tuple[int | None, str]:
+    """Count the photos that the networks were trained on, and say what that means for the scores."""
+    record = read_record(predictions)
+    if is_trained_on is not None:
+        count = int(is_trained_on[scored].sum())
+        which = f"{count:,} of the {len(scored):,} photos"
+    elif record is not None and record.trained_on is None:
+        return None, "whether the networks were trained on these photos is not known: an older version made the bundle"
+    elif record is not None:
+        count = record.trained_on or 0
+        which = f"{count:,} of the {sum(record.counts.values()):,} photos of {predictions.with_name(PREDICTIONS)}"
+    else:
+        return None, ""
+    if not count:
+        return 0, ""
+    return count, f"the networks were trained on {which}, so this is not a score of new photos"
 
 
 def _remarks(true: Answers, truth: str, unlisted: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ the cache are not detected again.
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from cache.config import fingerprint
 from cache.errors import BundleError
 from cache.unit import Entry
 from classify.inference.bundle import Bundle, TrainedNetwork
-from classify.inference.decision import DecisionRule, Probabilities, mean_probabilities
+from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.ensemble import Ensemble
 from classify.inference.probabilities import probabilities
 from classify.preprocessing import decode_crop, to_input
@@ -32,6 +32,15 @@ from detect.fingerprints import crop_spec
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos, source_ids
 from pipeline.intake.photo import Photo
+from pipeline.prediction.prediction_record import (
+    PREDICTIONS,
+    RECORD,
+    SUBMISSION,
+    PredictionRecord,
+    record_of,
+    write_record,
+)
+from pipeline.prediction.trained_on import network_rows, trained_on_columns
 
 PHOTOS_AT_ONCE = 512
 
@@ -43,6 +52,7 @@ class Predictions:
     table: pl.DataFrame  # one row per photo in their order, with the columns of predictions.csv
     counts: Mapping[str, int]  # photos per status
     fallback_class: int  # the joint class that a submission gets for unreadable photos
+    record: PredictionRecord  # what predictions.json says about them
 
 
 def crop_settings(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
@@ -60,7 +70,8 @@ def predict_photos(
     """Predict every task for every photo.
 
     The first bundle decides which photos get predictions, and their status and box. Where another bundle can't read one
-    of these photos, the others' probabilities are averaged. The settings of `context` are not used.
+    of these photos, the others' probabilities are averaged. Photos that a bundle's networks were trained on are marked,
+    and predicted by those networks that were not, if there are any. The settings of `context` are not used.
 
     Args:
         sources: file -> source id, if the files were hashed before.
@@ -97,17 +108,28 @@ def predict_photos(
     columns = columns.with_columns(pl.Series("row", rows[0].tolist(), dtype=pl.get_index_type()))
     table = _photo_columns(photos, entries[0]).with_row_index("row")
     table = table.join(columns, on="row", how="left", maintain_order="left").drop("row")
-    counts = {status: int((table["status"] == status).sum()) for status in ("ok", "no_face", "unreadable")}
-    return Predictions(table, counts, ensemble.bundles[0].most_frequent)
+    table = table.with_columns(
+        **trained_on_columns(ensemble.bundles, [sources.get(photo.path, "") for photo in photos])
+    )
+    record = record_of(ensemble, table)
+    return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record)
 
 
 def write_predictions(predictions: Predictions, out: Path, submission_ids: Sequence[str] = ()) -> None:
-    """Write predictions.csv, and submission.csv when there are `submission_ids`, the image ids of an info.csv."""
-    atomic.write_text(out / "predictions.csv", predictions.table.write_csv(float_precision=6))
+    """Write predictions.csv and .json, and submission.csv when there are `submission_ids`, the ids of an info.csv.
+
+    An older submission.csv that belongs to the predictions that are replaced is deleted.
+    """
+    # Whatever is there after an interruption belongs together.
+    (out / RECORD).unlink(missing_ok=True)
+    if (out / PREDICTIONS).is_file():
+        (out / SUBMISSION).unlink(missing_ok=True)
+    atomic.write_text(out / PREDICTIONS, predictions.table.write_csv(float_precision=6))
     if submission_ids:
         answers = predictions.table["class"].fill_null(predictions.fallback_class)
         submission = pl.DataFrame({"ImageID": list(submission_ids), "ans": answers})
-        atomic.write_text(out / "submission.csv", submission.write_csv())
+        atomic.write_text(out / SUBMISSION, submission.write_csv())
+    write_record(replace(predictions.record, submission=bool(submission_ids)), out)
 
 
 def prediction_columns(
@@ -163,23 +185,33 @@ def _predict_bundle(
     device = context.torch_device()
     for network in bundle.networks:
         network.network.to(device)
-    batches = {task.name: [np.zeros((0, len(task.classes)), np.float32)] for task in bundle.tasks}
+    totals = {task.name: np.zeros((len(entries), len(task.classes))) for task in bundle.tasks}
+    networks = {task.name: np.zeros((len(entries), 1)) for task in bundle.tasks}  # how many there are in the total
+    chosen = network_rows(bundle, [entry.source for entry in entries])
+    start = 0
     with context.console.progress("Predicting", len(entries)) as advance:
         for inputs in _inputs(entries, detection, bundle, context.workers):
-            parts: dict[str, list[Probabilities]] = {task.name: [] for task in bundle.tasks}
-            for network in bundle.networks:
-                pixels = inputs[_view(network)]
+            count = len(next(iter(inputs.values())))
+            for network, is_chosen in zip(bundle.networks, chosen[:, start : start + count], strict=True):
+                in_batch = np.flatnonzero(is_chosen)
                 predicted = probabilities(
-                    network.network, network.heads, pixels, network.normalise, device, flip=bundle.flip
+                    network.network,
+                    network.heads,
+                    inputs[_view(network)],
+                    network.normalise,
+                    device,
+                    flip=bundle.flip,
+                    rows=in_batch,
                 )
                 for task, task_probabilities in zip(network.heads.tasks, predicted, strict=True):
-                    parts[task.name].append(task_probabilities)
-            for name, task_parts in parts.items():
-                batches[name].append(bundle.decision_rule(name).calibrated(mean_probabilities(task_parts)))
-            advance(len(next(iter(inputs.values()))))
+                    totals[task.name][start + in_batch] += task_probabilities
+                    networks[task.name][start + in_batch] += 1
+            start += count
+            advance(count)
     for network in bundle.networks:
         network.network.cpu()  # frees the device's memory for the next bundle
-    return {name: np.concatenate(task_batches) for name, task_batches in batches.items()}
+    means = {name: (total / networks[name]).astype(np.float32) for name, total in totals.items()}
+    return {name: bundle.decision_rule(name).calibrated(mean) for name, mean in means.items()}
 
 
 View = tuple[tuple[int, int], float]  # (height, width) of an input in pixels, and zoom

@@ -20,6 +20,7 @@ from classify.data.training_set import NetworkData, Pixels
 from classify.evaluation.metrics import Score
 from classify.inference.bundle import Bundle, TrainedNetwork, save_bundle, trained_network
 from classify.inference.probabilities import probabilities
+from classify.inference.trained_photos import TrainedPhotos
 from classify.models.network_plan import Plan, plan_networks
 from classify.tasks import UNLABELLED, Task, joint_class
 from classify.training.loop import ComputeSetup, EpochMetrics, train_network
@@ -94,7 +95,8 @@ def train_run(
         share_with_ranks(data, run, context.ranks)
         folder, report = run / member.folder, _reporter(metrics, member, run, context)
         network = train_network(member.plan, data, folder, seed=member.seed, compute=compute, on_epoch_end=report)
-        trained = trained_network(member.plan, member.name, network.to(compute.device))
+        held_out_folds = () if member.fold is None else (member.fold,)
+        trained = trained_network(member.plan, member.name, network.to(compute.device), held_out_folds)
         networks.append(trained)
 
         # Predict the held-out photos
@@ -121,6 +123,7 @@ def train_run(
         _most_frequent_class(samples, settings.task_list()),
         settings.predict.flip,
         decision_rules,
+        TrainedPhotos.of([sample.source for sample in samples], [sample.fold for sample in samples]),
     )
     save_bundle(run / "bundle", bundle)
     return scores

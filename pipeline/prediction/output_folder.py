@@ -1,0 +1,64 @@
+"""Where predictions are written, so that none are replaced by those of other photos or of another bundle.
+
+In: the folder that the user names, or none. Out: the folder to write into, or an error.
+"""
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from cache.errors import DataError, UsageError
+from classify.inference.ensemble import Ensemble
+from pipeline.intake.table_file import read_table
+from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, read_record
+
+DEFAULT = "predictions"
+
+
+def next_free_folder() -> Path:
+    """The first of predictions, predictions-2, predictions-3, ... that does not exist, or is an empty folder."""
+    names = itertools.chain([DEFAULT], (f"{DEFAULT}-{number}" for number in itertools.count(2)))
+    return next(Path(name) for name in names if _is_free(Path(name)))
+
+
+def refuse_overwriting(out: Path, names: Iterable[str], ensemble: Ensemble) -> None:
+    """Refuse a folder with predictions of photos that are not predicted now, or by another bundle.
+
+    Predictions that the same bundles have made of the same photos, or of some of them, may be replaced.
+
+    Args:
+        out: the folder.
+        names: of the photos to predict now.
+        ensemble: what predicts them.
+
+    Raises:
+        UsageError: something would be lost; the message says what, and how to replace it nevertheless.
+    """
+    remedy = "Name another folder with --out, or replace them with --overwrite."
+    table = out / PREDICTIONS
+    if not table.is_file():
+        if (out / SUBMISSION).is_file():
+            raise UsageError(f"{out / SUBMISSION} belongs to no predictions.csv. {remedy.replace('them', 'it')}")
+        return
+    try:
+        record = read_record(table)
+        earlier = read_table(table).get_column("path", default=pl.Series("path", [], pl.String)).to_list()
+    except DataError as error:
+        raise UsageError(f"{error}\n{remedy}") from None
+    if record is None:
+        raise UsageError(f"{table} is there, and no predictions.json says which bundle has made it. {remedy}")
+    if record.digests != sorted(digest for _, digest in ensemble.origins):
+        raise UsageError(f"{out} holds predictions of another bundle, {' and '.join(record.bundles)}. {remedy}")
+    lost = sorted(set(earlier) - set(names))
+    if lost:
+        raise UsageError(
+            f"{out} holds predictions of other photos: {lost[0]}"
+            + (f" and {len(lost) - 1:,} more are" if len(lost) > 1 else " is")
+            + f" not predicted now. {remedy}"
+        )
+
+
+def _is_free(folder: Path) -> bool:
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
