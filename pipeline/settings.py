@@ -181,6 +181,14 @@ def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Se
     return _validate(tree, "the settings" if file is None else str(file))
 
 
+def given_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The tree of what a file and `--set` options set, without defaults; arguments and errors as in `load_settings`."""
+    tree = {} if file is None else _merge({}, _read_yaml(file))
+    for override in overrides:
+        _override(tree, override)
+    return tree
+
+
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(file.read_text(encoding="utf-8-sig"))

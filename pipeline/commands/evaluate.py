@@ -17,10 +17,14 @@ def evaluate(
     """Score predictions: macro-F1 and accuracy, per task and joint, with 95% intervals over people."""
     from pipeline.console import cell
     from pipeline.evaluation import score_predictions
+    from pipeline.evaluation.scored_tasks import scored_tasks
+    from pipeline.settings import given_settings
 
     context = shared.context()
-    settings = context.settings
-    result = score_predictions.evaluate(pred, truth, settings.task_list(), settings.data.columns)
+    given = given_settings(shared.config, shared.settings or ())
+    tasks, source = scored_tasks(pred, context.settings, given.get("tasks") or {})
+    context.console.line(source)
+    result = score_predictions.evaluate(pred, truth, tasks, context.settings.data.columns)
     context.console.scores(result.scores, "Scores")
     for name, classes in result.classes.items():
         if name == "joint":

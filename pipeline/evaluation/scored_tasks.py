@@ -37,7 +37,9 @@ def scored_tasks(predictions: Path, settings: Settings, given: Mapping[str, Any]
     columns = [name for name in columns if is_ours and name.startswith("p_")]
     if record is None:
         tasks = settings.task_list()
-        _refuse_other_columns(predictions, columns, tasks, "the settings", "Give those of the run with --config.")
+        _refuse_other_columns(
+            predictions, columns, tasks, "the settings", "Give the settings of the run with --config."
+        )
         return tasks, f"no predictions.json beside {predictions}: scored with the settings' classes, {_describe(tasks)}"
     remedy = "Delete predictions.json if it belongs to other predictions."
     _refuse_other_columns(predictions, columns, record.tasks, "predictions.json", remedy)
