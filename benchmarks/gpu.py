@@ -92,19 +92,21 @@ class Results:
 
 
 class LoaderWatch:
-    """Times how long a training waits for its DataLoader, and ends an epoch when the time is up.
+    """Times how long a training waits for its batches, and ends an epoch when the time is up.
 
     On a GPU it is the time that the device spends without work between two steps, by its own clock: a wait of the
     process while the device still computes costs nothing.
     """
 
-    def __init__(self, *, on_gpu: bool) -> None:
-        self._on_gpu = on_gpu
-        self.restart(0.0)
+    def __init__(self, warm_up_s: float, seconds: float, synchronise: Callable[[], None], *, on_gpu: bool) -> None:
+        self._begins, self._seconds = time.perf_counter() + warm_up_s, seconds
+        self._synchronise, self._on_gpu = synchronise, on_gpu
+        self.batches, self._waits = 0, []
+        self.started, self.ends = self._begins, self._begins + seconds  # later if the first batch is late
 
-    def restart(self, seconds: float) -> None:
-        self.batches, self._waits, self.is_in_main_thread = 0, [], True
-        self.ends = time.perf_counter() + seconds
+    @property
+    def is_over(self) -> bool:
+        return time.perf_counter() >= self.ends
 
     @property
     def waited_s(self) -> float:
@@ -115,27 +117,31 @@ class LoaderWatch:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        from torch.utils.data import DataLoader
+        from classify.data.loader import BatchLoader
 
-        original = DataLoader.__iter__
-        DataLoader.__iter__ = lambda loader: self._watched(original, loader)  # pyright: ignore
+        original = BatchLoader.batches
+        BatchLoader.batches = lambda loader, epoch: self._watched(original(loader, epoch))  # pyright: ignore
         try:
             yield
         finally:
-            DataLoader.__iter__ = original
+            BatchLoader.batches = original
 
-    def _watched(self, original: Callable, loader: Any) -> Iterator[Any]:
-        started = self._mark()
-        for batch in original(loader):
-            self._waits.append((started, self._mark()))
-            self.batches += 1
+    def _watched(self, batches: Iterator[Any]) -> Iterator[Any]:
+        before = self._mark()
+        for batch in batches:
+            if self.batches:
+                self._waits.append((before, self._mark()))
+                self.batches += 1
+            elif time.perf_counter() >= self._begins:
+                self._synchronise()
+                self.batches, self.started = 1, time.perf_counter()
+                self.ends = self.started + self._seconds
             yield batch
-            if time.perf_counter() >= self.ends:
+            if self.batches and self.is_over:
                 return
-            started = self._mark()
+            before = self._mark()
 
     def _mark(self) -> Any:
-        self.is_in_main_thread &= threading.current_thread() is threading.main_thread()
         if not self._on_gpu:
             return time.perf_counter()
         import torch
@@ -234,25 +240,21 @@ class Benchmark:
         # The loop.
         self._reset_memory()
         trainer = Trainer(plan, data, 0, ComputeSetup(self.device, context.loader_workers()))
-        watch = LoaderWatch(on_gpu=self.on_gpu)
+        warm_up = min(WARM_UP_S, self._seconds(deadline, turns=3))
+        seconds, epoch = self._seconds(deadline - warm_up, turns=2), 0
+        watch = LoaderWatch(warm_up, seconds, self._synchronise, on_gpu=self.on_gpu)
         with watch.installed():
-            watch.restart(min(WARM_UP_S, self._seconds(deadline, turns=3)))
-            trainer.run_epoch(0)
-            self._synchronise()
-            seconds, epoch = self._seconds(deadline, turns=2), 1
-            watch.restart(seconds)
-            started = time.perf_counter()
-            while time.perf_counter() < watch.ends:
+            while not watch.is_over:
                 trainer.run_epoch(epoch)
                 epoch += 1
-            self._synchronise()
-            spent = time.perf_counter() - started
+        self._synchronise()
+        spent = time.perf_counter() - watch.started
         rate, remark = watch.batches * batch / spent, self._short(seconds)
-        if watch.batches and watch.is_in_main_thread:
+        if watch.batches:
             workers = f"{context.loader_workers()} workers"
             self.results.add(waiting, f"{watch.waited_s / spent:.1%} of the time", "0%", None, workers)
         else:
-            self.results.give_up([waiting], "the loop does not take its batches from a DataLoader itself")
+            self.results.give_up([waiting], "the loop does not take its batches from the loader that is watched")
         self._add_memory(memory)
         del trainer
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `cache` would be looked for beside this file
@@ -29,7 +30,8 @@ from cache.pack import pack
 from cache.store import CropStore
 from classify.config import AugmentConfig
 from classify.data.augmentation import Augmenter
-from classify.data.batches import EpochOfBatches, steps_in_order
+from classify.data.batches import EpochOfBatches
+from classify.data.loader import BatchLoader
 from classify.data.training_set import TrainingSet
 from classify.preprocessing import decode_crop, to_input
 from pipeline.console import Console
@@ -127,8 +129,8 @@ def packed(pixels: np.ndarray, size: tuple[int, int], workers: int) -> Callable:
     augmenter = Augmenter([task], [AugmentConfig(every=())], size)
 
     def batches():
-        epoch = EpochOfBatches(training_set, augmenter, batch=BATCH, seed=1, epoch=0)
-        return (images for images, _ in steps_in_order(epoch, workers, pin=False))
+        make_epoch = partial(EpochOfBatches, training_set, augmenter, batch=BATCH, seed=1)
+        return (images for images, _ in BatchLoader(make_epoch, 1, workers, pin=False).batches(0))
 
     return batches
 

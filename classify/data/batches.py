@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from cache.errors import UsageError
 from classify.data.augmentation import Augmenter, SampleDraw, choose_partners, replace_right_half, seed_of_draw
@@ -26,8 +25,8 @@ from classify.preprocessing import Image
 MIXUP_ALPHA = 0.4  # of the Beta distribution that the weights are drawn from; 1 would make all weights equally likely
 
 
-class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
-    """One epoch; an item is a whole batch, so that mixing within a batch happens in the workers, too.
+class EpochOfBatches:
+    """One epoch; an item is a complete batch, so that mixing within a batch happens in the workers, too.
 
     Args:
         training_set: what is trained on.
@@ -159,11 +158,6 @@ class EpochOfBatches(Dataset[tuple[Tensor, Tensor]]):
                 targets = training_set.worn[wearing][draw.row]
         groups = training_set.augmentation_groups[draw.row]
         return self._augmenter.apply(image, groups, draw, self._seed, self._epoch), targets
-
-
-def steps_in_order(epoch: EpochOfBatches, workers: int, *, pin: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, made ahead by `workers` processes (0: in this one); `pin` them for a copy to a GPU."""
-    return iter(DataLoader(epoch, batch_size=None, num_workers=workers, pin_memory=pin))
 
 
 def _swap_halves(image: Image, targets: Targets, other: Image, others: Targets) -> tuple[Image, Targets]:

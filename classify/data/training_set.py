@@ -3,8 +3,10 @@
 all samples of a run -> NetworkData of one network -> TrainingSet: inputs, targets, and how often each sample is drawn.
 """
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,3 +128,30 @@ class TrainingSet:
     # (R, T) class indices of the labels that are trained on, else -1
     codes: NDArray[np.intp] = field(default_factory=lambda: np.empty((0, 0), np.intp))
     person_ids: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))  # (R,) a number for each person
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a process that makes batches: without the pixels if they are mapped from a file, which it opens again."""
+        return {**vars(self), "pixels": _MappedFile.of(self.pixels) or self.pixels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pixels = state["pixels"]
+        vars(self).update({**state, "pixels": pixels.open() if isinstance(pixels, _MappedFile) else pixels})
+
+
+@dataclass(frozen=True, slots=True)
+class _MappedFile:
+    """Where the pixels of a memory map are; a pickled map would hold them all."""
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> "_MappedFile | None":
+        """The file of a memory map; None for an array in memory, and for a part of a map, which has other strides."""
+        if not isinstance(pixels, np.memmap) or not isinstance(pixels.base, mmap.mmap) or not pixels.filename:
+            return None
+        return cls(str(pixels.filename), pixels.offset, pixels.shape)
+
+    def open(self) -> Pixels:
+        return np.memmap(self.path, np.uint8, "r", self.offset, self.shape)

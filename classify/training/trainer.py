@@ -7,6 +7,7 @@ loss of the complete batch.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from cache.config import fingerprint
 from cache.errors import BundleError, UsageError
 from classify.data.augmentation import build_augmenter
-from classify.data.batches import EpochOfBatches, steps_in_order
+from classify.data.batches import EpochOfBatches
+from classify.data.loader import BatchLoader
 from classify.data.training_set import NetworkData
 from classify.devices import to_device
 from classify.distributed import SINGLE_PROCESS, Ranks
@@ -62,14 +64,26 @@ class Trainer:
         # Data.
         self._data = data
         self._training_set = data.training_set(plan.heads)
-        self._augmenter = build_augmenter(plan, data.margin)
-        self._cutmix_mask: NDArray[np.bool_] | None = None  # (R,) the samples of `cutmix_with`; None for any
+        cutmix_mask: NDArray[np.bool_] | None = None  # (R,) the samples of `cutmix_with`; None for any
         for column, task in enumerate(plan.tasks):
             if train.cutmix_with in task.classes:
                 # By class, not by augmentation group: a photo that a rule puts in a group keeps its class.
-                self._cutmix_mask = data.codes[data.train, column] == task.classes.index(train.cutmix_with)
+                cutmix_mask = data.codes[data.train, column] == task.classes.index(train.cutmix_with)
                 break
-        self._steps_per_epoch = max(len(self._batches(0)), 1)
+        make_epoch = partial(
+            EpochOfBatches,
+            self._training_set,
+            build_augmenter(plan, data.margin),
+            batch=train.batch,
+            cutmix=train.cutmix,
+            mixup=train.mixup,
+            cutmix_mask=cutmix_mask,
+            in_pairs=train.consistency > 0,
+            seed=seed,
+            ranks=self._ranks,
+        )
+        self._loader = BatchLoader(make_epoch, train.epochs, compute.workers, pin=self._device_type == "cuda")
+        self._steps_per_epoch = max(len(self._loader.epoch(0)), 1)
         identity: dict[str, Any] = {
             "configs": [config.model_dump(mode="json") for config in plan.configs],
             "seed": seed,
@@ -132,8 +146,8 @@ class Trainer:
         torch.manual_seed(self._seed * 100_003 + epoch + 2_000_000_011 * self._ranks.rank)  # for dropout
         self._network.train(not self._train.freeze)
         losses: list[Tensor] = []
-        batches = self._batches(epoch)
-        for step, (inputs, targets) in enumerate(self._inputs(batches)):
+        batches = self._loader.epoch(epoch)
+        for step, (inputs, targets) in enumerate(self._inputs(epoch)):
             update = epoch * self._steps_per_epoch + step
             self._schedule.step_update(update)
 
@@ -250,28 +264,12 @@ class Trainer:
             self._weight_average.restore(tensors["soup"], self._step_average, epochs_done)
         return values["history"]
 
-    def _batches(self, epoch: int) -> EpochOfBatches:
-        """The batches of one epoch, of which this process makes its part."""
-        return EpochOfBatches(
-            self._training_set,
-            self._augmenter,
-            batch=self._train.batch,
-            cutmix=self._train.cutmix,
-            mixup=self._train.mixup,
-            cutmix_mask=self._cutmix_mask,
-            in_pairs=self._train.consistency > 0,
-            seed=self._seed,
-            epoch=epoch,
-            ranks=self._ranks,
-        )
-
-    def _inputs(self, batches: EpochOfBatches) -> Iterator[tuple[Tensor, Tensor]]:
+    def _inputs(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's (inputs, targets) of each step, on the device: normalised images or features."""
         device = self._compute.device
         if self._features is not None:
-            for rows, targets in batches.rows_and_targets():
+            for rows, targets in self._loader.epoch(epoch).rows_and_targets():
                 yield to_device(self._features[rows], device), to_device(targets, device)
             return
-        pin = self._device_type == "cuda"
-        for images, targets in steps_in_order(batches, self._compute.workers, pin=pin):
-            yield self._normalise(images.to(device, non_blocking=pin)), targets.to(device, non_blocking=pin)
+        for images, targets in self._loader.batches(epoch):
+            yield self._normalise(to_device(images, device)), to_device(targets, device)

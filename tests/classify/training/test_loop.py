@@ -98,7 +98,7 @@ def test_halves_come_from_the_class_that_is_named_whatever_rule_chose_its_photos
     pixels = np.zeros_like(halves.pixels)
     pixels[halves.codes[:, 0] == 1] = 200
     data = replace(halves, pixels=pixels, augmentation_groups=np.full_like(halves.augmentation_groups, 2))
-    epoch = Trainer(plan(config), data, 0, CPU)._batches(0)
+    epoch = Trainer(plan(config), data, 0, CPU)._loader.epoch(0)
     images = torch.cat([epoch[step][0] for step in range(len(epoch))])
     assert (images[:, :, 12:] == 200).all()
     assert not (images[:, :, :12] == 200).all()
