@@ -9,7 +9,6 @@ file names, as a submission has, are folders left out of the comparison.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath, PureWindowsPath
 
 from cache.errors import DataError
 from classify.tasks import comparable
@@ -143,9 +142,8 @@ def _all_parts(names: Sequence[str], table: str) -> list[Parts]:
 def _parts(name: str) -> Parts:
     """Split a path into its parts without a root, a drive, and steps that mean nothing."""
     text = comparable(name)
-    path = PurePosixPath(PureWindowsPath(text).as_posix() if "\\" in text else text)
-    parts = [part for part in path.parts if part not in {"/", ".."} and not part.endswith(":")]
-    return tuple(parts) or (text,)
+    steps = text.replace("\\", "/").split("/")
+    return tuple(step for step in steps if step not in {"", ".", ".."} and not step.endswith(":")) or (text,)
 
 
 def _without_capitals(parts: Parts) -> Parts:
@@ -154,7 +152,7 @@ def _without_capitals(parts: Parts) -> Parts:
 
 def _without_ending(parts: Parts) -> Parts:
     *folders, file = _without_capitals(parts)
-    return (*folders, PurePosixPath(file).stem if _has_ending(file) else file)
+    return (*folders, file.rpartition(".")[0] if _has_ending(file) else file)
 
 
 def _have_endings(names: Sequence[Parts]) -> bool:
@@ -162,7 +160,8 @@ def _have_endings(names: Sequence[Parts]) -> bool:
 
 
 def _has_ending(file: str) -> bool:
-    return PurePosixPath(file).suffix.lower() in PHOTO_SUFFIXES
+    stem, dot, ending = file.rpartition(".")
+    return bool(stem) and dot + ending.lower() in PHOTO_SUFFIXES
 
 
 def _examples(names: Sequence[str]) -> str:
