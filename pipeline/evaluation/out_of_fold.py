@@ -15,6 +15,7 @@ from cache.errors import BundleError, DataError
 from classify.tasks import Task
 from pipeline.evaluation.validation_table import probability_columns
 from pipeline.intake.photo import Photo
+from pipeline.settings import load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ def read_out_of_fold(
         BundleError: a run held nobody out, or has other tasks.
         DataError: none of the photos was held out.
     """
+    for run in runs:
+        _refuse_other_tasks(run, tasks)
     columns = {task.name: probability_columns(task) for task in tasks}
     all_columns = [name for names in columns.values() for name in names]
     table = pl.concat([_read(run, all_columns) for run in runs])
@@ -64,6 +67,21 @@ def read_out_of_fold(
         len(photos) - len(joined),
         tuple(sorted(held_out_names.intersection(names["path"]) - set(joined["path"]))),
     )
+
+
+def _refuse_other_tasks(run: Path, tasks: Sequence[Task]) -> None:
+    """Refuse a run that divides a task's numbers at other edges, which the names of the columns may not show."""
+    if not (run / "config.yaml").is_file():
+        return
+    trained = {task.name: task for task in load_settings(run / "config.yaml").task_list()}
+    for task in tasks:
+        other = trained.get(task.name, task)
+        if (other.classes, other.edges) != (task.classes, task.edges):
+            raise BundleError(
+                f"{run} was trained with other classes or edges of {task.name}: {', '.join(other.classes)} (edges "
+                f"{list(other.edges)}) there, {', '.join(task.classes)} (edges {list(task.edges)}) now. Give runs with "
+                "the same, or leave the task out with --task."
+            )
 
 
 def _read(run: Path, columns: Sequence[str]) -> pl.DataFrame:

@@ -170,3 +170,10 @@ def test_check_counts_and_a_run_records_the_corrections(finished, tmp_path):
     plain = json.loads((finished.run / "data.json").read_text())
     assert plain["corrections"] == []
     assert recorded["classes"]["age"] != plain["classes"]["age"]
+
+
+def test_a_run_with_other_edges_is_refused_even_if_the_classes_have_the_same_names(finished):
+    photos = load_data(finished.data, TASKS, {}).train
+    others = load_settings(None, ["tasks.age.edges=[35,60]"]).task_list()
+    with pytest.raises(BundleError, match=r"other classes or edges of age: .*30\.0, 60\.0.* there, .*35\.0"):
+        read_out_of_fold([finished.run], photos, others)
