@@ -52,7 +52,8 @@ def predict(
     if out is None:
         out = next_free_folder()
     elif not overwrite:
-        refuse_overwriting(out, [photo.name for photo in selected], ensemble)
+        names, submission = [photo.name for photo in selected], bool(dataset.submission_ids)
+        refuse_overwriting(out, names, ensemble, submission=submission)
     predictions = predict_photos(selected, ensemble, context)
     write_predictions(predictions, out, dataset.submission_ids)
 

@@ -12,7 +12,7 @@ import polars as pl
 from cache.errors import DataError, UsageError
 from classify.inference.ensemble import Ensemble
 from pipeline.intake.table_file import read_table
-from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, read_record
+from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_submission, read_record
 
 DEFAULT = "predictions"
 
@@ -23,7 +23,7 @@ def next_free_folder() -> Path:
     return next(Path(name) for name in names if _is_free(Path(name)))
 
 
-def refuse_overwriting(out: Path, names: Iterable[str], ensemble: Ensemble) -> None:
+def refuse_overwriting(out: Path, names: Iterable[str], ensemble: Ensemble, *, submission: bool) -> None:
     """Refuse a folder with predictions of photos that are not predicted now, or by another bundle.
 
     Predictions that the same bundles have made of the same photos, or of some of them, may be replaced.
@@ -32,15 +32,16 @@ def refuse_overwriting(out: Path, names: Iterable[str], ensemble: Ensemble) -> N
         out: the folder.
         names: of the photos to predict now.
         ensemble: what predicts them.
+        submission: whether a submission.csv will be written.
 
     Raises:
         UsageError: something would be lost; the message says what, and how to replace it nevertheless.
     """
     remedy = "Name another folder with --out, or replace them with --overwrite."
     table = out / PREDICTIONS
+    if submission and (out / SUBMISSION).is_file() and not has_submission(out):
+        raise UsageError(f"{out / SUBMISSION} belongs to no predictions of faceline's. {remedy.replace('them', 'it')}")
     if not table.is_file():
-        if (out / SUBMISSION).is_file():
-            raise UsageError(f"{out / SUBMISSION} belongs to no predictions.csv. {remedy.replace('them', 'it')}")
         return
     try:
         record = read_record(table)

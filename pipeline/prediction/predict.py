@@ -37,6 +37,7 @@ from pipeline.prediction.prediction_record import (
     RECORD,
     SUBMISSION,
     PredictionRecord,
+    has_submission,
     record_of,
     write_record,
 )
@@ -118,12 +119,12 @@ def predict_photos(
 def write_predictions(predictions: Predictions, out: Path, submission_ids: Sequence[str] = ()) -> None:
     """Write predictions.csv and .json, and submission.csv when there are `submission_ids`, the ids of an info.csv.
 
-    An older submission.csv that belongs to the predictions that are replaced is deleted.
+    A submission.csv that belongs to the predictions that are replaced is deleted; one of the user's own stays.
     """
-    # Whatever is there after an interruption belongs together.
-    (out / RECORD).unlink(missing_ok=True)
-    if (out / PREDICTIONS).is_file():
+    # First what would no longer belong to the table, so that an interruption leaves nothing that does not fit.
+    if has_submission(out):
         (out / SUBMISSION).unlink(missing_ok=True)
+    (out / RECORD).unlink(missing_ok=True)
     atomic.write_text(out / PREDICTIONS, predictions.table.write_csv(float_precision=6))
     if submission_ids:
         answers = predictions.table["class"].fill_null(predictions.fallback_class)

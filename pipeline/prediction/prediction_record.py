@@ -87,6 +87,17 @@ def read_record(predictions: Path) -> PredictionRecord | None:
         ) from error
 
 
+def has_submission(out: Path) -> bool:
+    """Whether a submission.csv in the folder belongs to the predictions there; older versions kept no record of it."""
+    if not (out / PREDICTIONS).is_file():
+        return False
+    try:
+        record = read_record(out / PREDICTIONS)
+    except DataError:
+        return True
+    return record is None or record.submission
+
+
 def _decided_by(ensemble: Ensemble) -> dict[str, Any]:
     """The values of `predict` that the ensemble predicts with."""
     rules = [ensemble.decision_rule(task.name) for task in ensemble.tasks]

@@ -74,13 +74,25 @@ def test_predictions_by_another_bundle_are_replaced_only_on_request(finished, pr
     predict("a", "--out", "out", bundle=moved)
 
 
-@pytest.mark.parametrize("damage", ["no record", "no table"])
-def test_files_that_nobody_knows_are_not_replaced(predict, photos, damage):
+def test_predictions_that_nobody_knows_are_not_replaced(predict, photos):
     (photos / "out").mkdir()
-    (photos / "out" / ("predictions.csv" if damage == "no record" else "submission.csv")).write_text("path\na.jpg\n")
-    with pytest.raises(UsageError, match="--overwrite"):
+    (photos / "out" / "predictions.csv").write_text("path\na.jpg\n")
+    with pytest.raises(UsageError, match=r"no predictions\.json says which bundle.*--overwrite"):
+        predict("a", "--out", "out")
+    (photos / "out" / "predictions.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"(?s)lacks or misstates.*--overwrite"):
         predict("a", "--out", "out")
     predict("a", "--out", "out", "--overwrite")
+
+
+def test_a_submission_of_the_users_own_stays(finished, predict, photos):
+    (photos / "out").mkdir()
+    (photos / "out" / "submission.csv").write_text("mine")
+    for _ in range(2):
+        predict("a", "--out", "out")
+        assert (photos / "out" / "submission.csv").read_text() == "mine"
+    with pytest.raises(UsageError, match=r"submission\.csv belongs to no predictions of faceline's.*--overwrite"):
+        predict(finished.data, "--out", "out")
 
 
 def test_no_older_submission_stays_beside_new_predictions(finished, predict, photos):
