@@ -90,7 +90,7 @@ def main() -> None:
     size = tuple(args.size)
     with tempfile.TemporaryDirectory() as folder:
         context = RunContext(load_settings(), Path(folder), "auto", os.cpu_count() or 1, Console(quiet=True))
-        photos = load_data(args.data, context.settings.task_list(), {}).train[: args.photos]
+        photos = load_data(args.data, context.settings.task_list(), context.settings.data).train[: args.photos]
         detection = detect_photos(photos, context)
         photos = [photo for photo in photos if detection.entry(photo).outcome == "ok"]
         sources = [detection.sources[photo.path] for photo in photos]

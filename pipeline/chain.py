@@ -18,6 +18,7 @@ from pipeline.detection.detect import detect_photos, source_ids
 from pipeline.intake.check import check_data
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Dataset
+from pipeline.intake.reading_report import show_reading
 from pipeline.run_record import recorded_run
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def load_and_validate(data: Path, context: RunContext, *, predict: bool = False)
     tasks = context.settings.task_list()
     dataset = load_labelled(data, context.settings).require_usable()
     if not dataset.train:
-        raise DataError(f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds")
+        message = f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds"
+        raise DataError("\n".join([message, *dataset.notes]))
+    show_reading(dataset, context.console, scores=True)
     photos = [*dataset.train, *(dataset.evaluation if predict else ())]
     sources = source_ids([photo.path for photo in photos], context)
     check_data(dataset, tasks, decode=None, digests=sources).dataset.require_usable()

@@ -32,7 +32,16 @@ class DataConfig(Config):
     """How labels are read from tables."""
 
     columns: dict[str, str] = Field(
-        default={}, description="Names of table columns, where they are not path, person and the tasks' names."
+        default={}, description="Names of table columns, where they are not path, person, split and the tasks' names."
+    )
+    images: str | None = Field(
+        default=None,
+        description="Folder that a table's paths start from, relative to the table; by default the table's own. It may "
+        "be anywhere.",
+    )
+    follow_links: bool = Field(
+        default=False,
+        description="Open links that lead out of the data folder, as in a data set that links into a blob store.",
     )
     corrections: tuple[str, ...] = Field(
         default=(),
@@ -60,6 +69,11 @@ class SplitConfig(Config):
     )
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="Of the folds only; null uses the top-level one."
+    )
+    folds_file: Path | None = Field(
+        default=None,
+        description="A table with the columns path and fold, such as a run's folds.csv: the folds to use instead of "
+        "dealing the people into new ones.",
     )
 
     @model_validator(mode="after")

@@ -36,7 +36,7 @@ def cache_verify(
 
 
 @cache_app.command("pack")
-@with_shared_options()
+@with_shared_options("config", "settings", "cache", "device", "workers", "json", "quiet")
 def cache_pack(shared: SharedOptions, data: DataArg) -> None:
     """Make the arrays that training DATA with these settings reads; `train` makes them by itself otherwise."""
     from pipeline.commands.cache_pack import pack_crops

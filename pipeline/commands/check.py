@@ -23,6 +23,8 @@ def check(shared: SharedOptions, data: DataArg) -> None:
 
     for title, columns, rows in checked.tables():
         context.console.table(title, columns, rows)
+    for note in dataset.notes:
+        context.console.line(note)
     for correction in dataset.corrections:
         context.console.line(f"{correction.file}: {correction.text()}")
     shown = checked.defects[:SHOWN_DEFECTS]

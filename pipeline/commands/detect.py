@@ -31,14 +31,18 @@ def detect(
     from pipeline.detection.detect import detect_photos
     from pipeline.detection.shards import parse_shard
     from pipeline.intake.load import load_data
+    from pipeline.intake.reading_report import reading_json, show_reading
 
     if engine not in {"local", "ray"}:
         raise UsageError(f"--engine {engine}: it is local or ray")
     part = parse_shard(shard) if shard is not None else None
     if part is not None and engine == "ray":
         raise UsageError("--shard and --engine ray exclude each other: Ray divides the photos by itself")
+    if shared.no_cache and engine == "ray":
+        raise UsageError("--no-cache and --engine ray exclude each other: the machines share the crops in the cache")
     context = shared.context()
-    dataset = load_data(data, context.settings.task_list(), context.settings.data.columns).require_usable()
+    dataset = load_data(data, context.settings.task_list(), context.settings.data).require_usable()
+    show_reading(dataset, context.console)
     photos = [*dataset.train, *dataset.evaluation]
     next_step = f"faceline train {data}" if dataset.train else f"faceline predict {data} --bundle RUN/bundle"
 
@@ -60,7 +64,7 @@ def detect(
         next_step = f"faceline detect {data}"
     else:
         detection = detect_photos(photos, context, retry=retry_failed)
-    summary = {**detection.summary(photos), **machines}
+    summary = {**detection.summary(photos), **machines, **reading_json(dataset)}
 
     # Contact sheet
     if sheet is not None:

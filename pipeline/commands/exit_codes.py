@@ -41,7 +41,7 @@ def run_command(command: Callable[[], object]) -> None:
     except (FacelineError, SystemExit) as error:
         # safetensors calls Python from Rust and reports whatever is raised there, a stop too, as a damaged file.
         if stopping:
-            _fail("stopped; what was done is kept, and the same command goes on from there", STOPPED)
+            _fail("stopped; the same command goes on from what is kept on disk", STOPPED)
         if isinstance(error, FacelineError):
             _fail(str(error), error.exit_code)
         raise

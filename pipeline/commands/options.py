@@ -10,18 +10,22 @@ A command receives the values of its shared options as one `SharedOptions`:
 import functools
 import inspect
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal
 
 import typer
 
+from cache.errors import UsageError
+
 if TYPE_CHECKING:
     from pipeline.context import RunContext
 
 DataArg = Annotated[
-    Path, typer.Argument(help="The competition's layout, a CSV or Parquet table, or a folder of photos.")
+    Path, typer.Argument(help="The competition's layout, a table, a folder per class, or a folder of photos.")
 ]
 RunOpt = Annotated[
     Path | None, typer.Option("--out", help="The run's folder; runs/NAME-SETTINGS by default.", metavar="RUN")
@@ -45,6 +49,10 @@ class SharedOptions:
             metavar="DIR|URL",
         ),
     ] = None
+    no_cache: Annotated[
+        bool,
+        typer.Option("--no-cache", help="Keep no crops: they go into a temporary folder, deleted at the end."),
+    ] = False
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto"
     workers: Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Threads; all cores by default.")] = (
         None
@@ -65,7 +73,7 @@ class SharedOptions:
 
 
 def with_shared_options(
-    *names: Literal["config", "settings", "cache", "device", "workers", "json", "quiet"],
+    *names: Literal["config", "settings", "cache", "no_cache", "device", "workers", "json", "quiet"],
 ) -> Callable[[Callable[Concatenate[SharedOptions, ...], None]], Callable[..., None]]:
     """Add the named options to a command, or all of them without names; its first parameter receives their values."""
     options = [option for option in fields(SharedOptions) if not names or option.name in names]
@@ -74,7 +82,8 @@ def with_shared_options(
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
             shared = SharedOptions(**{option.name: values.pop(option.name) for option in options})
-            command(shared, **values)
+            with _temporary_cache(shared) as with_cache:
+                command(with_cache, **values)
 
         # Typer reads a command's options from its signature: the command's own parameters, then the shared ones.
         parameters = list(inspect.signature(command).parameters.values())[1:]
@@ -86,6 +95,19 @@ def with_shared_options(
         return wrapper
 
     return decorate
+
+
+@contextmanager
+def _temporary_cache(shared: SharedOptions) -> Generator[SharedOptions]:
+    """With --no-cache, put a new folder in the place of the cache, and delete it however the command ends."""
+    if not shared.no_cache:
+        yield shared
+        return
+    if shared.cache is not None:
+        raise UsageError("--cache and --no-cache exclude each other: one keeps the crops, the other keeps none")
+    # Nothing else may still write when it is deleted; on Windows, an open file can't be.
+    with tempfile.TemporaryDirectory(prefix="faceline-", ignore_cleanup_errors=True) as folder:
+        yield replace(shared, cache=folder)
 
 
 def run_folder(out: Path | None, data: Path, context: "RunContext") -> Path:

@@ -37,6 +37,7 @@ def predict(
     from classify.inference.ensemble import load_ensemble
     from pipeline.intake.load import load_data
     from pipeline.intake.photo_inputs import load_inputs
+    from pipeline.intake.reading_report import reading_json, show_reading
     from pipeline.prediction.output_folder import next_free_folder, refuse_overwriting
     from pipeline.prediction.predict import predict_photos, write_predictions
     from pipeline.prediction.predict_settings import refuse_training_settings, with_predict_settings
@@ -44,7 +45,9 @@ def predict(
     context = shared.context()
     # Neither labels nor people are read, so a table needs no column but that of the paths.
     columns = {what: name for what, name in context.settings.data.columns.items() if what == "path"}
-    dataset = load_inputs(photos, lambda path: load_data(path, (), columns))
+    config = context.settings.data.model_copy(update={"columns": columns})
+    dataset = load_inputs(photos, lambda path: load_data(path, (), config))
+    show_reading(dataset, context.console)
     ensemble = load_ensemble(bundle)
     refuse_training_settings(shared.settings or (), ensemble)
     ensemble = with_predict_settings(ensemble, context.settings.predict, context.console)
@@ -68,6 +71,6 @@ def predict(
         text += f"\nThe networks were trained on {trained_on} of these photos: column trained_on"
     record = {
         "photos": len(selected), **predictions.counts, "predictions": str(table), "trained_on": trained_on,
-        "settings": dict(predictions.record.settings),
+        "settings": dict(predictions.record.settings), **reading_json(dataset),
     }  # fmt: skip
     context.console.done(record, text=text, next_step=f"faceline evaluate {table} --truth ANSWERS.csv")

@@ -26,9 +26,12 @@ def train(
     if preview:
         from pipeline.detection.detect import detect_photos
         from pipeline.intake.corrections import load_labelled
+        from pipeline.intake.reading_report import show_reading
         from pipeline.reports.augmentation_preview import write_previews
 
-        photos = load_labelled(data, context.settings).require_usable().train
+        dataset = load_labelled(data, context.settings).require_usable()
+        show_reading(dataset, context.console, scores=True)
+        photos = dataset.train
         paths = [str(path) for path in write_previews(photos, detect_photos(photos, context), run, context)]
         text = "\n".join(f"Preview: {path}" for path in paths)
         context.console.done({"previews": paths}, text=text, next_step=f"faceline train {data}")

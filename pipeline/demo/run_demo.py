@@ -28,7 +28,7 @@ def run_demo(out: Path, people: int, seed: int, context: RunContext) -> tuple[Fi
     _draw_once(out, people, seed, context)
     finished = run_chain(out, out / "run", context)
     tasks = context.settings.task_list()
-    photos = load_data(out, tasks, {}).train[: 7 * PEOPLE_ON_THE_SHEET]
+    photos = load_data(out, tasks, context.settings.data).train[: 7 * PEOPLE_ON_THE_SHEET]
     write_sheet(crop_sheet(photos, detect_photos(photos, context)), finished.run / "crops.png")
     return finished, evaluate(finished.run / "predictions.csv", out / "truth" / "eval.csv", tasks).scores
 

@@ -14,11 +14,14 @@ from typing import Any
 from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_names
 from pipeline.intake.folder_index import printable_name
 from pipeline.intake.label_table import same_label
+from pipeline.intake.person_labels import find_contradictions
 from pipeline.intake.photo import Dataset, Defect, Photo
 
 Decode = Callable[[Path], str | None]  # returns why a photo can't be read, or None if it can
 DEFECT_KINDS = {
     "missing file": "a photo that a table or the layout names does not exist",
+    "paths without a file": "most paths of a table lead to no photo, so the table is read in a wrong way",
+    "several faces a photo": "a table has a row for each face, with its box; one face of a photo is taken",
     "row without photos": "a row of train.csv whose folder does not exist or is empty",
     "photos without a row": "a folder that train.csv does not name",
     "folder without photos": "a person's folder that holds none of the seven photos",
@@ -28,8 +31,11 @@ DEFECT_KINDS = {
     "no person column": "a table has no column that names the person in a photo",
     "no person": "a row does not name the person in the photo",
     "duplicate row": "a photo has two rows",
+    "unknown split": "a cell of the split that is none of train, val and test",
+    "person on both sides": "people whose photos are in two parts of a split that the data set makes itself",
     "unknown label": "a label that is no class of its task, no number, or a number out of its range",
     "path outside the data folder": "a path or link that leaves the data folder, or is empty, is never opened",
+    "labels of one person differ": "photos of one person with two genders, ages far apart, or the like",
     "identical photos": "two files with the same bytes, of one person or both to predict",
     "identical photos of two people": "the same bytes under two people, who are kept on one side of every split",
     "identical photos in train and eval": "the same bytes to train on and to predict",
@@ -76,6 +82,7 @@ class CheckResult:
             "tasks": {task: counts_json(classes) for task, classes in self.classes.items()},
             "joint": counts_json(self.joint),
             "skipped": {printable_name(reason): count for reason, count in data.skipped.items()},
+            "notes": [printable_name(note) for note in data.notes],
             "fatal": sum(defect.fatal for defect in data.defects),
             "defects": [defect_json(defect) for defect in data.defects],
         }
@@ -111,7 +118,7 @@ def check_data(
         digests: file -> sha256; a file without one can't be read.
         threads: number of threads that decode photos.
     """
-    defects = [*dataset.defects, *_find_identical(dataset, tasks, digests)]
+    defects = [*dataset.defects, *_find_identical(dataset, tasks, digests), *find_contradictions(dataset.train, tasks)]
     if decode is not None:
         defects += _find_unreadable(dataset, decode, threads)
     defects.sort(key=lambda defect: not defect.fatal)

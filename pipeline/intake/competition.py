@@ -22,8 +22,8 @@ from pipeline.intake.defects import DefectLog
 from pipeline.intake.eval_list import eval_folder, read_eval_list
 from pipeline.intake.folder_index import nfc, printable_name
 from pipeline.intake.photo import OUTSIDE, Dataset, Photo
-from pipeline.intake.photo_files import subfolders
 from pipeline.intake.table_file import missing_columns, read_table, row_location
+from pipeline.settings import DataConfig
 
 MASK_OF_STEM = {**{f"mask{i}": "wear" for i in range(1, 6)}, "incorrect_mask": "incorrect", "normal": "normal"}
 FOLDER_PARTS = ("id", "gender", "race", "age")
@@ -35,14 +35,14 @@ def is_competition(data: Path) -> bool:
     return (data / "train" / "images").is_dir() or eval_folder(data) is not None
 
 
-def load_competition(data: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> Dataset:
-    """Load all photos; the arguments are as in `load_data`, and `columns` are those of train.csv.
+def load_competition(data: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset:
+    """Load all photos; the arguments are as in `load_data`, and the columns are those of train.csv.
 
     Raises:
         DataError: train.csv or info.csv can't be read, or train.csv lacks a column that `columns` names.
     """
-    log = DefectLog(data, os.path.realpath(data), tasks)
-    train = _load_train(log, columns) if (data / "train" / "images").is_dir() else []
+    log = DefectLog(data, os.path.realpath(data), tasks, config.follow_links)
+    train = _load_train(log, config.columns) if (data / "train" / "images").is_dir() else []
     evaluation, image_ids = read_eval_list(log)
     defects = tuple(sorted(log.defects, key=lambda defect: not defect.fatal))
     return Dataset(data, "competition", tuple(train), tuple(evaluation), tuple(image_ids), dict(log.skipped), defects)
@@ -67,23 +67,14 @@ def _load_train(log: DefectLog, columns: Mapping[str, str]) -> list[Photo]:
         _check_label(task, label, images, "Give the task these classes", log)
     photos: list[Photo] = []
     with_photos: set[str] = set()
-    for folder in subfolders(images, log.skipped):
+    for folder in log.subfolders(images, refuse_links=True):
         if person_photos := _load_person(folder, rows, log):
             photos += person_photos
             with_photos.add(nfc(folder.name))
-    _refuse_linked_folders(images, log)
     for key, row in (rows or {}).items():
         if key not in with_photos:
             log.add_defect("row without photos", row.where, f"there are no photos in train/images/{row.cells['path']}")
     return photos
-
-
-def _refuse_linked_folders(images: Path, log: DefectLog) -> None:
-    """Record links to folders; they are never followed, since they can lead out of the data or in a circle."""
-    with os.scandir(images) as entries:
-        for link in sorted(entry.path for entry in entries if entry.is_symlink()):
-            if Path(link).is_dir() and not log.refuses(Path(link)):
-                log.skipped["links to folders"] += 1
 
 
 def _load_person(folder: Path, rows: Mapping[str, _Row] | None, log: DefectLog) -> list[Photo]:

@@ -40,7 +40,7 @@ class Change:
 
 def load_labelled(data: Path, settings: Settings) -> Dataset:
     """`load_data` with the corrections that the settings name; a data set with fatal defects is not corrected."""
-    dataset = load_data(data, settings.task_list(), settings.data.columns)
+    dataset = load_data(data, settings.task_list(), settings.data)
     if not any(defect.fatal for defect in dataset.defects):
         for file in settings.data.corrections:
             dataset, _ = apply_corrections(dataset, file, settings)

@@ -5,7 +5,7 @@ In: eval/info.csv (ImageID,ans) and eval/images. Out: the photos in the order of
 
 from pathlib import Path
 
-from pipeline.intake.defects import DefectLog
+from pipeline.intake.defects import ALLOW_LINKS, DefectLog
 from pipeline.intake.folder_index import FolderIndex, printable_name
 from pipeline.intake.photo import OUTSIDE, Photo
 from pipeline.intake.photo_files import photo_files
@@ -36,14 +36,15 @@ def read_eval_list(log: DefectLog) -> tuple[list[Photo], list[str]]:
         names = {file: printable_name(file.name) for file in log.list_photos(images)}
         return [Photo(file, f"{prefix}/{name}", name) for file, name in names.items()], []
     on_disk = {file.name for file in photo_files(images, log.skipped)} if images.is_dir() else set[str]()
-    index = FolderIndex(log.data)
+    index = FolderIndex(log.data, follow_links=log.follow_links)
     photos: list[Photo] = []
     requested: set[str] = set()
     for image_id, where in _read_image_ids(folder / "info.csv", log).items():
         file = index.find(prefix, image_id)
         requested.add(file.name)
         if file.outside:
-            log.add_defect(OUTSIDE, where, f"{image_id!r} leads outside the data folder; copy it", fatal=True)
+            message = f"{image_id!r} leads outside the data folder; copy it, or {ALLOW_LINKS}"
+            log.add_defect(OUTSIDE, where, message, fatal=True)
             continue
         if not file.exists:
             message = f"there is no file {images / image_id}; its prediction will be `unreadable`"

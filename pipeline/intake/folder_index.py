@@ -9,8 +9,12 @@ Checking a million files one by one takes longer than reading their table; listi
 import functools
 import os
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pipeline.intake.photo_files import PHOTO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,24 @@ class FileLookup:
 class _Folder:
     files: set[str] = field(default_factory=set[str])
     links: set[str] = field(default_factory=set[str])
+    folders: set[str] = field(default_factory=set[str])
     outside: bool = False
     by_nfc: dict[str, str] | None = None  # NFC form -> name on disk; made when a name has no exact match
+    by_capitals: dict[str, list[str]] | None = None  # the same without capitals, also without a photo's ending
 
 
 class FolderIndex:
-    """The files below `root`; each folder is listed when a file in it is first looked up."""
+    """The files below `root`; each folder is listed when a file in it is first looked up.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        follow_links: links that lead out of the root may be opened.
+    """
+
+    def __init__(self, root: Path, *, follow_links: bool = False) -> None:
         self._root = root
         self._real_root = os.path.realpath(root)
+        self._follow_links = follow_links
         self._listing = functools.cache(self._read)
 
     def find(self, folder: str, file: str) -> FileLookup:
@@ -52,7 +64,7 @@ class FolderIndex:
         name = file if file in listing.files or file in listing.links else _name_on_disk(listing, file)
         if name in listing.links:
             path = self._root / folder / name
-            inside = is_within(path, self._real_root)
+            inside = self._may_open(path)
             return FileLookup(name, exists=inside and path.is_file(), outside=not inside)
         return FileLookup(name, exists=name in listing.files)
 
@@ -60,10 +72,32 @@ class FolderIndex:
         """The names of the regular files in `folder`."""
         return self._listing(folder).files
 
+    def similar(self, folder: str, file: str) -> list[str]:
+        """The names in `folder` that are `file` but for capitals, or but for a photo's ending that `file` lacks."""
+        listing = self._listing(folder)
+        if listing.by_capitals is None:
+            listing.by_capitals = names_by_capitals(listing.files | listing.links)
+        return listing.by_capitals.get(without_capitals(file), [])
+
+    def similar_folder(self, folder: str) -> str:
+        """The folder that is `folder` but for capitals; `folder` itself if it exists, or if there are none or two."""
+        on_disk = ""
+        for part in folder.split("/"):
+            names = self._listing(on_disk).folders
+            similar = [name for name in names if without_capitals(name) == without_capitals(part)]
+            if part not in names and len(similar) != 1:
+                return folder
+            name = part if part in names else similar[0]
+            on_disk = f"{on_disk}/{name}" if on_disk else name
+        return on_disk
+
+    def _may_open(self, path: Path) -> bool:
+        return self._follow_links or is_within(path, self._real_root)
+
     def _read(self, folder: str) -> _Folder:
         """List `folder` on disk; a folder that does not exist is empty."""
         path = self._root / folder
-        if not is_within(path, self._real_root):
+        if not self._may_open(path):
             return _Folder(outside=True)
         listing = _Folder()
         try:
@@ -73,6 +107,8 @@ class FolderIndex:
                         listing.links.add(entry.name)
                     elif entry.is_file(follow_symlinks=False):
                         listing.files.add(entry.name)
+                    elif entry.is_dir(follow_symlinks=False):
+                        listing.folders.add(entry.name)
         except PermissionError:
             raise
         except OSError:  # missing, not a folder, or a name too long for the disk: it holds nothing
@@ -95,6 +131,22 @@ def printable_name(name: str) -> str:
 def nfc(name: str) -> str:
     """A name in one Unicode form, for comparisons: disks and tables made on different systems use different ones."""
     return unicodedata.normalize("NFC", name)
+
+
+def without_capitals(name: str) -> str:
+    """A name in one Unicode form without capitals and outer spaces, for comparisons in which they do not count."""
+    return nfc(name).strip().casefold()
+
+
+def names_by_capitals(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names by their form without capitals, and photos also without their ending."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        found[without_capitals(name)].append(name)
+        stem, _, suffix = name.rpartition(".")
+        if stem and f".{suffix.lower()}" in PHOTO_SUFFIXES:
+            found[without_capitals(stem)].append(name)
+    return dict(found)
 
 
 def _name_on_disk(listing: _Folder, file: str) -> str:

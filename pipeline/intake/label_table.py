@@ -1,4 +1,4 @@
-"""Tables of photos: a table with a path column, label columns and a person column.
+"""Tables of photos: a table with a path column, label columns, a person column, and a column with a split.
 
 In: a table, read as a polars frame of strings. Out: a Photo for each usable row, and the defects of the others.
 
@@ -8,57 +8,58 @@ once instead of checking every file, and the loop over the rows does little.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import polars as pl
 
 from classify.tasks import EMPTY_CELLS, Task, comparable
-from pipeline.intake.folder_index import FolderIndex, printable_name
+from pipeline.intake.defects import ALLOW_LINKS
+from pipeline.intake.folder_index import printable_name
+from pipeline.intake.given_split import Part, columns_like_a_split, part_of, shared_people, split_note, split_photos
 from pipeline.intake.photo import OUTSIDE, Dataset, Defect, Photo
-from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason
 from pipeline.intake.table_file import missing_columns, read_table, row_location
+from pipeline.intake.table_paths import LEAVES_THE_FOLDER, TablePaths, has_bad_path
+from pipeline.settings import DataConfig
 
-# A root, a drive, a URL, or a step up; with either slash, for tables made on Windows.
-LEAVES_THE_FOLDER = r"^[/\\]|^[A-Za-z]:|^[A-Za-z][A-Za-z0-9+.-]*://|(^|[/\\])\.\.([/\\]|$)"
+BOX = ("x1", "y1", "x2", "y2")
+PATH_COLUMNS = ("path", "file_name")  # ours, and that of Hugging Face's imagefolder
+SHOWN_MISSING = 3
 
 
-def load_table(path: Path, tasks: Sequence[Task], columns: Mapping[str, str]) -> Dataset:
-    """Load the photos that a table lists; `tasks` and `columns` are as in `load_data`.
+def load_table(path: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset:
+    """Load the photos that a table lists; `tasks` and `config` are as in `load_data`.
 
-    Paths are relative to the table's folder. A table with label columns is to train on, one without is to predict.
+    A table with label columns is to train on, one without is to predict. With a column `split`, the rows of its test
+    part are to predict.
 
     Raises:
         DataError: a required column is missing; the message names it and the existing ones.
+        UsageError: there is no folder `data.images`.
     """
     table = read_table(path)
-    named = _named_columns(table, path, tasks, columns)
-    # Spaces around a label mean nothing; around a path they may be part of the file's name.
-    cells = table.select(
-        (pl.col(column) if what == "path" else pl.col(column).str.normalize("NFC").str.strip_chars()).alias(what)
-        for what, column in named.items()
-    ).with_row_index("row")
-    cells = cells.filter(~pl.all_horizontal(pl.exclude("row").fill_null("").str.strip_chars() == ""))
-    if "person" in named:
-        empty = pl.col("person").is_in(list(EMPTY_CELLS))
-        cells = cells.with_columns(pl.when(empty).then(None).otherwise(pl.col("person")).alias("person"))
-    defects = [*_path_defects(cells, path), *_person_defects(cells, path)]
+    named = _named_columns(table, path, tasks, config.columns)
+    paths = TablePaths(path, config.images, follow_links=config.follow_links)
     labelled = [task for task in tasks if task.name in named]
-    rows = _Rows(path, labelled, FolderIndex(path.parent))
-    rows.add(cells.filter(~_has_bad_path()))
+    notes = _column_notes(table, named, labelled)
+    cells = _cells(table, named, paths)
+    defects = [*_path_defects(cells, path), *_person_defects(cells, path)]
+    rows = _Rows(path, labelled, paths, has_boxes=set(BOX) <= set(table.columns))
+    rows.add(cells.filter(~has_bad_path()))
+    notes += [*paths.reading_notes(), *rows.notes()]
     defects += rows.defects
-    defects.sort(key=lambda defect: not defect.fatal)
+
     # Photos with a missing file are kept: training leaves them out, and their prediction says so.
     photos = tuple(rows.photos.values())
     train, evaluation = (photos, ()) if labelled else ((), photos)
-    return Dataset(
-        path.parent,
-        "table",
-        train,
-        evaluation,
-        skipped=rows.count_unnamed(),
-        defects=tuple(defects),
-        notes=tuple(rows.spelling_notes()),
-    )
+    if labelled and rows.parts:
+        divided: list[tuple[Photo, Part]] = [(photo, rows.parts[key]) for key, photo in rows.photos.items()]
+        train, evaluation = split_photos(divided)
+        notes.append(split_note(f"the column {named['split']!r}", rows.parts.values()))
+        defects += shared_people(divided, str(path)) if "person" in named else []
+    defects.sort(key=lambda defect: not defect.fatal)
+    unnamed = paths.count_unnamed()
+    skipped = {"photos that the table does not name": unnamed} if unnamed else {}
+    return Dataset(paths.root, "table", train, evaluation, skipped=skipped, defects=tuple(defects), notes=tuple(notes))
 
 
 def same_label(task: Task, first: str | float | None, second: str | float | None) -> bool:
@@ -74,49 +75,71 @@ def same_label(task: Task, first: str | float | None, second: str | float | None
 class _Rows:
     """The photos of the rows so far (by their path on disk), and what is wrong with the rows."""
 
-    def __init__(self, table: Path, tasks: Sequence[Task], index: FolderIndex) -> None:
+    def __init__(self, table: Path, tasks: Sequence[Task], paths: TablePaths, *, has_boxes: bool) -> None:
         self.photos: dict[str, Photo] = {}
+        self.parts: dict[str, Part] = {}  # of the photos, if the table has a split
         self.defects: list[Defect] = []
-        self._table, self._tasks, self._index = table, tasks, index
-        self._named: defaultdict[str, set[str]] = defaultdict(set)  # folder -> files that the table names
+        self._table, self._tasks, self._paths, self._has_boxes = table, tasks, paths, has_boxes
         self._spellings: defaultdict[str, dict[str, str]] = defaultdict(dict)  # task -> label as written -> as kept
+        self._missing: list[str] = []
+        self._rows = self._without_part = 0
+        self._several_faces: set[str] = set()
 
     def add(self, cells: pl.DataFrame) -> None:
-        """Add rows whose paths have passed `_has_bad_path`."""
-        people = cells["person"].to_list() if "person" in cells.columns else [None] * len(cells)
+        """Add rows whose paths have passed `has_bad_path`."""
+        nothing = [None] * len(cells)
+        people = cells["person"].to_list() if "person" in cells.columns else nothing
+        parts = cells["split"].to_list() if "split" in cells.columns else nothing
         label_cells = cells.select(task.name for task in self._tasks).rows() if self._tasks else [()] * len(cells)
         # Many rows have the same label cells, which are parsed once.
         parsed: dict[tuple[str | None, ...], tuple[dict[str, str | float], list[str]]] = {}
-        root = str(self._table.parent)
-        for row, path, person, texts in zip(cells["row"], cells["path"], people, label_cells, strict=True):
+        root, has_split = str(self._paths.root), "split" in cells.columns
+        for row, path, person, word, texts in zip(cells["row"], cells["path"], people, parts, label_cells, strict=True):
             if texts not in parsed:
                 parsed[texts] = self._parse_labels(texts)
             labels, problems = parsed[texts]
-            folder, file = _split(path)
-            on_disk = self._index.find(folder, file)
-            prefix = f"{folder}/" if folder else ""
-            if on_disk.outside:
-                message = f"{prefix + file!r} leads outside the data folder; copy the photo into it"
+            found = self._paths.find(path)
+            if found.outside:
+                message = f"{found.key!r} leads outside the data folder; copy the photo into it, or {ALLOW_LINKS}"
                 self._add_defect(OUTSIDE, row, message)
                 continue
-            key = prefix + on_disk.name
-            photo = Photo(Path(f"{root}/{key}"), printable_name(prefix + file), person or printable_name(key), labels)
+            known = person or printable_name(found.key)
+            photo = Photo(Path(f"{root}/{found.key}"), printable_name(found.name), known, labels)
             for problem in problems:
                 self._add_defect("unknown label", row, problem)
-            self._named[folder].add(on_disk.name)
-            first = self.photos.setdefault(key, photo)
+            first = self.photos.setdefault(found.key, photo)
             if first is not photo:
                 self._add_duplicate(first, photo, row)
-            elif not on_disk.exists:
-                self._add_defect("missing file", row, f"there is no file {photo.path}", fatal=False)
+            elif not found.exists:
+                could_be = f"; it could be {' or '.join(found.several[:3])}" if found.several else ""
+                self._add_defect("missing file", row, f"there is no file {photo.path}{could_be}", fatal=False)
+                self._missing.append(path)
+            if has_split and first is photo:
+                self.parts[found.key] = self._part(word, row)
+        self._summarise(len(cells))
 
-    def count_unnamed(self) -> dict[str, int]:
-        """How many photos in the folders of the table it does not name, as an entry of `Dataset.skipped`."""
-        count = 0
-        for folder, named in self._named.items():
-            rest = self._index.files(folder) - named
-            count += sum(junk_reason(f) is None and Path(f).suffix.lower() in PHOTO_SUFFIXES for f in rest)
-        return {"photos that the table does not name": count} if count else {}
+    def notes(self) -> list[str]:
+        """Sentences on how cells were read that are not written as the settings have them."""
+        notes = [
+            f"{task}: " + ", ".join(f"{text} is read as {meaning}" for text, meaning in sorted(spellings.items()))
+            for task, spellings in self._spellings.items()
+        ]
+        if self._without_part:
+            notes.append(f"{self._without_part:,} rows name no part of the split; they are in train")
+        if self._missing:
+            notes.append(self._missing_text())
+        if self._has_boxes and not self._several_faces:
+            notes.append(f"the boxes in {', '.join(BOX)} are not read: faceline finds the face itself")
+        return notes
+
+    def _part(self, word: str | None, row: int) -> Part:
+        if word is None or word in EMPTY_CELLS:
+            self._without_part += 1
+            return "train"
+        part = part_of(word)
+        if part is None:
+            self._add_defect("unknown split", row, f"the split is {word!r}; write train, val or test")
+        return part or "train"
 
     def _parse_labels(self, cells: Sequence[str | None]) -> tuple[dict[str, str | float], list[str]]:
         """A row's labels by task, and a message for each invalid one."""
@@ -124,30 +147,26 @@ class _Rows:
         problems: list[str] = []
         for task, text in zip(self._tasks, cells, strict=True):
             if text is None or task.is_empty(text):
-                self._count_spelling(task, text or "", "an empty cell")
+                self._note_spelling(task, text or "", "an empty cell")
                 continue
             try:
                 labels[task.name] = task.normalised(text)
-                self._count_spelling(task, text, str(labels[task.name]))
+                self._note_spelling(task, text, str(labels[task.name]))
             except ValueError as error:
                 labels[task.name] = text
                 problems.append(f"{error}. Correct it, or leave the cell empty to train without it.")
         return labels, problems
 
-    def _count_spelling(self, task: Task, text: str, meaning: str) -> None:
+    def _note_spelling(self, task: Task, text: str, meaning: str) -> None:
         """Remember that the table writes a label in another way than the settings."""
         if text and text != comparable(meaning):
             self._spellings[task.name][text] = meaning
 
-    def spelling_notes(self) -> list[str]:
-        """A sentence for each task whose labels are written in another way than its classes."""
-        return [
-            f"{task}: " + ", ".join(f"{text} is read as {meaning}" for text, meaning in sorted(spellings.items()))
-            for task, spellings in self._spellings.items()
-        ]
-
     def _add_duplicate(self, first: Photo, photo: Photo, row: int) -> None:
         """Record that `photo` repeats `first`, which is fatal if the two rows disagree."""
+        if self._has_boxes:
+            self._several_faces.add(first.name)
+            return
         same_labels = all(same_label(t, first.labels.get(t.name), photo.labels.get(t.name)) for t in self._tasks)
         if same_labels and first.person == photo.person:
             message = f"{photo.name} has a row already, with the same labels; this one is ignored"
@@ -156,33 +175,66 @@ class _Rows:
         what = "another person" if first.person != photo.person else "other labels"
         self._add_defect("duplicate row", row, f"{photo.name} has a row already, with {what}; keep one of the two")
 
+    def _summarise(self, rows: int) -> None:
+        """Record what is wrong with the table and not with a single row."""
+        self._rows = rows
+        if len(self._missing) * 2 > rows:
+            message = f"{self._missing_text()}.\nName the folder that they start from with --set data.images=FOLDER"
+            self.defects.append(Defect("paths without a file", str(self._table), message, fatal=True))
+        if self._several_faces:
+            message = (
+                f"each row is a face with its box ({', '.join(BOX)}), and {len(self._several_faces):,} photos "
+                "have several. faceline takes one face of a photo: cut the faces out, with some room around them, and "
+                "list these pictures"
+            )
+            self.defects.append(Defect("several faces a photo", str(self._table), message, fatal=True))
+
+    def _missing_text(self) -> str:
+        """A sentence on the paths that lead to no photo, with the nearest names that do."""
+        shown: list[str] = []
+        for path in self._missing[:SHOWN_MISSING]:
+            nearest = self._paths.nearest(path)
+            shown.append(f"{path!r}" + (f" (the nearest name is {nearest})" if nearest else ""))
+        return (
+            f"{self._rows - len(self._missing):,} of {self._rows:,} paths lead to a photo in {self._paths.root}; not "
+            f"found: {', '.join(shown)}" + (" and others" if len(self._missing) > SHOWN_MISSING else "")
+        )
+
     def _add_defect(self, kind: str, row: int, message: str, *, fatal: bool = True) -> None:
         self.defects.append(Defect(kind, row_location(self._table, row), message, fatal))
 
 
-def _split(path: str) -> tuple[str, str]:
-    """Folder and file of a path with forward slashes; "./" and "//" mean nothing."""
-    if "./" in path or "//" in path or path.endswith("/"):
-        path = PurePosixPath(path).as_posix()
-    folder, _, file = path.rpartition("/")
-    return folder, file
-
-
-def _has_bad_path() -> pl.Expr:
-    """Rows whose path is empty, holds a NUL character or leaves the data folder."""
-    path = pl.col("path").fill_null("")
-    return (path.str.strip_chars() == "") | path.str.contains("\0", literal=True) | path.str.contains(LEAVES_THE_FOLDER)
+def _cells(table: pl.DataFrame, named: Mapping[str, str], paths: TablePaths) -> pl.DataFrame:
+    """The columns that are read, under the names of what they hold, without blank rows; `row` is the row's index."""
+    # Spaces around a label mean nothing; around a path they may be part of the file's name.
+    cells = table.select(
+        (pl.col(column) if what == "path" else pl.col(column).str.normalize("NFC").str.strip_chars()).alias(what)
+        for what, column in named.items()
+    ).with_row_index("row")
+    cells = cells.filter(~pl.all_horizontal(pl.exclude("row").fill_null("").str.strip_chars() == ""))
+    if "person" in named:
+        empty = pl.col("person").is_in(list(EMPTY_CELLS))
+        cells = cells.with_columns(pl.when(empty).then(None).otherwise(pl.col("person")).alias("person"))
+    leaves = cells["path"].fill_null("").str.contains(LEAVES_THE_FOLDER)
+    if leaves.any():
+        pairs = zip(cells["path"], leaves, strict=True)
+        inside = [path if not leaves_it else paths.below_root(path) or path for path, leaves_it in pairs]
+        cells = cells.with_columns(pl.Series("path", inside, dtype=pl.String))
+    return cells
 
 
 def _path_defects(cells: pl.DataFrame, table: Path) -> list[Defect]:
     defects: list[Defect] = []
-    for row, path in cells.filter(_has_bad_path()).select("row", "path").rows():
+    for row, path in cells.filter(has_bad_path()).select("row", "path").rows():
         if not (path or "").strip():
             message = "the path is empty; fill it in or remove the row"
         elif "\0" in path:
             message = f"{path!r} holds a NUL character and is no path"
         else:
-            message = f"{path!r} leaves the data folder; write it relative to the folder of the table, without '..'"
+            message = (
+                f"{path!r} leaves the data folder; write it relative to the folder of the table, without '..', or name "
+                "the folder that holds the photos with --set data.images=FOLDER"
+            )
         defects.append(Defect(OUTSIDE, row_location(table, row), message, fatal=True))
     return defects
 
@@ -207,14 +259,33 @@ def _named_columns(
     """What a column holds -> its name. A table has label columns for all tasks or, if it is to predict, for none."""
     named: dict[str, str] = {}
     lacking: list[tuple[str, str]] = []
-    for what in ("path", "person", *(task.name for task in tasks)):
+    task_names = [task.name for task in tasks]
+    for what in ("path", "person", "split", *task_names):
         column = comparable(columns.get(what, what))
+        if what == "path" and what not in columns:
+            column = next((name for name in PATH_COLUMNS if name in table.columns), column)
         if column in table.columns:
             named[what] = column
         elif column != what or what == "path":
             raise missing_columns(table, path, [(what, column)])
-        elif what != "person":
+        elif what in task_names:
             lacking.append((what, column))
     if lacking and len(lacking) < len(tasks):
         raise missing_columns(table, path, lacking)
     return named
+
+
+def _column_notes(table: pl.DataFrame, named: dict[str, str], labelled: Sequence[Task]) -> list[str]:
+    """Sentences on columns that are not read as one might think; a column `split` without a split is forgotten."""
+    notes: list[str] = []
+    if "split" in named and named["split"] == "split" and labelled:
+        words = [word for word in table["split"].drop_nulls().unique().to_list() if word.strip()]
+        if not any(part_of(word) for word in words):
+            del named["split"]
+            notes.append("the column 'split' names none of train, val and test, so it is no split")
+    if labelled and "split" not in named:
+        notes += [
+            f"the column {column!r} looks like a split; it is not obeyed without --set data.columns.split={column}"
+            for column in columns_like_a_split(table, named.values())
+        ]
+    return notes

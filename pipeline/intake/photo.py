@@ -19,12 +19,14 @@ class Photo:
         name: its path in predictions.csv and folds.csv: relative to the data folder, with forward slashes.
         person: who is in it; all photos of one person stay on one side of every split.
         labels: task -> class name, or number as the user wrote it; an absent task is unlabelled.
+        held_out: whether the data set itself holds the photo out of training, or None if it leaves that to the folds.
     """
 
     path: Path
     name: str
     person: str
     labels: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
+    held_out: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,11 @@ class Dataset:
         defects: what is wrong, the fatal ones first.
         corrections: the corrections applied to the labels, one entry per table.
         notes: sentences on how the data was read where more than one reading was thinkable.
+        given: the folder or table as the user named it.
     """
 
     root: Path
-    layout: Literal["competition", "table", "folder"]
+    layout: Literal["competition", "table", "classes", "folder"]
     train: tuple[Photo, ...] = ()
     evaluation: tuple[Photo, ...] = ()
     submission_ids: tuple[str, ...] = ()
@@ -100,6 +103,7 @@ class Dataset:
     defects: tuple[Defect, ...] = ()
     corrections: tuple[AppliedCorrections, ...] = ()
     notes: tuple[str, ...] = ()
+    given: Path | None = None
 
     def require_usable(self) -> Self:
         """Return the data set itself if it has no fatal defect.
@@ -111,5 +115,5 @@ class Dataset:
         if fatal:
             listed = "\n".join(f"{defect.where}: {defect.message}" for defect in fatal[:5])
             more = f"\n... and {len(fatal) - 5} more" if len(fatal) > 5 else ""
-            raise DataError(f"{listed}{more}\nfaceline check {self.root} lists everything.")
+            raise DataError(f"{listed}{more}\nfaceline check {self.given or self.root} lists everything.")
         return self

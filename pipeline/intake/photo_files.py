@@ -1,20 +1,23 @@
-"""Which files in a folder are photos, and which are ignored.
+"""Which files in a folder are photos, and which are passed over.
 
-In: a folder. Out: its photos in a stable order; files that are ignored are counted by reason.
+In: a folder. Out: its photos in a stable order; whatever is passed over is counted by reason.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from pipeline.intake.own_files import TABLES, is_own_table
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+LINKED_FOLDERS = "links to folders"
 
 
 def junk_reason(name: str) -> str | None:
-    """Why a file or folder of this name is ignored; None if it is not."""
+    """Why a file or folder of this name is passed over; None if it is not."""
     if name.startswith("._"):
         return "macOS shadow files (._*)"
     if name.startswith(".") or name.lower() in JUNK_NAMES:
@@ -27,17 +30,16 @@ def photo_files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
     for entry in _sorted_entries(folder):
         if entry.is_dir():
             continue
+        path = Path(entry.path)
         reason = junk_reason(entry.name)
-        suffix = Path(entry.name).suffix.lower()
         if reason is None and entry.is_file():
-            if suffix in PHOTO_SUFFIXES:
-                yield Path(entry.path)
+            if path.suffix.lower() in PHOTO_SUFFIXES:
+                yield path
                 continue
-            reason = f"files that are no photos ({suffix or 'none'})"
-            if suffix in HEIC_SUFFIXES:
-                reason = "HEIC photos (convert them to JPEG first)"
-        if reason is not None:
-            skipped[reason] += 1
+            reason = other_file(path)
+        skipped[
+            reason or ("links that lead nowhere" if entry.is_symlink() else "files that are no photos (special)")
+        ] += 1
 
 
 def subfolders(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
@@ -49,6 +51,27 @@ def subfolders(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
                 yield Path(entry.path)
             else:
                 skipped[reason] += 1
+
+
+def linked_folders(folder: Path) -> list[Path]:
+    """The links to folders that are directly in `folder`, sorted by name, without hidden ones."""
+    entries = [entry for entry in _sorted_entries(folder) if entry.is_symlink() and entry.is_dir()]
+    return [Path(entry.path) for entry in entries if junk_reason(entry.name) is None]
+
+
+def skipped_text(skipped: Mapping[str, int]) -> str:
+    """What was passed over, and how often, in one line; empty if nothing was."""
+    return ", ".join(f"{reason}: {count:,}" for reason, count in sorted(skipped.items()))
+
+
+def other_file(path: Path) -> str:
+    """Why a file that is no photo by its name is passed over."""
+    if path.name in TABLES and is_own_table(path):
+        return f"faceline's own files ({path.name})"
+    suffix = path.suffix.lower()
+    if suffix in HEIC_SUFFIXES:
+        return "HEIC photos (convert them to JPEG first)"
+    return f"files that are no photos ({suffix or 'no ending'})"
 
 
 def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:

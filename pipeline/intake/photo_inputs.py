@@ -18,8 +18,9 @@ from pathlib import Path
 from cache.errors import UsageError
 from cache.location import with_home
 from pipeline.intake.folder_index import printable_name
+from pipeline.intake.own_files import is_own_table, own_folder
 from pipeline.intake.photo import Dataset, Photo
-from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason
+from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason, other_file, skipped_text
 from pipeline.intake.table_file import TABLE_SUFFIXES
 
 STDIN = "-"
@@ -59,19 +60,22 @@ def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
         return load(inputs[0].path).require_usable()
 
     skipped: Counter[str] = Counter()
+    notes: list[str] = []
     photos: list[Photo] = []
     seen: set[str] = set()
     for item in inputs:
-        named = list(_photos_of(item, load, skipped))
+        if len(inputs) > 1 and (own := _own(item.path)):  # a shell or a pattern puts it among the photos
+            skipped[own] += 1
+            continue
+        named = list(_photos_of(item, load, skipped, notes))
         new = [photo for photo in named if _absolute(photo.path) not in seen]
         if len(new) < len(named):
             skipped["photos that are named more than once"] += len(named) - len(new)
         photos += new
         seen.update(_absolute(photo.path) for photo in new)
     if not photos:
-        content = "; ".join(f"{count} {reason}" for reason, count in skipped.items())
-        raise UsageError(f"{' '.join(arguments)} names no photo ({content or 'nothing'})")
-    return Dataset(Path(), "folder", evaluation=tuple(photos), skipped=dict(skipped))
+        raise UsageError(f"{' '.join(arguments)} names no photo ({skipped_text(skipped) or 'nothing'})")
+    return Dataset(Path(), "folder", evaluation=tuple(photos), skipped=dict(skipped), notes=tuple(notes))
 
 
 def _named_by(argument: str, missing: list[str]) -> Iterator[_Input]:
@@ -128,7 +132,15 @@ def _is_data(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES
 
 
-def _photos_of(item: _Input, load: Load, skipped: Counter[str]) -> Iterator[Photo]:
+def _own(path: Path) -> str | None:
+    """What is counted where a file or folder is faceline's own."""
+    if path.is_dir():
+        what = own_folder(path)
+        return what and f"faceline's own folders ({printable_name(path.name)}: {what})"
+    return f"faceline's own files ({path.name})" if is_own_table(path) else None
+
+
+def _photos_of(item: _Input, load: Load, skipped: Counter[str], notes: list[str]) -> Iterator[Photo]:
     """Yield the photos of a file, folder or table; what a pattern matches but is no photo is counted in `skipped`."""
     name = printable_name(item.name.replace(os.sep, "/"))
     if _is_data(item.path) and not (item.by_pattern and item.path.is_file()):
@@ -136,12 +148,13 @@ def _photos_of(item: _Input, load: Load, skipped: Counter[str]) -> Iterator[Phot
         if dataset.submission_ids:
             raise UsageError(f"{item.name} is a data set with a submission to fill in; give it as the only argument")
         skipped.update(dataset.skipped)
+        notes += dataset.notes
         folder = (name if item.path.is_dir() else name.rpartition("/")[0]).rstrip("/")
         for photo in dataset.evaluation or dataset.train:
             yield replace(photo, name=f"{folder}/{photo.name}" if folder else photo.name)
         return
     suffix = item.path.suffix.lower()
     if item.by_pattern and suffix not in PHOTO_SUFFIXES:
-        skipped[junk_reason(item.path.name) or f"files that are no photos ({suffix or 'none'})"] += 1
+        skipped[junk_reason(item.path.name) or other_file(item.path)] += 1
     else:
         yield Photo(item.path, name, name)

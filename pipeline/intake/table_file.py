@@ -65,7 +65,7 @@ def missing_columns(table: pl.DataFrame, path: Path, missing: Sequence[tuple[str
     tasks = [what for what, _ in missing if what not in {"path", "person", "split"}]
     leave_out = " ".join(f"--set tasks.{task}=null" for task in tasks)
     return DataError(
-        f"{path} has no column {names}; it has {', '.join(table.columns)}.\n"
+        f"{path} has no column{'s' if len(missing) > 1 else ''} {names}; it has {', '.join(table.columns)}.\n"
         f"Name the right one with --set data.columns.{missing[0][0]}=NAME"
         + (f", or leave the task{'s' if len(tasks) > 1 else ''} out with {leave_out}." if tasks else ".")
     )
@@ -87,7 +87,8 @@ def _read_excel(path: Path) -> tuple[list[str], pl.DataFrame]:
             "Without it, save the sheet as CSV."
         ) from None
     except Exception as error:  # fastexcel has its own errors, which can't be named where it is not installed
-        raise DataError(f"{path} is not a readable workbook ({error}); save the sheet as CSV in UTF-8") from error
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path} is not a readable workbook ({reason}); save the sheet as CSV in UTF-8") from error
     return [name or "" for name in table.row(0)], table[1:]
 
 

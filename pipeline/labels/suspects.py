@@ -73,7 +73,7 @@ def suspects_stage(
 
 def apply_stage(file: str, data: Path, context: RunContext) -> None:
     """`faceline labels apply`: show what a table of corrections changes; no file is changed."""
-    dataset = load_data(data, context.settings.task_list(), context.settings.data.columns).require_usable()
+    dataset = load_data(data, context.settings.task_list(), context.settings.data).require_usable()
     corrected, changes = apply_corrections(dataset, file, context.settings)
     [applied] = corrected.corrections
     shown = changes[:SHOWN_CHANGES]

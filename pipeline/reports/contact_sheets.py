@@ -13,6 +13,7 @@ from cache.errors import UsageError
 from classify.preprocessing import decode_crop
 from detect.decode import Failure, decode_file
 from pipeline.detection.detect import Detection
+from pipeline.intake.own_files import marked
 from pipeline.intake.photo import Photo
 
 Image = NDArray[np.uint8]
@@ -53,7 +54,7 @@ def write_sheet(sheet: Image, path: Path) -> None:
     """Write a sheet as a PNG or JPEG file, depending on the name; UsageError if it ends in neither."""
     if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise UsageError(f"--sheet {path}: the name must end in .png or .jpg")
-    atomic.write_bytes(path, encode_image(sheet, path.suffix.lower()))
+    atomic.write_bytes(path, marked(encode_image(sheet, path.suffix.lower())))
 
 
 def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes:

@@ -23,6 +23,7 @@ from pipeline.detection.detect import Detection
 from pipeline.intake.photo import AppliedCorrections, Photo
 from pipeline.run_record import write_json
 from pipeline.settings import SplitConfig
+from pipeline.training.given_folds import given_folds
 from pipeline.training.packed_crops import with_crops
 from pipeline.training.run_photos import write_photos
 
@@ -30,8 +31,10 @@ from pipeline.training.run_photos import write_photos
 def make_samples(photos: Sequence[Photo], detection: Detection, run: Path | None, context: RunContext) -> list[Sample]:
     """Make the samples of a run and divide them into folds. With a run folder, its folds.csv is written or must match.
 
+    Folds that the user gives are obeyed; otherwise people are dealt into them.
+
     Raises:
-        DataError: no photo can be read, or there are too few people.
+        DataError: no photo can be read, there are too few people, or a given fold is missing.
         UsageError: the run folder was made from other photos, or the fold to hold out does not exist.
     """
     tasks = context.settings.task_list()
@@ -42,8 +45,10 @@ def make_samples(photos: Sequence[Photo], detection: Detection, run: Path | None
     groups = join_people([photo.person for photo in kept], sources)
     split = context.settings.split
     seed = context.settings.seed if split.seed is None else split.seed
-    folds = make_folds(groups, joint, folds=split.folds, seed=seed)
-    _check_folds(split, int(folds.max()) + 1)
+    folds = given_folds(kept, groups.tolist(), context)
+    if folds is None:
+        folds = make_folds(groups, joint, folds=split.folds, seed=seed)
+        _check_folds(split, int(folds.max()) + 1)
     if run is not None:
         _keep_folds(run / "folds.csv", kept, folds)
     return [

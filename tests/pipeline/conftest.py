@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline.commands.app import app
 from pipeline.intake.load import load_data
-from pipeline.settings import load_settings
+from pipeline.settings import DataConfig, load_settings
 
 TINY = ["model.backbone=test_resnet", "model.pretrained=false", "model.input=[32,24]", "train.epochs=1",
         "train.batch=16"]  # fmt: skip
@@ -29,7 +29,7 @@ def faceline(*words: object, ok: bool = True):
 
 def drawn_data(data: Path):
     """The labelled photos of a drawn data set."""
-    return load_data(data, load_settings().task_list(), {}).train
+    return load_data(data, load_settings().task_list(), DataConfig()).train
 
 
 @pytest.fixture(scope="session")

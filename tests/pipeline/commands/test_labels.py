@@ -9,7 +9,7 @@ import pytest
 from cache.errors import BundleError, DataError, UsageError
 from pipeline.evaluation.out_of_fold import read_out_of_fold
 from pipeline.intake.load import load_data
-from pipeline.settings import load_settings
+from pipeline.settings import DataConfig, load_settings
 from tests.pipeline.conftest import faceline, tiny_options
 from tests.pipeline.intake.test_corrections import hashes
 
@@ -99,7 +99,7 @@ def test_corrected_labels_are_no_suspects(finished, contradicted, tmp_path):
 
 
 def test_runs_with_other_held_out_folds_are_pooled(finished, tmp_path):
-    photos = load_data(finished.data, TASKS, {}).train
+    photos = load_data(finished.data, TASKS, DataConfig()).train
     table = pl.read_csv(finished.run / "validation.csv", infer_schema=False)
     known = set(table["path"])
     others = [photo for photo in photos if photo.name not in known]
@@ -144,7 +144,7 @@ def test_tomek_lists_both_photos_of_each_link_and_removals_that_apply_takes(fini
 
 
 def test_apply_shows_what_changes_and_the_setting_to_train_with(finished, tmp_path):
-    photo = load_data(finished.data, TASKS, {}).train[0]
+    photo = load_data(finished.data, TASKS, DataConfig()).train[0]
     file = tmp_path / "corrections.csv"
     file.write_text(f"task,person,label\nage,{photo.person},61\n")
     before = hashes(finished.data)
@@ -155,7 +155,7 @@ def test_apply_shows_what_changes_and_the_setting_to_train_with(finished, tmp_pa
 
 
 def test_check_counts_and_a_run_records_the_corrections(finished, tmp_path):
-    photo = load_data(finished.data, TASKS, {}).train[0]
+    photo = load_data(finished.data, TASKS, DataConfig()).train[0]
     file = tmp_path / "corrections.csv"
     file.write_text(f"task,person,label\nage,{photo.person},61\n")
     words = ["--set", f"data.corrections=[{file}]"]
@@ -173,7 +173,7 @@ def test_check_counts_and_a_run_records_the_corrections(finished, tmp_path):
 
 
 def test_a_run_with_other_edges_is_refused_even_if_the_classes_have_the_same_names(finished):
-    photos = load_data(finished.data, TASKS, {}).train
+    photos = load_data(finished.data, TASKS, DataConfig()).train
     others = load_settings(None, ["tasks.age.edges=[35,60]"]).task_list()
     with pytest.raises(BundleError, match=r"other classes or edges of age: .*30\.0, 60\.0.* there, .*35\.0"):
         read_out_of_fold([finished.run], photos, others)

@@ -12,7 +12,7 @@ from pipeline.intake import check
 from pipeline.intake.check import check_data
 from pipeline.intake.load import load_data
 from pipeline.intake.photo import OUTSIDE, Dataset, Defect, Photo
-from pipeline.settings import load_settings
+from pipeline.settings import DataConfig, load_settings
 from tests.pipeline.conftest import faceline
 
 
@@ -94,7 +94,7 @@ def test_a_plain_folder_is_photos_to_predict(tmp_path):
     (tmp_path / ".hidden").mkdir()
     for name in ("a.JPG", "deep/er/b.png", "notes.txt", "._a.JPG", ".hidden/c.jpg", "d.heic"):
         Pillow.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / name, "PNG")
-    dataset = load_data(tmp_path, load_settings().task_list(), {})
+    dataset = load_data(tmp_path, load_settings().task_list(), DataConfig())
     assert dataset.layout == "folder"
     assert [photo.name for photo in dataset.evaluation] == ["a.JPG", "deep/er/b.png"]
     assert sum(dataset.skipped.values()) == 4
@@ -105,7 +105,7 @@ def test_what_is_no_data_is_refused(tmp_path, name, error):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").touch()
     with pytest.raises(error, match=name):
-        load_data(tmp_path / name, load_settings().task_list(), {})
+        load_data(tmp_path / name, load_settings().task_list(), DataConfig())
 
 
 def twins(*photos, tasks=("gender", "age"), evaluation=()):

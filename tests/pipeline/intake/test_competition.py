@@ -5,13 +5,13 @@ import pytest
 
 from pipeline.intake.load import load_data
 from pipeline.intake.photo import Dataset
-from pipeline.settings import load_settings
+from pipeline.settings import DataConfig, load_settings
 
 TASKS = load_settings().task_list()
 
 
 def load(data, tasks=TASKS) -> Dataset:
-    return load_data(data, tasks, {})
+    return load_data(data, tasks, DataConfig())
 
 
 def kinds(dataset):
@@ -155,8 +155,8 @@ def test_links_out_of_the_data_folder_are_refused_and_never_photos(data, tmp_pat
     (person.parent / "000002_male_Asian_30").symlink_to(outside)
     dataset = load(data)
     assert fatal(dataset) == [
-        ("path outside the data folder", str(person / "mask1.jpg")),
         ("path outside the data folder", str(person.parent / "000002_male_Asian_30")),
+        ("path outside the data folder", str(person / "mask1.jpg")),
         ("path outside the data folder", f"{data / 'eval' / 'info.csv'}, row 3"),
     ]
     assert not any(photo.path.is_symlink() for photo in (*dataset.train, *dataset.evaluation))

@@ -11,7 +11,7 @@ from classify.tasks import encode_labels
 from pipeline.intake.corrections import apply_corrections, load_labelled
 from pipeline.intake.load import load_data
 from pipeline.intake.photo import Dataset, Photo
-from pipeline.settings import load_settings
+from pipeline.settings import DataConfig, load_settings
 
 SETTINGS = load_settings()
 LISTS = Path(__file__).parents[3] / "pipeline" / "intake" / "correction_lists"
@@ -189,7 +189,7 @@ def hashes(folder):
 
 def test_settings_apply_corrections_on_load_and_the_users_files_stay_as_they_are(drawn, table):
     before = hashes(drawn)
-    photo = load_data(drawn, SETTINGS.task_list(), {}).train[0]
+    photo = load_data(drawn, SETTINGS.task_list(), DataConfig()).train[0]
     other = "male" if photo.labels["gender"] == "female" else "female"
     file = table(f"task,person,label\ngender,{photo.person},{other}\n")
     settings = load_settings(overrides=[f"data.corrections=[{file}]"])
@@ -201,7 +201,7 @@ def test_settings_apply_corrections_on_load_and_the_users_files_stay_as_they_are
 
 
 def test_a_later_table_counts_over_an_earlier_one(drawn, tmp_path):
-    photo = load_data(drawn, SETTINGS.task_list(), {}).train[0]
+    photo = load_data(drawn, SETTINGS.task_list(), DataConfig()).train[0]
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for file, age in zip(files, (33, 66), strict=True):
         file.write_text(f"task,person,label\nage,{photo.person},{age}\n")

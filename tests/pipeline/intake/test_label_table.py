@@ -6,7 +6,7 @@ import pytest
 
 from cache.errors import DataError, UsageError
 from pipeline.intake.load import load_data
-from pipeline.settings import load_settings
+from pipeline.settings import DataConfig, load_settings
 
 TASKS = load_settings(None, ["tasks.mask=null"]).task_list()  # gender and age
 ROWS = [("a.jpg", "p1", "male", "25"), ("b b.PNG", "p1", "male", "25"), ("사진/c.jpg", "p2", "female", "61")]
@@ -27,7 +27,7 @@ def table(tmp_path):
 
 
 def load(data, **columns):
-    return load_data(data, TASKS, columns)
+    return load_data(data, TASKS, DataConfig(columns=columns))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -217,8 +217,8 @@ def test_a_row_with_too_many_cells_is_named(table):
 def test_all_columns_that_are_missing_are_named_at_once(table):
     path = table(rows=[(r[0], r[2]) for r in ROWS], columns=("path", "gender"))
     three_tasks = load_settings(None, ["tasks.smile={classes: [a, b]}", "tasks.mask=null"]).task_list()
-    with pytest.raises(DataError, match=r"(?s)no column 'age' and 'smile'.*tasks\.age=null --set tasks\.smile=null"):
-        load_data(path, three_tasks, {})
+    with pytest.raises(DataError, match=r"(?s)no columns 'age' and 'smile'.*tasks\.age=null --set tasks\.smile=null"):
+        load_data(path, three_tasks, DataConfig())
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_labels_as_programs_write_them_name_the_classes_and_the_reading_is_noted
         rows=[(row[0], row[1], cell) for row, cell in zip(ROWS, cells, strict=True)],
         columns=("path", "person", "smile"),
     )
-    dataset = load_data(path, [smile], {})
+    dataset = load_data(path, [smile], DataConfig())
     assert dataset.defects == ()
     assert [photo.labels.get("smile") for photo in dataset.train] == [*smile.classes, None]
     [note] = dataset.notes
@@ -254,7 +254,11 @@ def test_booleans_and_numbers_of_parquet_name_the_classes(table, tmp_path):
         [smile] = load_settings(
             None, ["tasks={smile: {classes: ['0', '1']}, mask: null, gender: null, age: null}"]
         ).task_list()
-        assert [p.labels.get("smile") for p in load_data(tmp_path / "t.parquet", [smile], {}).train] == ["1", "0", None]
+        assert [p.labels.get("smile") for p in load_data(tmp_path / "t.parquet", [smile], DataConfig()).train] == [
+            "1",
+            "0",
+            None,
+        ]
 
 
 def test_one_name_in_two_unicode_forms_is_one_class_one_person_and_one_column(table):
@@ -268,7 +272,7 @@ def test_one_name_in_two_unicode_forms_is_one_class_one_person_and_one_column(ta
             columns=("path", "person", nfd[0]),
         ),
         [task],
-        {},
+        DataConfig(),
     )
     assert [photo.labels["이름"] for photo in dataset.train] == ["민지", "민지"]
     assert len({photo.person for photo in dataset.train}) == 1

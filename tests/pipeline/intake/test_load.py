@@ -4,13 +4,13 @@ import pytest
 
 from cache.errors import DataError, UsageError
 from pipeline.intake.load import load_data
-from pipeline.settings import load_settings
+from pipeline.settings import DataConfig, load_settings
 
 TASKS = load_settings().task_list()
 
 
 def load(data):
-    return load_data(data, TASKS, {})
+    return load_data(data, TASKS, DataConfig())
 
 
 def fatal_kinds(dataset):

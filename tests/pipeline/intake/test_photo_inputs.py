@@ -9,6 +9,7 @@ import pytest
 from cache.errors import UsageError
 from pipeline.intake.load import load_data
 from pipeline.intake.photo_inputs import load_inputs
+from pipeline.settings import DataConfig
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 
 def load(path):
-    return load_data(path, (), {})
+    return load_data(path, (), DataConfig())
 
 
 def names(*arguments):
@@ -92,7 +93,7 @@ def test_tables_among_others_put_their_folder_before_the_names(place):
         (["x*.jpg"], r"no file matches x\*\.jpg"),
         (["list.txt"], "list.txt, line 2: there is no file z.jpg"),
         (["empty.txt"], "empty.txt names no photo"),
-        (["in/*.doc"], r"names no photo \(1 files that are no photos \(.doc\)\)"),
+        (["in/*.doc"], r"names no photo \(files that are no photos \(.doc\): 1\)"),
         ([f"{n}.jpg" for n in range(7)], "4.jpg\n... and 2 more"),
     ],
 )
