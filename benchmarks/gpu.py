@@ -371,10 +371,13 @@ class Benchmark:
         """The drawn photos as inputs in memory, with random labels, as often as an epoch needs them."""
         import numpy as np
 
+        from classify.data.augmentation import needed_margin
         from classify.data.training_set import NetworkData
-        from classify.preprocessing import to_input
+        from classify.preprocessing import centre_of, with_surroundings
 
-        pixels = np.stack([to_input(image, plan.model.input, 1.0) for image in self.drawn.values()])
+        margin = needed_margin(plan)
+        packed = np.stack([with_surroundings(image, plan.model.input, 1.0, margin) for image in self.drawn.values()])
+        pixels, wide = centre_of(packed, margin), packed if any(margin) else None
         rng, count = np.random.default_rng(0), len(pixels)
         codes = np.empty((count, len(plan.tasks)), np.intp)
         numbers = np.full(codes.shape, np.nan)
@@ -385,7 +388,8 @@ class Benchmark:
             else:
                 codes[:, column] = rng.integers(0, len(task.classes), count)
         train, nobody = np.resize(np.arange(count), EPOCH), np.arange(0)
-        return NetworkData(pixels, codes, numbers, codes >= 0, codes, train, nobody, person_ids=np.arange(count) // 7)
+        people = np.arange(count) // 7
+        return NetworkData(pixels, codes, numbers, codes >= 0, codes, train, nobody, person_ids=people, wide=wide)
 
     # Time and memory.
 

@@ -92,6 +92,11 @@ class Cascade:
         found = Candidates(_square(torch.from_numpy(boxes).to(device)), scores, owner)
         return self._output(self._tables(images), found, score)
 
+    def free_memory(self) -> None:
+        """Give a GPU's memory back that this thread keeps for its next batch, or that torch does."""
+        self._local.scratch = ScratchMemory()
+        torch.cuda.empty_cache()
+
     def _tables(self, images: Sequence[Image]) -> Tables:
         if not hasattr(self._local, "scratch"):
             self._local.scratch = ScratchMemory()
@@ -126,9 +131,11 @@ class Cascade:
     def _output(self, tables: Tables, found: Candidates, score: float) -> list[Faces]:
         """Run O-Net on the candidates; returns the faces of each image, with landmarks."""
         squares, inside = _cut(tables, found, SIDES[OUTPUT])
-        scores, corrections, landmarks = self._in_parts(OUTPUT, squares)
+        outputs = self._in_parts(OUTPUT, squares)
+        # Few are left: from here on, the CPU is faster than a GPU that is waited for after every operation.
+        boxes, owner, inside, scores, corrections, landmarks = _on_cpu(found.boxes, found.owner, inside, *outputs)
         passed = (inside & (scores > score)).nonzero().squeeze(1)
-        boxes, owner = found.boxes[passed], found.owner[passed]
+        boxes, owner = boxes[passed], owner[passed]
         starts, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2] + 1
         points = landmarks[passed].unflatten(1, (2, 5)).transpose(1, 2) * sides + starts - 1
         found = Candidates(_corrected(boxes, corrections[passed]), scores[passed], owner)
@@ -197,33 +204,39 @@ def suppress(found: Candidates, threshold: float, group: Tensor | None = None, *
 
 
 def suppress_nested(found: Candidates, threshold: float) -> Tensor:
-    """Like `suppress`, but with the overlap as a share of the smaller box, so that nested boxes are dropped, too."""
-    # Scores are often equal, 1 in float32. Of equal ones, facenet-pytorch keeps the one that numpy's argsort puts last,
-    # which depends on how many there are, so each image is sorted separately.
+    """Like `suppress`, on the CPU, but with the overlap as a share of the smaller box: nested boxes are dropped."""
     ends = found.owner.bincount().cumsum(0)[:-1].tolist()
-    scores = np.split(found.scores.cpu().numpy(), ends)
-    best_first = [start + np.argsort(part)[::-1] for start, part in zip([0, *ends], scores, strict=True)]
-    order = torch.from_numpy(np.concatenate(best_first)).to(found.owner)
-    x1, y1, x2, y2 = found.boxes[order].T
+    parts = zip(np.split(found.boxes.numpy(), ends), np.split(found.scores.numpy(), ends), [0, *ends], strict=True)
+    kept = [_best_unnested(boxes, scores, threshold) + start for boxes, scores, start in parts]
+    return torch.from_numpy(np.concatenate(kept))
+
+
+def _best_unnested(boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float) -> NDArray[np.intp]:
+    """Return the indices of one image's boxes that are not suppressed, best first."""
+    # Scores are often equal, 1 in float32. Of equal ones, facenet-pytorch keeps the one that numpy's argsort puts last,
+    # which depends on how many there are.
+    order = np.argsort(scores)[::-1]
+    if len(order) < 2:
+        return order
+    x1, y1, x2, y2 = boxes[order].T
     area = (x2 - x1 + 1) * (y2 - y1 + 1)
-    wide = torch.minimum(x2[:, None], x2) - torch.maximum(x1[:, None], x1) + 1
-    high = torch.minimum(y2[:, None], y2) - torch.maximum(y1[:, None], y1) + 1
-    shared = wide.clamp(min=0) * high.clamp(min=0) / torch.minimum(area[:, None], area)
-    owner = found.owner[order]
-    beaten = ((shared > threshold) & (owner[:, None] == owner)).tril(-1)
-    kept, before = torch.ones_like(owner, dtype=torch.bool), None
-    while before is None or not kept.equal(before):  # a suppressed box no longer suppresses others
-        kept, before = ~(beaten & kept).any(1), kept
+    wide = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1) + 1
+    high = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1) + 1
+    shared = wide.clip(min=0) * high.clip(min=0) / np.minimum(area[:, None], area)
+    beaten = np.tril(shared > threshold, -1)
+    kept, before = np.ones(len(order), np.bool_), None
+    while before is None or (kept != before).any():  # a suppressed box no longer suppresses others
+        kept, before = ~(beaten & kept).any(axis=1), kept
     return order[kept]
 
 
 def _cut(tables: Tables, found: Candidates, side: int) -> tuple[Tensor, Tensor]:
     """Return the candidates' pixels as squares, (n, side, side, 4), and which of them lie in their image, (n,) bool."""
-    edges = found.boxes.trunc().int()
-    size = edges.new_tensor([tables.width, tables.height])
-    starts, ends = (edges[:, :2] - 1).clamp(min=0), edges[:, 2:].minimum(size)  # MTCNN counts pixels from 1
+    edges, width, height = found.boxes.trunc().int(), tables.width, tables.height
+    starts = (edges[:, :2] - 1).clamp(min=0)  # MTCNN counts pixels from 1
+    ends = torch.stack([edges[:, 2].clamp(max=width), edges[:, 3].clamp(max=height)], 1)
     inside = (ends > starts).all(1)
-    starts = starts.minimum(size - 1)
+    starts = torch.stack([starts[:, 0].clamp(max=width - 1), starts[:, 1].clamp(max=height - 1)], 1)
     return tables.squares(found.owner, torch.cat([starts, ends.maximum(starts + 1)], 1), side), inside
 
 
@@ -241,9 +254,21 @@ def _corrected(boxes: Tensor, corrections: Tensor) -> Tensor:
 
 def _faces_of_each(found: Candidates, points: Tensor, count: int) -> list[Faces]:
     """Split candidates and their landmarks, (n, 5, 2), by image."""
-    owner = found.owner.cpu().numpy()
+    owner = found.owner.numpy()
     order = np.argsort(owner, kind="stable")
     ends = np.cumsum(np.bincount(owner, minlength=count))[:-1]
     columns = (found.boxes, found.scores, points)
-    parts = [np.split(column.cpu().numpy()[order].astype(np.float32), ends) for column in columns]
+    parts = [np.split(column.numpy()[order].astype(np.float32), ends) for column in columns]
     return [Faces(*arrays) for arrays in zip(*parts, strict=True)]
+
+
+def _on_cpu(*columns: Tensor) -> Sequence[Tensor]:
+    """Copy tensors of n rows to the CPU; from a GPU at once, since each copy waits for all that was queued there."""
+    return columns if columns[0].device.type == "cpu" else _copied_together(columns)
+
+
+def _copied_together(columns: Sequence[Tensor]) -> list[Tensor]:
+    sizes = [math.prod(column.shape[1:]) for column in columns]
+    flat = [column.reshape(-1, size).double() for column, size in zip(columns, sizes, strict=True)]  # exact for all
+    parts = torch.cat(flat, 1).cpu().split(sizes, 1)
+    return [part.reshape(column.shape).to(column.dtype) for part, column in zip(parts, columns, strict=True)]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cached_property
 from itertools import chain
 from threading import local
 from typing import Any
@@ -58,6 +59,7 @@ class Mtcnn:
         self._factor = factor
         # Two on a GPU: one batch is prepared and sent while the other is computed, each in its own stream.
         self._threads = (threads or torch.get_num_threads()) if chosen.type == "cpu" else 2
+        self._thresholds = thresholds
         self._cascade = Cascade(networks_on(chosen, half=half), thresholds, factor)
         self._pool = ThreadPoolExecutor(self._threads, "faces", initializer=_start_thread, initargs=(chosen,))
 
@@ -71,17 +73,17 @@ class Mtcnn:
         keys = [(image.shape, size) for image, size in zip(images, min_faces, strict=True)]
         limits = [self._fits(image, size) for image, size in zip(images, min_faces, strict=True)]
 
-        def work(members: Sequence[int]) -> list[Faces]:
-            return self._cascade.detect([images[i] for i in members], min_faces[members[0]])
+        def work(cascade: Cascade, members: Sequence[int]) -> list[Faces]:
+            return cascade.detect([images[i] for i in members], min_faces[members[0]])
 
         return self._in_batches(keys, limits, work)
 
     def refine_boxes(self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]], score: float) -> list[Faces]:
         """Run O-Net on one box (4,) per image; returns its face, or none where its score is below `score`."""
 
-        def work(members: Sequence[int]) -> list[Faces]:
+        def work(cascade: Cascade, members: Sequence[int]) -> list[Faces]:
             boxes_of_members = np.stack([boxes[i] for i in members])
-            return self._cascade.refine_boxes([images[i] for i in members], boxes_of_members, score)
+            return cascade.refine_boxes([images[i] for i in members], boxes_of_members, score)
 
         return self._in_batches([image.shape for image in images], [self._fits(image) for image in images], work)
 
@@ -92,7 +94,7 @@ class Mtcnn:
         return max(1, min(self._batch, int(self._pixels / max(pixels, cells, 1))))
 
     def _in_batches(
-        self, keys: Sequence[object], limits: Sequence[int], work: Callable[[Sequence[int]], list[Faces]]
+        self, keys: Sequence[object], limits: Sequence[int], work: Callable[[Cascade, Sequence[int]], list[Faces]]
     ) -> list[Faces]:
         """Run `work` on batches of indices with equal keys, no larger than their limit; returns results in order."""
         groups: dict[object, list[int]] = defaultdict(list)
@@ -103,9 +105,36 @@ class Mtcnn:
             # Give each thread a batch before filling any to its limit.
             size = min(limits[members[0]], -(-len(members) // self._threads))
             batches += [members[start : start + size] for start in range(0, len(members), size)]
-        results = self._pool.map(lambda batch: _halved_if_too_large(work, batch), batches)
+        results = self._pool.map(lambda batch: self._in_this_threads_stream(work, batch), batches)
         found = dict(zip(chain.from_iterable(batches), chain.from_iterable(results), strict=True))
         return [found[index] for index in range(len(keys))]
+
+    def _in_this_threads_stream(
+        self, work: Callable[[Cascade, Sequence[int]], list[Faces]], batch: Sequence[int]
+    ) -> list[Faces]:
+        stream: Any = getattr(_local, "stream", None)
+        with nullcontext() if stream is None else torch.cuda.stream(stream):
+            return self._halved_if_too_large(work, batch)
+
+    def _halved_if_too_large(
+        self, work: Callable[[Cascade, Sequence[int]], list[Faces]], batch: Sequence[int]
+    ) -> list[Faces]:
+        """Run `work` on a batch; if the GPU runs out of memory, on its halves and theirs, and a photo on the CPU."""
+        try:
+            return work(self._cascade, batch)
+        except torch.cuda.OutOfMemoryError:
+            pass  # until here, the error keeps the batch's tensors in memory
+        self._cascade.free_memory()
+        if len(batch) == 1:
+            _log.warning("the GPU's memory is too small for a photo: its face is looked for on the CPU")
+            return work(self._cascade_on_cpu, batch)
+        middle = len(batch) // 2
+        _log.warning("the GPU's memory is too small for %d photos at once: taking %d", len(batch), middle)
+        return self._halved_if_too_large(work, batch[:middle]) + self._halved_if_too_large(work, batch[middle:])
+
+    @cached_property
+    def _cascade_on_cpu(self) -> Cascade:
+        return Cascade(networks_on(torch.device("cpu")), self._thresholds, self._factor)
 
 
 def _start_thread(device: torch.device) -> None:
@@ -113,18 +142,3 @@ def _start_thread(device: torch.device) -> None:
         torch.set_num_threads(1)  # for this thread's operations: cores are shared by batches, not within operations
     else:
         _local.stream = torch.cuda.Stream(device)
-
-
-def _halved_if_too_large(work: Callable[[Sequence[int]], list[Faces]], batch: Sequence[int]) -> list[Faces]:
-    """Run `work` on a batch, or on its two halves if the GPU runs out of memory."""
-    stream: Any = getattr(_local, "stream", None)
-    with nullcontext() if stream is None else torch.cuda.stream(stream):
-        try:
-            return work(batch)
-        except torch.cuda.OutOfMemoryError:
-            if len(batch) < 2:
-                raise
-        torch.cuda.empty_cache()
-        middle = len(batch) // 2
-        _log.warning("the GPU's memory is too small for %d photos at once: taking %d", len(batch), middle)
-        return work(batch[:middle]) + work(batch[middle:])
