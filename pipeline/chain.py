@@ -5,6 +5,7 @@ In: a data set. Out: RUN/ with its bundle, scores and, for `faceline run`, predi
 Each stage keeps its results on disk, so the same command continues where a killed run stopped.
 """
 
+import shlex
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,7 +87,8 @@ def load_and_validate(data: Path, context: RunContext, *, predict: bool = False)
     tasks = context.settings.task_list()
     dataset = load_labelled(data, context.settings).require_usable()
     if not dataset.train:
-        message = f"{data} holds no labelled photos to train on; `faceline check {data}` says what it holds"
+        check = f"faceline check {shlex.quote(str(data))}"
+        message = f"{data} holds no labelled photos to train on; `{check}` says what it holds"
         raise DataError("\n".join([message, *dataset.notes]))
     show_reading(dataset, context.console, scores=True)
     photos = [*dataset.train, *(dataset.evaluation if predict else ())]

@@ -48,8 +48,11 @@ class Console:
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, remark: bool = False
     ) -> None:
-        """Print a table, as a result or as a remark. The first column is aligned as text, the others as numbers."""
-        if remark and self.quiet:
+        """Print a table, as a result or as a remark. The first column is aligned as text, the others as numbers.
+
+        With --json, a table is a remark: the JSON object has the same figures.
+        """
+        if self.quiet and (remark or self.as_json):
             return
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, name in enumerate(columns):

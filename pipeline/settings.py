@@ -1,22 +1,24 @@
-"""All settings of a run in one tree, read from a YAML file and `--set` options.
+"""All settings of a run in one tree, read from YAML files and `--set` options.
 
-In: a YAML file, whose keys override the defaults, and `--set` options, which override both. Out: validated Settings.
+In: YAML files, whose keys override the defaults, and `--set` options, which override both. Out: validated Settings.
 RUN/config.yaml holds them all and can be passed as such a file itself.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from cache.config import Config
 from cache.errors import UsageError
 from classify.config import Fabric, ModelConfig, TaskConfig, TrainConfig, Wearing
 from classify.tasks import Task
 from detect.config import CropConfig, DetectConfig
+from pipeline.setting_layers import COMMON_SECTIONS, Key, Layer, describe_errors, merge, read_file, read_option
 from pipeline.task_names import refuse_unusable_names
 
 COMPETITION_TASKS: dict[str, dict[str, Any]] = {
@@ -24,8 +26,6 @@ COMPETITION_TASKS: dict[str, dict[str, Any]] = {
     "gender": {"classes": ["male", "female"]},
     "age": {"classes": ["<30", "30-59", ">=60"], "edges": [30, 60], "range": [0, 120]},
 }
-# Sections from which a task takes the keys that its own section of the same name does not set.
-COMMON_SECTIONS = ("model", "train")
 
 
 class DataConfig(Config):
@@ -177,92 +177,43 @@ class Settings(Config):
         return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def load_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(files: Path | Sequence[Path] | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Read settings.
 
     Args:
-        file: YAML; keys that it leaves out keep their default.
-        overrides: "key=value" with a dotted key and a YAML value; they win over the file.
+        files: YAML, laid over each other in their order; keys that they leave out keep their default.
+        overrides: "key=value" with a dotted key and a YAML value; they win over the files.
 
     Raises:
-        UsageError: the file is missing or not YAML, a key does not exist, or a value is out of range.
+        UsageError: a file is missing or not YAML, a key does not exist, or a value is out of range; the message names
+            the file or option that has set the key.
     """
-    tree: dict[str, Any] = {"tasks": {name: dict(task) for name, task in COMPETITION_TASKS.items()}}
-    if file is not None:
-        tree = _merge(tree, _read_yaml(file))
-    for override in overrides:
-        _override(tree, override)
-    return _validate(tree, "the settings" if file is None else str(file))
-
-
-def given_settings(file: Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The tree of what a file and `--set` options set, without defaults; arguments and errors as in `load_settings`."""
-    tree = {} if file is None else _merge({}, _read_yaml(file))
-    for override in overrides:
-        _override(tree, override)
-    return tree
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
+    layers = _layers(files, overrides)
+    tree = merge([Layer("the settings", {"tasks": COMPETITION_TASKS}), *layers])
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UsageError(f"--config: there is no file {file}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--config: {file} is not readable YAML: {error}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise UsageError(f"--config: {file} must hold keys and values, as in 'seed: 1'")
-    return tree
-
-
-def _merge(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Combine two trees key by key; the second wins."""
-    merged = dict(defaults)
-    for key, value in overrides.items():
-        is_section = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if is_section else value
-    return merged
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    """Put the value of "key=value" into the tree."""
-    key, equals, text = override.partition("=")
-    steps = key.strip().split(".")
-    if not equals or not all(steps):
-        raise UsageError(f"--set {override}: write it as key=value, for example --set train.epochs=5")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {override}: {text!r} is not a YAML value; put quotes around it") from None
-    if steps[0] in COMMON_SECTIONS and isinstance(tree.get("tasks"), dict):
-        # The option wins over the file even where the file sets the key for a single task.
-        for task in tree["tasks"].values():
-            if isinstance(task, dict) and isinstance(task.get(steps[0]), dict):
-                task[steps[0]] = {k: v for k, v in task[steps[0]].items() if len(steps) > 1 and k != steps[1]}
-    branch = tree
-    for step in steps[:-1]:
-        subtree = branch.get(step)
-        branch[step] = dict(subtree) if isinstance(subtree, Mapping) else {}
-        branch = branch[step]
-    branch[steps[-1]] = value
-
-
-def _validate(tree: dict[str, Any], source: str) -> Settings:
-    """Make Settings; `source` names the tree in errors."""
-    tasks = tree.get("tasks")
-    if isinstance(tasks, dict):
-        tree = {**tree, "tasks": {name: _with_common(tree, task) for name, task in tasks.items() if task is not None}}
-    try:
-        return Settings.model_validate(tree)
+        return Settings.model_validate(_with_common_sections(tree))
     except ValidationError as error:
-        lines = [_describe_error(details) for details in error.errors()]
-        raise UsageError(f"{source}: " + "\n".join(dict.fromkeys(lines))) from None
+        raise UsageError(describe_errors(error, tree, layers, _similar_key)) from None
+
+
+def given_settings(files: Path | Sequence[Path] | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The tree of what files and `--set` options set, without defaults; arguments and errors as in `load_settings`."""
+    return merge(_layers(files, overrides))
+
+
+def _layers(files: Path | Sequence[Path] | None, overrides: Sequence[str]) -> list[Layer]:
+    files = () if files is None else [files] if isinstance(files, Path) else files
+    return [*map(read_file, files), *map(read_option, overrides)]
+
+
+def _with_common_sections(tree: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the tasks that are null, and give each task the keys of common sections that it does not set itself."""
+    if not isinstance(tasks := tree.get("tasks"), dict):
+        return tree
+    return {**tree, "tasks": {name: _with_common(tree, task) for name, task in tasks.items() if task is not None}}
 
 
 def _with_common(tree: dict[str, Any], task: Any) -> Any:
-    """Add the keys of the common sections that the task does not set itself."""
     if not isinstance(task, dict):
         return task
     merged = dict(task)
@@ -273,18 +224,24 @@ def _with_common(tree: dict[str, Any], task: Any) -> Any:
     return merged
 
 
-def _describe_error(details: Any) -> str:
-    """Turn one of pydantic's error details into a line for the user."""
-    key = ".".join(str(step) for step in details["loc"])
-    if details["type"] == "extra_forbidden":
-        similar = difflib.get_close_matches(str(details["loc"][-1]), _known_keys(), n=1)
-        return f"{key}: there is no such setting" + (f"; did you mean {similar[0]}?" if similar else "")
-    message = details["msg"].removeprefix("Value error, ")
-    if isinstance(details["input"], bool) and "string" in message:
-        message += " (YAML reads yes, no, on and off as true and false: put quotes around them)"
-    return f"{key}: {message}" + ("" if isinstance(details["input"], dict) else f" (it is {details['input']!r})")
+def _similar_key(key: Key) -> str:
+    """The setting that an unknown key may mean, with its section where that is another one; "" if none is similar."""
+    *section, name = map(str, key)
+    sections: dict[str, list[str]] = {}  # of each key name, the sections that have it
+    for prefix, known in _keys(Settings):
+        sections.setdefault(known, []).append(prefix)
+    for similar in difflib.get_close_matches(name, sections, n=1):
+        if any(fnmatch(".".join(section), prefix.replace("NAME", "*")) for prefix in sections[similar]):
+            return similar
+        return f"{min(sections[similar], key=len)}.{similar}".lstrip(".")
+    return ""
 
 
-def _known_keys() -> list[str]:
-    classes = (Settings, DataConfig, SplitConfig, PredictConfig, DetectConfig, CropConfig, TaskConfig, ModelConfig)
-    return sorted({name for section in (*classes, TrainConfig) for name in section.model_fields})
+def _keys(model: type[BaseModel], section: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the section and name of every setting."""
+    for name, field in model.model_fields.items():
+        yield section, name
+        below = f"{section}.{name}".lstrip(".")
+        for number, part in enumerate((field.annotation, *get_args(field.annotation))):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _keys(part, f"{below}.NAME" if number else below)

@@ -32,8 +32,9 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
 )
 HEAD = """# Settings
 
-Every key of a `--config` file and of `--set KEY=VALUE`. The option wins over the file. A key of `model` or `train`
-applies to every task that does not set it itself, under `tasks.NAME.model` or `tasks.NAME.train`.
+Every key of a `--config` file and of `--set KEY=VALUE`. `--config` and `--set` may be repeated: files are laid over
+each other in their order, and options over the files. A key of `model` or `train` applies to every task that does not
+set it itself, under `tasks.NAME.model` or `tasks.NAME.train`; in a later file or an option, it wins over these too.
 
 This page is generated from the settings classes: `python -m pipeline.settings_reference > docs/reference/settings.md`.
 """

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+from pipeline.commands.checked_paths import DataArg
+from pipeline.commands.options import SharedOptions, with_shared_options
 
 cache_app = typer.Typer(name="cache", help="Look after the cache of crops.", no_args_is_help=True)
 
@@ -19,7 +20,7 @@ def cache_stats(shared: SharedOptions) -> None:
     """Count what the cache holds, per fingerprint."""
     from pipeline.commands.cache_maintenance import show_stats
 
-    show_stats(shared.context())
+    show_stats(shared.context(), shared.next_command("cache", "verify", carry=("cache",)))
 
 
 @cache_app.command("verify")
@@ -41,7 +42,7 @@ def cache_pack(shared: SharedOptions, data: DataArg) -> None:
     """Make the arrays that training DATA with these settings reads; `train` makes them by itself otherwise."""
     from pipeline.commands.cache_pack import pack_crops
 
-    pack_crops(data, shared.context())
+    pack_crops(data, shared.context(), shared.next_command("train", data))
 
 
 @cache_app.command("export")

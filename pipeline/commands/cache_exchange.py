@@ -10,6 +10,7 @@ from cache import cache_folder
 from cache.errors import UsageError
 from cache.exchange import Outgoing, export_folder, export_shards, import_cache, import_export
 from cache.layout import FORMAT_FILE, SPEC_FILE, check_format
+from cache.location import with_home
 from cache.remote import address, pull_all
 from detect.fingerprints import crop_spec
 from pipeline.console import cell
@@ -50,7 +51,7 @@ def import_crops(source: str, context: RunContext) -> None:
     Raises:
         UsageError: `source` is neither.
     """
-    folder = Path(source)
+    folder = with_home(source)
     is_url = "://" in source
     if not is_url and not folder.is_dir():
         raise UsageError(f"there is no folder {source}; name a cache or what `cache export` wrote")

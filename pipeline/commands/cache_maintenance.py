@@ -1,6 +1,7 @@
 """`faceline cache stats`, `verify` and `gc`: what the cache holds, what is damaged, and what can go."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.context import RunContext
 from pipeline.settings import load_settings
 
 
-def show_stats(context: RunContext) -> None:
+def show_stats(context: RunContext, next_step: str = "") -> None:
     """Print what the cache holds, and how much of it is garbage whatever the settings."""
     location = address(context.cache)
     contents = stats(context.cache)
@@ -34,8 +35,9 @@ def show_stats(context: RunContext) -> None:
         context.console.table(f"Crops in {location}", columns, rows)
     text = f"{location}: {cell(len(rows))} kinds of crops, {cell(sum(folder['ok'] for folder in crops))} crops."
     if orphans:
-        text += f" {cell(len(orphans))} orphans that nobody reads; list them with: faceline cache gc"
-    context.console.done(contents, text=text, next_step="faceline cache verify")
+        gc = shlex.join(["faceline", "cache", "gc", "--cache", str(location)])
+        text += f" {cell(len(orphans))} orphans that nobody reads; list them with: {gc}"
+    context.console.done(contents, text=text, next_step=next_step)
 
 
 def verify_cache(context: RunContext, *, repair: bool) -> bool:
@@ -50,7 +52,8 @@ def verify_cache(context: RunContext, *, repair: bool) -> bool:
     elif repair:
         text = f"{cell(len(rows))} damaged files; their units were set aside, and the next detect makes them again."
     else:
-        text = f"{cell(len(rows))} damaged files. Repair with: faceline cache verify --repair --cache {location}"
+        repair_command = shlex.join(["faceline", "cache", "verify", "--repair", "--cache", str(location)])
+        text = f"{cell(len(rows))} damaged files. Repair with: {repair_command}"
     context.console.done(report.as_json(), text=f"{location}: {text}")
     return not rows
 

@@ -14,7 +14,7 @@ from pipeline.intake.corrections import load_labelled
 from pipeline.training.packed_crops import training_pixels, with_crops
 
 
-def pack_crops(data: Path, context: RunContext) -> None:
+def pack_crops(data: Path, context: RunContext, next_step: str = "") -> None:
     """Make the arrays that training with these settings would make, one per input size, zoom and margin."""
     views = {
         (plan.model.input, plan.model.zoom, needed_margin(plan)): plan.model
@@ -41,4 +41,4 @@ def pack_crops(data: Path, context: RunContext) -> None:
     ]
     context.console.table("Packs", ["input", "zoom", "margin", "photos", "size"], rows)
     text = f"{cell(len(packs))} packs of {cell(len(sources))} photos."
-    context.console.done({"packs": packs}, text=text, next_step=f"faceline train {data}")
+    context.console.done({"packs": packs}, text=text, next_step=next_step)

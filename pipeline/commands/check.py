@@ -2,12 +2,13 @@
 
 import typer
 
-from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+from pipeline.commands.checked_paths import DataArg
+from pipeline.commands.options import SharedOptions, with_shared_options
 
 SHOWN_DEFECTS = 20
 
 
-@with_shared_options("config", "settings", "workers", "json", "quiet")
+@with_shared_options()
 def check(shared: SharedOptions, data: DataArg) -> None:
     """Show what is in a data set, and what is wrong with it."""
     from detect.decode import why_unreadable
@@ -37,6 +38,6 @@ def check(shared: SharedOptions, data: DataArg) -> None:
     more = f", the first {len(shown)} shown (all with --json)" if len(shown) < len(checked.defects) else ""
     record = checked.as_json() | {"corrections": [correction.as_json() for correction in dataset.corrections]}
     text = f"{cell(len(checked.defects))} defects, {cell(fatal)} fatal{more}."
-    context.console.done(record, text=text, next_step=f"faceline {'check' if fatal else 'detect'} {data}")
+    context.console.done(record, text=text, next_step=shared.next_command("check" if fatal else "detect", data))
     if fatal:
         raise typer.Exit(1)

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+from pipeline.commands.checked_paths import ConfigsArg, DataArg
+from pipeline.commands.options import SharedOptions, with_shared_options
 
 if TYPE_CHECKING:
     from pipeline.experiments.results import Comparison
 
 
-@with_shared_options("settings", "cache", "device", "workers", "json", "quiet")
+@with_shared_options()
 def compare(
     shared: SharedOptions,
     data: DataArg,
-    configs: Annotated[list[Path], typer.Argument(help="Settings, YAML files; the first is compared with each other.")],
+    configs: ConfigsArg,
     out: Annotated[Path, typer.Option("--out", help="The comparison's folder; keeps every run.", metavar="DIR")],
     folds: Annotated[int, typer.Option(min=2, max=100, help="Folds that the people are dealt into.")] = 5,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings on every fold.")] = 1,
@@ -32,9 +33,9 @@ def compare(
 
     plan = make_plan(
         data, configs, out, folds=folds, seeds=seeds, held_out=held_out, first=first, split_seed=split_seed,
-        overrides=shared.settings or [],
+        overrides=shared.settings or [], base=shared.config or [],
     )  # fmt: skip
-    context = replace(shared, config=configs[0]).context()
+    context = replace(shared, config=[*(shared.config or ()), configs[0]]).context()
     rounds, fold_count = len(plan.rounds()), len(plan.held_out)
 
     def write_and_show(comparison: "Comparison", *, remark: bool) -> None:

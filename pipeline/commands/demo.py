@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import SharedOptions, with_shared_options
+from pipeline.commands.options import PREDICT_CARRIES, SharedOptions, with_shared_options
 
 DEMO_SETTINGS = ("train.epochs=8", "train.batch=32", "model.zoom=1.2")  # a few hundred photos want more, smaller steps
 
@@ -27,5 +27,5 @@ def demo(
     context.console.scores(scores, "Scores on the demo's eval photos")
     as_json = {name: score.as_json() for name, score in scores.items()}
     record = {"data": str(out), **finished.as_json(), "report": str(report), "scores": as_json}
-    next_step = f"faceline predict PHOTOS --bundle {finished.run / 'bundle'}"
+    next_step = shared.next_command("predict", "PHOTOS", "--bundle", finished.run / "bundle", carry=PREDICT_CARRIES)
     context.console.done(record, text=f"Report: {report}", next_step=next_step)

@@ -6,7 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from cache.errors import UsageError
-from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+from pipeline.commands.checked_paths import DataArg
+from pipeline.commands.options import PREDICT_CARRIES, SharedOptions, with_shared_options
+
+SHEET_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 @with_shared_options()
@@ -35,6 +38,8 @@ def detect(
 
     if engine not in {"local", "ray"}:
         raise UsageError(f"--engine {engine}: it is local or ray")
+    if sheet is not None and sheet.suffix.lower() not in SHEET_SUFFIXES:
+        raise UsageError(f"--sheet {sheet}: the name must end in {' or '.join(SHEET_SUFFIXES)}")
     part = parse_shard(shard) if shard is not None else None
     if part is not None and engine == "ray":
         raise UsageError("--shard and --engine ray exclude each other: Ray divides the photos by itself")
@@ -44,7 +49,9 @@ def detect(
     dataset = load_data(data, context.settings.task_list(), context.settings.data).require_usable()
     show_reading(dataset, context.console)
     photos = [*dataset.train, *dataset.evaluation]
-    next_step = f"faceline train {data}" if dataset.train else f"faceline predict {data} --bundle RUN/bundle"
+    next_step = shared.next_command("train", data)
+    if not dataset.train:
+        next_step = shared.next_command("predict", data, "--bundle", "RUN/bundle", carry=PREDICT_CARRIES)
 
     # Detect
     machines: dict[str, Any] = {}
@@ -61,7 +68,7 @@ def detect(
         detection = detect_photos(photos, context, retry=retry_failed)
         machines = {"shard": str(part)}
         note = f"\nThat was shard {part}. When all have run, a run without --shard makes what one left undone."
-        next_step = f"faceline detect {data}"
+        next_step = shared.next_command("detect", data)
     else:
         detection = detect_photos(photos, context, retry=retry_failed)
     summary = {**detection.summary(photos), **machines, **reading_json(dataset)}
@@ -70,8 +77,11 @@ def detect(
     if sheet is not None:
         from pipeline.reports.contact_sheets import missed_sheet
 
-        missed_sheet(photos, detection, sheet)
-        summary["sheet"] = str(sheet)
+        shown, missed = missed_sheet(photos, detection, sheet)
+        summary |= {"missed": missed, "sheet": str(sheet) if shown else None}
+        first = f"the first {cell(shown)} of " if shown < missed else ""
+        sheet_note = f"\nSheet: {sheet}, {first}{cell(missed)} photos in which {detection.steps[0]} found no face"
+        note += sheet_note if shown else f"\nNo sheet: {detection.steps[0]} found a face in every photo"
 
     # Show
     if detection.cut:

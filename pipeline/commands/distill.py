@@ -5,17 +5,15 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+from pipeline.commands.checked_paths import DataArg, TeachersOpt
+from pipeline.commands.options import PREDICT_CARRIES, SharedOptions, with_shared_options
 
 
 @with_shared_options()
 def distill(
     shared: SharedOptions,
     data: DataArg,
-    teacher: Annotated[
-        list[Path],
-        typer.Option("--teacher", help="A run, a folder of `vote` or a bundle. Of several, the mean.", metavar="T"),
-    ],
+    teacher: TeachersOpt,
     out: Annotated[Path, typer.Option("--out", help="The student's run.", metavar="RUN")],
 ) -> None:
     """Train on labels and teachers' predictions, so that a small network comes close to a large ensemble."""
@@ -25,5 +23,5 @@ def distill(
     context = with_ranks(shared.context())
     finished = train_data(data, out, context, teacher)
     context.console.scores(finished.scores, "Scores on the held-out fold")
-    next_step = f"faceline predict PHOTOS --bundle {out / 'bundle'}"
+    next_step = shared.next_command("predict", "PHOTOS", "--bundle", out / "bundle", carry=PREDICT_CARRIES)
     context.console.done(finished.as_json(), text=f"Run: {out}", next_step=next_step)

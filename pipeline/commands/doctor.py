@@ -15,7 +15,7 @@ OPTIONAL = {
 }
 
 
-@with_shared_options("json", "quiet")
+@with_shared_options()
 def doctor(shared: SharedOptions) -> None:
     """Show versions, devices, what is installed, and how fast this machine is."""
     import torch
@@ -33,7 +33,7 @@ def doctor(shared: SharedOptions) -> None:
     context.console.table("Speed", ["stage", "a second"], rows)
     record = {"versions": versions(), "devices": devices, "extras": extras, "cache": str(context.cache), **speed}
     text = f"Devices: {', '.join(devices)}\nCache: {context.cache}"
-    context.console.done(record, text=text, next_step="faceline demo demo")
+    context.console.done(record, text=text, next_step=shared.next_command("demo", "demo"))
 
 
 def _measure_speed(context: "RunContext") -> dict[str, float]:

@@ -1,18 +1,14 @@
 """`faceline evaluate`: scores with intervals, and the confusion matrix of every task."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from pipeline.commands.checked_paths import PredictionsArg, TruthOpt
 from pipeline.commands.options import SharedOptions, with_shared_options
 
 
 @with_shared_options("config", "settings", "json", "quiet")
 def evaluate(
     shared: SharedOptions,
-    pred: Annotated[Path, typer.Argument(help="predictions.csv or submission.csv.")],
-    truth: Annotated[Path, typer.Option("--truth", help="A table of answers.", metavar="T")],
+    pred: PredictionsArg,
+    truth: TruthOpt,
 ) -> None:
     """Score predictions: macro-F1 and accuracy, per task and joint, with 95% intervals over people."""
     from pipeline.console import cell

@@ -1,5 +1,7 @@
 """`faceline labels ...`: the commands that find and correct doubtful labels; each calls one function."""
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +9,9 @@ from typing import Annotated
 import typer
 
 from cache.errors import BundleError
-from pipeline.commands.options import DataArg, SharedOptions, with_shared_options
+from cache.location import with_home
+from pipeline.commands.checked_paths import DataArg
+from pipeline.commands.options import SharedOptions, with_shared_options
 
 labels_app = typer.Typer(name="labels", help="Find and correct doubtful labels.", no_args_is_help=True)
 
@@ -16,7 +20,7 @@ TasksOpt = Annotated[list[str] | None, typer.Option("--task", help="Only this ta
 
 
 @labels_app.command("suspects")
-@with_shared_options("settings", "cache", "workers", "json", "quiet")
+@with_shared_options()
 def labels_suspects(
     shared: SharedOptions,
     data: DataArg,
@@ -35,14 +39,15 @@ def labels_suspects(
     task: TasksOpt = None,
 ) -> None:
     """Rank the labels that are contradicted by networks which were not trained on them."""
+    shared = _with_config_of(run[0], shared)
+    next_step = shared.next_command("labels", "apply", "CORRECTIONS.csv", data)
     from pipeline.labels.suspects import suspects_stage
 
-    context = replace(shared, config=_config_of(run[0]), device="cpu").context()
-    suspects_stage(data, run, out, task or (), top, context)
+    suspects_stage(data, run, out, task or (), top, shared.context(), next_step)
 
 
 @labels_app.command("tomek")
-@with_shared_options("settings", "cache", "device", "workers", "json", "quiet")
+@with_shared_options()
 def labels_tomek(
     shared: SharedOptions,
     data: DataArg,
@@ -53,27 +58,38 @@ def labels_tomek(
     task: TasksOpt = None,
 ) -> None:
     """List photos of different classes that are each other's nearest neighbour."""
+    shared = _with_config_of(run, shared)
+    next_step = shared.next_command("labels", "apply", out / "removals.csv", data)
     from pipeline.labels.tomek_links import tomek_stage
 
-    tomek_stage(data, run, out, task or (), replace(shared, config=_config_of(run)).context())
+    tomek_stage(data, run, out, task or (), shared.context(), next_step)
 
 
 @labels_app.command("apply")
-@with_shared_options("config", "settings", "json", "quiet")
+@with_shared_options()
 def labels_apply(
     shared: SharedOptions,
     file: Annotated[str, typer.Argument(help="A table of corrections, or `boostcamp`.")],
     data: DataArg,
 ) -> None:
     """Check a table of corrections against DATA and show what it changes; no file of DATA is touched."""
+    from pipeline.intake.corrections import locate_list
+
+    file = str(with_home(file))
+    locate_list(file)  # refuses a file that is not there
     from pipeline.labels.suspects import apply_stage
 
-    apply_stage(file, data, shared.context())
+    context = shared.context()
+    files = [*context.settings.data.corrections, file]
+    plain = all(re.fullmatch(r"[\w./-]+", name) for name in files)  # else it needs YAML's quotes
+    corrections = f"[{', '.join(files)}]" if plain else json.dumps(files, ensure_ascii=False)
+    next_step = replace(shared, settings=[*(shared.settings or ()), f"data.corrections={corrections}"])
+    apply_stage(file, data, context, next_step.next_command("train", data))
 
 
-def _config_of(run: Path) -> Path:
-    """Return the file with a run's settings; BundleError if the folder is not a run."""
+def _with_config_of(run: Path, shared: SharedOptions) -> SharedOptions:
+    """Put the settings of a run below those of --config; BundleError if the folder is not a run."""
     config = run / "config.yaml"
     if not config.is_file():
         raise BundleError(f"{run} holds no run: there is no config.yaml in it")
-    return config
+    return replace(shared, config=[config, *(shared.config or ())])

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import SharedOptions, with_shared_options
+from pipeline.commands.checked_paths import BundlesOpt
+from pipeline.commands.options import EVALUATE_CARRIES, SharedOptions, with_shared_options
 
 
 @with_shared_options()
@@ -19,12 +20,7 @@ def predict(
             "or one data set with an eval part.",
         ),
     ],
-    bundle: Annotated[
-        list[Path],
-        typer.Option(
-            "--bundle", help="RUN/bundle of a training, or a folder of `vote`. Several are averaged.", metavar="B"
-        ),
-    ],
+    bundle: BundlesOpt,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for predictions.csv; by default the next free one of predictions-N."),
@@ -34,13 +30,9 @@ def predict(
     ] = False,
 ) -> None:
     """Predict every photo with a trained bundle, or with an ensemble of several."""
-    from classify.inference.ensemble import load_ensemble
     from pipeline.intake.load import load_data
     from pipeline.intake.photo_inputs import load_inputs
     from pipeline.intake.reading_report import reading_json, show_reading
-    from pipeline.prediction.output_folder import next_free_folder, refuse_overwriting
-    from pipeline.prediction.predict import predict_photos, write_predictions
-    from pipeline.prediction.predict_settings import refuse_training_settings, with_predict_settings
 
     context = shared.context()
     # Neither labels nor people are read, so a table needs no column but that of the paths.
@@ -48,6 +40,12 @@ def predict(
     config = context.settings.data.model_copy(update={"columns": columns})
     dataset = load_inputs(photos, lambda path: load_data(path, (), config))
     show_reading(dataset, context.console)
+
+    from classify.inference.ensemble import load_ensemble
+    from pipeline.prediction.output_folder import next_free_folder, refuse_overwriting
+    from pipeline.prediction.predict import predict_photos, write_predictions
+    from pipeline.prediction.predict_settings import refuse_training_settings, with_predict_settings
+
     ensemble = load_ensemble(bundle)
     refuse_training_settings(shared.settings or (), ensemble)
     ensemble = with_predict_settings(ensemble, context.settings.predict, context.console)
@@ -73,4 +71,5 @@ def predict(
         "photos": len(selected), **predictions.counts, "predictions": str(table), "trained_on": trained_on,
         "settings": dict(predictions.record.settings), **reading_json(dataset),
     }  # fmt: skip
-    context.console.done(record, text=text, next_step=f"faceline evaluate {table} --truth ANSWERS.csv")
+    next_step = shared.next_command("evaluate", table, "--truth", "ANSWERS.csv", carry=EVALUATE_CARRIES)
+    context.console.done(record, text=text, next_step=next_step)

@@ -1,17 +1,11 @@
 """`faceline report`: the HTML report of a finished run."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from pipeline.commands.checked_paths import RunArg
 from pipeline.commands.options import SharedOptions, with_shared_options
 
 
 @with_shared_options("cache", "json", "quiet")
-def report(
-    shared: SharedOptions, folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
-) -> None:
+def report(shared: SharedOptions, folder: RunArg) -> None:
     """Write the HTML report of a run again."""
     from pipeline.reports.run_report import write_report
 

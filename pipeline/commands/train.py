@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import DataArg, RunOpt, SharedOptions, run_folder, with_shared_options
+from pipeline.commands.checked_paths import DataArg
+from pipeline.commands.options import PREDICT_CARRIES, RunOpt, SharedOptions, run_folder, with_shared_options
 
 
 @with_shared_options()
@@ -34,11 +35,13 @@ def train(
         photos = dataset.train
         paths = [str(path) for path in write_previews(photos, detect_photos(photos, context), run, context)]
         text = "\n".join(f"Preview: {path}" for path in paths)
-        context.console.done({"previews": paths}, text=text, next_step=f"faceline train {data}")
+        chosen = ("--out", out) if out is not None else ()
+        next_step = shared.next_command("train", data, *chosen)
+        context.console.done({"previews": paths}, text=text, next_step=next_step)
         return
 
     context = with_ranks(context)
     finished = train_data(data, run, context)
     context.console.scores(finished.scores, "Scores on the held-out fold")
-    next_step = f"faceline predict PHOTOS --bundle {run / 'bundle'}"
+    next_step = shared.next_command("predict", "PHOTOS", "--bundle", run / "bundle", carry=PREDICT_CARRIES)
     context.console.done(finished.as_json(), text=f"Run: {run}", next_step=next_step)

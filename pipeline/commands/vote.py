@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.checked_paths import RunsArg
 from pipeline.commands.options import SharedOptions, with_shared_options
 
 
 @with_shared_options("config", "settings", "json", "quiet")
 def vote(
     shared: SharedOptions,
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs on the same folds.")],
+    runs: RunsArg,
     out: Annotated[Path, typer.Option("--out", help="Folder for votes.json; `predict --bundle` takes it.")],
 ) -> None:
     """Fit the weights of an ensemble of runs on the people that they held out."""
@@ -39,5 +40,5 @@ def vote(
          "scores": [ensemble.as_json() for ensemble in weighed.compared], "photos": weighed.photos,
          "people": weighed.people, "votes": votes, "warnings": list(weighed.warnings)},
         text=f"Weighed on {weighed.photos} photos of {weighed.people} people.\nVotes: {votes}",
-        next_step=f"faceline predict PHOTOS --bundle {out}",
+        next_step=shared.next_command("predict", "PHOTOS", "--bundle", out, carry=()),
     )  # fmt: skip

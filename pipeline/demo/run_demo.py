@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cache.errors import UsageError
-from classify.evaluation.metrics import Score
 from pipeline.chain import Finished, run_chain
 from pipeline.context import RunContext
-from pipeline.demo.dataset import draw_data_set
 from pipeline.detection.detect import detect_photos
-from pipeline.evaluation.score_predictions import evaluate
 from pipeline.intake.load import load_data
-from pipeline.reports.contact_sheets import crop_sheet, write_sheet
+
+if TYPE_CHECKING:
+    from classify.evaluation.metrics import Score
 
 PEOPLE_ON_THE_SHEET = 4
 
 
-def run_demo(out: Path, people: int, seed: int, context: RunContext) -> tuple[Finished, Mapping[str, Score]]:
+def run_demo(out: Path, people: int, seed: int, context: RunContext) -> tuple[Finished, Mapping[str, "Score"]]:
     """Draw a data set into `out` unless it is there, run the chain into `out/run`, and score its eval photos.
 
     Returns:
@@ -26,6 +26,9 @@ def run_demo(out: Path, people: int, seed: int, context: RunContext) -> tuple[Fi
         UsageError: `out` holds something other than this demo.
     """
     _draw_once(out, people, seed, context)
+    from pipeline.evaluation.score_predictions import evaluate
+    from pipeline.reports.contact_sheets import crop_sheet, write_sheet
+
     finished = run_chain(out, out / "run", context)
     tasks = context.settings.task_list()
     photos = load_data(out, tasks, context.settings.data).train[: 7 * PEOPLE_ON_THE_SHEET]
@@ -40,6 +43,8 @@ def _draw_once(out: Path, people: int, seed: int, context: RunContext) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and holds something else; name a new folder for the demo")
+    from pipeline.demo.dataset import draw_data_set
+
     context.console.line(f"Drawing {people} people to train on and {max(2, people // 2)} to predict, 7 photos each")
     draw_data_set(out, people=people, seed=seed)
     marker.write_text(arguments, encoding="utf-8")

@@ -50,6 +50,7 @@ class Plan:
         seeds: number of trainings per configuration and fold, with seeds from 0.
         split_seed: seed of the split into folds.
         overrides: key=value settings for all configurations.
+        base: settings files below all configurations.
     """
 
     data: Path
@@ -60,6 +61,7 @@ class Plan:
     seeds: int
     split_seed: int
     overrides: tuple[str, ...] = ()
+    base: tuple[Path, ...] = ()
 
     def rounds(self) -> list[tuple[int, int]]:
         """(seed, fold) of each round, in order."""
@@ -83,6 +85,7 @@ class Plan:
             words += ["--split-seed", self.split_seed]
         if self.held_out != tuple(range(self.folds)):
             words += ["--held-out", ",".join(map(str, self.held_out))]
+        words += [word for file in self.base for word in ("--config", file)]
         words += [word for override in self.overrides for word in ("--set", override)]
         return shlex.join(map(str, [*words, "--out", self.out]))
 
@@ -98,12 +101,13 @@ def make_plan(
     first: int | None = None,
     split_seed: int = 0,
     overrides: Sequence[str] = (),
+    base: Sequence[Path] = (),
 ) -> Plan:
     """Read all settings and check that they can be compared, before anything is trained.
 
     Args:
         files: settings, one file per configuration.
-        folds, seeds, split_seed, overrides: see `Plan`.
+        folds, seeds, split_seed, overrides, base: see `Plan`.
         held_out: only these folds, as in "0,2".
         first: only this many folds, from fold 0.
 
@@ -119,7 +123,7 @@ def make_plan(
     for file in files:
         if not file.is_file():
             raise UsageError(f"there is no file {file}")
-    configurations = tuple(Configuration(file.stem, file, load_settings(file, overrides)) for file in files)
+    configurations = tuple(Configuration(file.stem, file, load_settings([*base, file], overrides)) for file in files)
     for number, configuration in enumerate(configurations):
         for other in configurations[:number]:
             if other.name.casefold() == configuration.name.casefold():
@@ -127,7 +131,7 @@ def make_plan(
                 raise UsageError(f"{where} would share the folder {out / configuration.name}; rename one of them")
         _refuse_other_labels(configurations[0], configuration)
     chosen = _chosen_folds(folds, held_out, first)
-    return Plan(data, out, configurations, folds, chosen, seeds, split_seed, tuple(overrides))
+    return Plan(data, out, configurations, folds, chosen, seeds, split_seed, tuple(overrides), tuple(base))
 
 
 def train_plan(plan: Plan, context: RunContext, after_round: Callable[[int], None]) -> None:

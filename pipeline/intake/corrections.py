@@ -62,7 +62,7 @@ def apply_corrections(dataset: Dataset, file: str, settings: Settings) -> tuple[
         UsageError: there is no such table.
         DataError: a row is invalid, matches no photo, or contradicts another; the message names the rows.
     """
-    path, shipped = _locate(file), file in SHIPPED
+    path, shipped = locate_list(file), file in SHIPPED
     levels = settings.data.correction_levels
     rows = [row for row in _read_rows(path, file, settings, shipped=shipped) if row.level in levels]
     matches, absent = _match_rows(rows, dataset, shipped=shipped)
@@ -129,7 +129,8 @@ def _is_class(task: Task, label: str) -> bool:
     return False
 
 
-def _locate(file: str) -> Path:
+def locate_list(file: str) -> Path:
+    """The table of corrections that `file` names: a path, or a list that comes with faceline; UsageError if neither."""
     if file in SHIPPED:
         return Path(__file__).parent / "correction_lists" / f"{file}.csv"
     if not Path(file).is_file():

@@ -1,5 +1,6 @@
 """The photos of a data set, of which only the names and labels are known so far."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -115,5 +116,6 @@ class Dataset:
         if fatal:
             listed = "\n".join(f"{defect.where}: {defect.message}" for defect in fatal[:5])
             more = f"\n... and {len(fatal) - 5} more" if len(fatal) > 5 else ""
-            raise DataError(f"{listed}{more}\nfaceline check {self.given or self.root} lists everything.")
+            check = f"faceline check {shlex.quote(str(self.given or self.root))}"
+            raise DataError(f"{listed}{more}\n{check} lists everything.")
         return self

@@ -31,7 +31,13 @@ SHOWN_CHANGES = 20
 
 
 def suspects_stage(
-    data: Path, runs: Sequence[Path], out: Path, task_names: Sequence[str], top: int, context: RunContext
+    data: Path,
+    runs: Sequence[Path],
+    out: Path,
+    task_names: Sequence[str],
+    top: int,
+    context: RunContext,
+    next_step: str = "",
 ) -> None:
     """`faceline labels suspects`: rank the labels that are contradicted by networks not trained on them.
 
@@ -66,12 +72,10 @@ def suspects_stage(
     files = {"suspects": str(out / "suspects.csv"), "page": str(out / "suspects.html")}
     totals = {task: {"total": total, "unit": unit} for task, total, unit in counts}
     result = {**files, "photos": len(held_out.photos), "unknown": held_out.unknown, "tasks": totals}
-    context.console.done(
-        result, text=f"Look at them: {out / 'suspects.html'}", next_step=f"faceline labels apply CORRECTIONS.csv {data}"
-    )
+    context.console.done(result, text=f"Look at them: {out / 'suspects.html'}", next_step=next_step)
 
 
-def apply_stage(file: str, data: Path, context: RunContext) -> None:
+def apply_stage(file: str, data: Path, context: RunContext, next_step: str = "") -> None:
     """`faceline labels apply`: show what a table of corrections changes; no file is changed."""
     dataset = load_data(data, context.settings.task_list(), context.settings.data).require_usable()
     corrected, changes = apply_corrections(dataset, file, context.settings)
@@ -85,7 +89,7 @@ def apply_stage(file: str, data: Path, context: RunContext) -> None:
     context.console.done(
         {**applied.as_json(), "changes": listed},
         text=f"{file}: {applied.text()}. No file of {data} was touched.",
-        next_step=f"faceline train {data} --set 'data.corrections=[{file}]'",
+        next_step=next_step,
     )
 
 

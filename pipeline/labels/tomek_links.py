@@ -26,7 +26,9 @@ COLUMNS = {"task": pl.String, "link": pl.Int64, "path": pl.String, "person": pl.
            "distance": pl.Float64, "same_person": pl.Boolean, "remove": pl.Boolean}  # fmt: skip
 
 
-def tomek_stage(data: Path, run: Path, out: Path, task_names: Sequence[str], context: RunContext) -> None:
+def tomek_stage(
+    data: Path, run: Path, out: Path, task_names: Sequence[str], context: RunContext, next_step: str = ""
+) -> None:
     """`faceline labels tomek`: list the Tomek links of `data` by the features of the networks of `run`.
 
     Raises:
@@ -56,7 +58,7 @@ def tomek_stage(data: Path, run: Path, out: Path, task_names: Sequence[str], con
     context.console.done(
         {"tomek": str(out / "tomek.csv"), "removals": str(out / "removals.csv"), "tasks": counts},
         text=f"Links: {out / 'tomek.csv'}",
-        next_step=f"faceline labels apply {out / 'removals.csv'} {data}",
+        next_step=next_step,
     )
 
 

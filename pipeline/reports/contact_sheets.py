@@ -64,24 +64,31 @@ def encode_image(image: Image, suffix: str = ".jpg", quality: int = 85) -> bytes
     return content.tobytes()
 
 
-def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> None:
-    """Write a sheet of the photos in which the first detection step found no face, with the window that was cut."""
+def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> tuple[int, int]:
+    """Write a sheet of the photos in which the first detection step found no face, with the window that was cut.
+
+    If there are none, there is no sheet, and one of an earlier run is removed.
+
+    Returns:
+        The number of pictures on the sheet, and of such photos.
+    """
+    missed = [photo for photo in photos if detection.entry(photo).facts.get("found_by") != detection.steps[0]]
     pictures: list[Image] = []
     captions: list[str] = []
-    for photo in photos:
+    for photo in missed[:MAX_PICTURES]:
         entry = detection.entry(photo)
-        if entry.outcome == "ok" and entry.facts["found_by"] == detection.steps[0]:
-            continue
         image = decode_file(photo.path)
-        if isinstance(image, Failure):
+        if entry.outcome != "ok" or isinstance(image, Failure):
             pictures.append(np.full((CELL_HEIGHT, CELL_WIDTH, 3), 225, np.uint8))
             captions.append(f"{entry.outcome} {photo.path.stem}")
         else:
             pictures.append(_draw_window(image, entry.facts))
             captions.append(f"{entry.facts['found_by']} {photo.path.stem}")
-        if len(pictures) == MAX_PICTURES:
-            break
-    write_sheet(contact_sheet(pictures, captions), path)
+    if pictures:
+        write_sheet(contact_sheet(pictures, captions), path)
+    else:
+        path.unlink(missing_ok=True)
+    return len(pictures), len(missed)
 
 
 def crop_sheet(photos: Sequence[Photo], detection: Detection, columns: int = 7) -> Image:

@@ -131,3 +131,75 @@ def test_class_names_that_no_label_can_be_or_that_are_one_label_are_refused(clas
 
 def test_class_names_with_slashes_are_fine(tmp_path):
     load_settings(write(tmp_path, tasks_of("smile", classes=["n/a", "<30", "a b"])))
+
+
+def files(tmp_path, *trees):
+    for number, tree in enumerate(trees):
+        (tmp_path / f"{number}.yaml").write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
+    return [tmp_path / f"{number}.yaml" for number in range(len(trees))]
+
+
+def test_several_files_are_laid_over_each_other_in_their_order(tmp_path):
+    preset = {"train": {"epochs": 7, "lr": 0.01}, "tasks": {"age": {"train": {"epochs": 9, "lr": 0.02}}}}
+    columns = {"data": {"columns": {"person": "customer"}}, "train": {"epochs": 2}, "tasks": {"mask": None}}
+    settings = load_settings(files(tmp_path, preset, columns), ["train.lr=0.03"])
+    assert settings.data.columns == {"person": "customer"}
+    assert list(settings.tasks) == ["gender", "age"]
+    assert {(task.train.epochs, task.train.lr) for task in settings.tasks.values()} == {(2, 0.03)}
+    settings = load_settings(files(tmp_path, columns, preset))
+    assert [(task.train.epochs, task.train.lr) for task in settings.tasks.values()] == [(7, 0.01), (9, 0.02)]
+
+
+NO_SUCH = "there is no such setting; did you mean"
+NO_NUMBER = "Input should be a valid integer, unable to parse string as an integer"
+LEAST = "Input should be greater than or equal to"
+
+
+@pytest.mark.parametrize(
+    ("trees", "overrides", "said"),
+    [
+        ([{"seed": 1}], ["train.epoch=1"], [f"--set train.epoch=1: train.epoch: {NO_SUCH} epochs?"]),
+        ([{"train": {"epoch": 1}}, {"seed": 1}], ["seed=2"], [f"0.yaml: train.epoch: {NO_SUCH} epochs?"]),
+        ([], ["epochs=3"], [f"--set epochs=3: epochs: {NO_SUCH} train.epochs?"]),
+        ([], ["tasks.age.heads.kind=years"], [f"--set tasks.age.heads.kind=years: tasks.age.heads: {NO_SUCH} head?"]),
+        ([{"train": {"epochs": 0}}, {"train": {"lr": 1}}], [], [f"0.yaml: train.epochs: {LEAST} 1 (it is 0)"]),
+        (
+            [{"train": {"epochs": 3}}],
+            ["train.epochs=x"],
+            [f"--set train.epochs=x: train.epochs: {NO_NUMBER} (it is 'x')"],
+        ),
+        (
+            [{"tasks": {"age": {"train": {"epochs": 0}}}}, {"seed": 1}],
+            [],
+            [f"0.yaml: tasks.age.train.epochs: {LEAST} 1 (it is 0)"],
+        ),
+        (
+            [{"train": {"soup": 3, "keep": "last"}}],
+            ["train.epochs=2", "seed=1"],
+            ["0.yaml and --set train.epochs=2: train: soup is 3, but there are only 2 epochs"],
+        ),
+        ([{"tasks": {"smile": {}}}], [], ["0.yaml: tasks.smile.classes: Field required"]),
+        (
+            [],
+            ["split.held_out=some"],
+            [f"--set split.held_out=some: split.held_out: {NO_NUMBER} or 'all' (it is 'some')"],
+        ),
+        (
+            [{"seed": -1}],
+            ["train.epochs=0"],
+            [f"0.yaml: seed: {LEAST} 0 (it is -1)", f"--set train.epochs=0: train.epochs: {LEAST} 1 (it is 0)"],
+        ),
+    ],
+)
+def test_an_error_names_the_file_or_option_that_has_set_the_key_and_comes_once(tmp_path, trees, overrides, said):
+    with pytest.raises(UsageError) as error:
+        load_settings(files(tmp_path, *trees), overrides)
+    assert sorted(str(error.value).replace(f"{tmp_path}/", "").split("\n")) == sorted(said)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"(?s)0\.yaml is not readable YAML: 'train' stands twice.*line 3"):
+        load_settings(files(tmp_path, "train: {epochs: 2}\nseed: 1\ntrain: {lr: 0.1}\n"))
+    again = "x: &x {epochs: 2}\ntrain: {<<: *x, epochs: 3}\n"
+    with pytest.raises(UsageError, match="x: there is no such setting"):  # but not the second epochs
+        load_settings(files(tmp_path, again))

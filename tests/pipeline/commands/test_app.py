@@ -1,5 +1,6 @@
 """The command line as a user meets it: in a process of its own, from another folder, misused, stopped."""
 
+import json
 import os
 import shutil
 import signal
@@ -113,7 +114,6 @@ def test_every_command_works_from_a_folder_with_files_called_like_our_packages(u
         (["frobnicate"], "frobnicate"),
         (["labels", "apply", "nowhere.csv", "DATA"], "no file nowhere.csv"),
         (["predict", "DATA"], "--bundle"),
-        (["predict", "gone.jpg", "gone.png", "--bundle", "B"], "there is no photo, folder or table gone.png"),
     ],
 )
 def test_wrong_use_is_explained_with_exit_code_2(words, message, drawn, tmp_path):
@@ -154,6 +154,45 @@ def test_quiet_says_nothing_but_results(finished):
     assert code == 0
     assert err == ""
     assert out.count("\n") == 1
+
+
+def test_quiet_json_is_one_object_on_stdout_and_nothing_on_stderr(finished, tmp_path):
+    data, run, cache = finished.data, finished.run, ["--cache", finished.cache]
+    for words in [
+        ["check", data, *cache],
+        ["detect", data, "--sheet", tmp_path / "s.png", *cache],
+        ["run", data, "--out", run, "--device", "cpu", *cache, *tiny_options()],
+        ["predict", data, "--bundle", run / "bundle", "--out", tmp_path / "p", *cache],
+        ["evaluate", tmp_path / "p" / "predictions.csv", "--truth", data / "truth" / "eval.csv"],
+        ["labels", "tomek", data, "--run", run, "--out", tmp_path / "t", *cache],
+        ["labels", "apply", "boostcamp", data, *cache],
+        ["report", run, *cache],
+        ["cache", "stats", *cache],
+        ["cache", "verify", *cache],
+        ["cache", "gc", *cache],
+        ["cache", "pack", data, *cache, *tiny_options()],
+        ["cache", "export", data, "--out", tmp_path / "e", *cache],
+        ["doctor", *cache, *tiny_options()],
+    ]:
+        printed = faceline(*words, "--json", "--quiet")
+        assert isinstance(json.loads(printed.stdout), dict), words
+        assert printed.stdout.count("\n") == 1, words
+        warnings = [line for line in printed.stderr.splitlines() if not line.startswith("warning: ")]
+        assert not warnings, words
+
+
+def test_a_sheet_is_named_and_is_not_written_when_nothing_was_missed(finished, photos, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    (tmp_path / "photos").mkdir()
+    Pillow.fromarray(np.full((400, 300, 3), 128, np.uint8)).save(tmp_path / "photos" / "wall.png")
+    detect = ["detect", tmp_path / "photos", "--cache", tmp_path / "cache", "--sheet", sheet]
+    assert f"Sheet: {sheet}, 1 photos in which mtcnn found no face" in faceline(*detect).stdout
+    assert sheet.is_file()
+    Pillow.fromarray(photos[0]).save(tmp_path / "photos" / "wall.png")
+    printed = faceline(*detect, "--json")
+    assert (json.loads(printed.stdout)["missed"], json.loads(printed.stdout)["sheet"]) == (0, None)
+    assert "No sheet: mtcnn found a face in every photo" in faceline(*detect).stdout
+    assert not sheet.exists()
 
 
 @pytest.mark.parametrize(

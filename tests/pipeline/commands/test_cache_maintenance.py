@@ -92,7 +92,9 @@ def test_packs_that_were_made_before_are_what_training_reads(finished, tmp_path)
     shutil.rmtree(cache / "packs")
     again = last(faceline("cache", "pack", finished.data, "--cache", cache, "--json", *tiny_options()))
     assert [pack["rows"] for pack in again["packs"]] == [pack["rows"] for pack in result["packs"]]
-    assert {path.name for path in (cache / "packs").iterdir()} == {path.name for path in before}
+    made = {path.name for path in (cache / "packs").iterdir()}
+    assert len(made) == 1
+    assert made <= {path.name for path in before}, "other tests may have packed other sizes"
 
 
 def test_a_cache_in_an_object_store_serves_the_whole_chain(some_data, tmp_path, monkeypatch):

@@ -1,0 +1,94 @@
+"""Paths on the command line that must lead somewhere: each is refused before anything heavy is imported.
+
+In: a path as the user wrote it, with ~ for the home folder. Out: the same path.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cache.errors import BundleError, UsageError
+from cache.location import with_home
+
+BUNDLE, VOTES = "bundle.json", "votes.json"
+
+
+def _data(path: Path) -> Path:
+    if not with_home(path).exists():
+        raise UsageError(f"there is no folder or table {path}")
+    return path
+
+
+def _file(path: Path) -> Path:
+    if not with_home(path).is_file():
+        raise UsageError(f"there is no file {path}")
+    return path
+
+
+def _files(paths: Sequence[Path]) -> Sequence[Path]:
+    return [_file(path) for path in paths]
+
+
+def _run(path: Path) -> Path:
+    if not (with_home(path) / "bundle" / BUNDLE).is_file():
+        raise BundleError(f"{path} holds no finished run: there is no bundle/bundle.json in it")
+    return path
+
+
+def _runs(paths: Sequence[Path]) -> Sequence[Path]:
+    return [_run(path) for path in paths]
+
+
+def _bundles(paths: Sequence[Path]) -> Sequence[Path]:
+    for path in paths:
+        if not any((with_home(path) / file).is_file() for file in (BUNDLE, VOTES)):
+            raise BundleError(
+                f"{path} is no bundle: it holds no bundle.json. A finished training run has its bundle in RUN/bundle."
+            )
+    return paths
+
+
+def _teachers(paths: Sequence[Path]) -> Sequence[Path]:
+    for path in paths:
+        if not any(
+            (with_home(path) / file).is_file() for file in (BUNDLE, VOTES, f"bundle/{BUNDLE}", "validation.csv")
+        ):
+            raise BundleError(f"--teacher {path}: it is no finished run, no folder of `vote` and no bundle")
+    return paths
+
+
+DataArg = Annotated[
+    Path,
+    typer.Argument(
+        help="The competition's layout, a table, a folder per class, or a folder of photos.", callback=_data
+    ),
+]
+ConfigsArg = Annotated[
+    list[Path], typer.Argument(help="Settings, YAML files; the first is compared with each other.", callback=_files)
+]
+RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", callback=_run)]
+RunsArg = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Finished runs on the same folds.", callback=_runs)
+]
+BundlesOpt = Annotated[
+    list[Path],
+    typer.Option(
+        "--bundle",
+        help="RUN/bundle of a training, or a folder of `vote`. Several are averaged.",
+        metavar="B",
+        callback=_bundles,
+    ),
+]
+TeachersOpt = Annotated[
+    list[Path],
+    typer.Option(
+        "--teacher",
+        help="A run, a folder of `vote` or a bundle. Of several, the mean.",
+        metavar="T",
+        callback=_teachers,
+    ),
+]
+PredictionsArg = Annotated[Path, typer.Argument(help="predictions.csv or submission.csv.", callback=_file)]
+TruthOpt = Annotated[Path, typer.Option("--truth", help="A table of answers.", metavar="T", callback=_file)]
