@@ -1,5 +1,6 @@
 """What every stage gets besides its data: settings, cache, device, workers, console and ranks."""
 
+import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,6 +9,21 @@ from cache.errors import UsageError
 from classify.distributed import SINGLE_PROCESS, Ranks, ranks_from_environment
 from pipeline.console import Console
 from pipeline.settings import Settings
+
+CPU_QUOTAS = ("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def available_cpus() -> int:
+    """Count the cores that this process may use: of a machine's, a container, a cluster's job or taskset gives some."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for files in CPU_QUOTAS:
+        try:
+            quota, period = map(int, " ".join(Path(file).read_text() for file in files.split()).split())
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+        if quota > 0:
+            cores = min(cores, math.ceil(quota / period))
+    return cores
 
 
 @dataclass(frozen=True)
@@ -18,7 +34,7 @@ class RunContext:
     cache: Path  # the crop cache's folder
     device: str = "auto"  # or "cpu", "cuda", "cuda:n"
     # Threads that read and write photos, and processes that make batches for a GPU
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=available_cpus)
     console: Console = field(default_factory=Console)
     ranks: Ranks = SINGLE_PROCESS  # this process among those that train together
 
@@ -46,6 +62,8 @@ class RunContext:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).strip().split("\n")[0]
             raise UsageError(f"--device {self.device}: {reason}. Use --device auto or cpu.") from None
+        if ":" in self.device:
+            torch.cuda.set_device(self.device)  # else pinned memory and compiled code would be made for the first GPU
         return self.device
 
     def loader_workers(self) -> int:

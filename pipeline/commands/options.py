@@ -11,7 +11,6 @@ In all paths, a leading ~ is the home folder. What is wrong with an option is sa
 
 import functools
 import inspect
-import os
 import re
 import shlex
 import shutil
@@ -85,12 +84,12 @@ class SharedOptions:
         """Load the settings and build the context; UsageError if one or the cache's folder is not valid."""
         from cache import cache_folder
         from pipeline.console import Console
-        from pipeline.context import RunContext
+        from pipeline.context import RunContext, available_cpus
         from pipeline.settings import load_settings
 
         settings = load_settings(self.config or (), self.settings or ())
         console = Console(as_json=self.json, quiet=self.quiet)
-        return RunContext(settings, cache_folder(self.cache), self.device, self.workers or os.cpu_count() or 1, console)
+        return RunContext(settings, cache_folder(self.cache), self.device, self.workers or available_cpus(), console)
 
     def next_command(self, *words: object, carry: Sequence[SharedName] = CARRIED) -> str:
         """The command to continue with, quoted for a shell: `words`, then the shared options given to this command.

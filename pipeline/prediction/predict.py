@@ -6,8 +6,7 @@ Each bundle's crops are made with its own settings, by the code that makes crops
 the cache are not detected again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,17 @@ from cache import atomic
 from cache.config import fingerprint
 from cache.errors import BundleError
 from cache.unit import Entry
-from classify.inference.bundle import Bundle, TrainedNetwork
+from classify.inference.bundle import Bundle
 from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.ensemble import Ensemble
 from classify.inference.probabilities import probabilities
-from classify.preprocessing import decode_crop, to_input
 from classify.tasks import Task, joint_class
 from detect.config import CropConfig, DetectConfig
 from detect.fingerprints import crop_spec
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos, source_ids
 from pipeline.intake.photo import Photo
+from pipeline.prediction.network_inputs import network_inputs, view_of
 from pipeline.prediction.prediction_record import (
     PREDICTIONS,
     RECORD,
@@ -42,8 +41,6 @@ from pipeline.prediction.prediction_record import (
     write_record,
 )
 from pipeline.prediction.trained_on import network_rows, trained_on_columns
-
-PHOTOS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +179,7 @@ def _crop_settings_of(bundle: Bundle) -> tuple[DetectConfig, CropConfig]:
 def _predict_bundle(
     entries: Sequence[Entry], detection: Detection, bundle: Bundle, context: RunContext
 ) -> dict[str, Probabilities]:
-    """Return each task's (N, C) calibrated probabilities; every crop is read and decoded once for all networks."""
+    """Return each task's (N, C) calibrated probabilities."""
     device = context.torch_device()
     for network in bundle.networks:
         network.network.to(device)
@@ -191,14 +188,15 @@ def _predict_bundle(
     chosen = network_rows(bundle, [entry.source for entry in entries])
     start = 0
     with context.console.progress("Predicting", len(entries)) as advance:
-        for inputs in _inputs(entries, detection, bundle, context.workers):
+        ahead = 0 if device == "cpu" else 1
+        for inputs in network_inputs(entries, detection.store, bundle.networks, threads=context.workers, ahead=ahead):
             count = len(next(iter(inputs.values())))
             for network, is_chosen in zip(bundle.networks, chosen[:, start : start + count], strict=True):
                 in_batch = np.flatnonzero(is_chosen)
                 predicted = probabilities(
                     network.network,
                     network.heads,
-                    inputs[_view(network)],
+                    inputs[view_of(network)],
                     network.normalise,
                     device,
                     flip=bundle.flip,
@@ -213,30 +211,6 @@ def _predict_bundle(
         network.network.cpu()  # frees the device's memory for the next bundle
     means = {name: (total / networks[name]).astype(np.float32) for name, total in totals.items()}
     return {name: bundle.decision_rule(name).calibrated(mean) for name, mean in means.items()}
-
-
-View = tuple[tuple[int, int], float]  # (height, width) of an input in pixels, and zoom
-
-
-def _view(network: TrainedNetwork) -> View:
-    """Return what distinguishes the network's inputs from those of other networks with the same crops."""
-    return network.model.input, network.model.zoom
-
-
-def _inputs(
-    entries: Sequence[Entry], detection: Detection, bundle: Bundle, threads: int
-) -> Iterator[dict[View, NDArray[np.uint8]]]:
-    """Yield the networks' inputs, (up to PHOTOS_AT_ONCE, H, W, 3) for each view."""
-    views = sorted({_view(network) for network in bundle.networks})
-
-    def prepare(entry: Entry) -> list[NDArray[np.uint8]]:
-        crop = decode_crop(detection.store.read(entry.source))
-        return [to_input(crop, size, zoom) for size, zoom in views]
-
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(entries), PHOTOS_AT_ONCE):
-            prepared = list(pool.map(prepare, entries[start : start + PHOTOS_AT_ONCE]))
-            yield {view: np.stack([inputs[i] for inputs in prepared]) for i, view in enumerate(views)}
 
 
 def _photo_columns(photos: Sequence[Photo], entries: Sequence[Entry]) -> pl.DataFrame:
