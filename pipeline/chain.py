@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from pipeline.detection.detect import detect_photos, source_ids
 from pipeline.intake.check import check_data
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Dataset
-from pipeline.intake.reading_report import show_reading
+from pipeline.intake.reading_report import reading_json, show_reading
 from pipeline.run_record import recorded_run
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Finished:
     scores: Mapping[str, "Score"]  # on the held-out photos, "joint" first
     counts: Mapping[str, int]  # predicted photos per status; empty when nothing was predicted
     seconds: Mapping[str, float]  # per stage
+    reading: Mapping[str, Any] = field(default_factory=dict[str, Any])  # how the data was read, as in `reading_json`
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object that `run --json` prints last."""
@@ -42,6 +43,7 @@ class Finished:
             "validation": {name: score.as_json() for name, score in self.scores.items()},
             "predicted": dict(self.counts),
             "seconds": dict(self.seconds),
+            **self.reading,
         }
 
 
@@ -164,4 +166,4 @@ def _run_stages(
             from pipeline.reports.run_report import write_report
 
             write_report(run, context.cache)
-        return Finished(run, scores, counts, seconds)
+        return Finished(run, scores, counts, seconds, reading_json(dataset))

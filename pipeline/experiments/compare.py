@@ -151,6 +151,8 @@ def train_plan(plan: Plan, context: RunContext, after_round: Callable[[int], Non
             refuse_other_settings(plan.run(configuration.name, seed, fold), plan.settings(configuration, seed, fold))
     # All configurations read the same labels, so the data set is loaded once.
     validated = load_and_validate(plan.data, replace(context, settings=plan.configurations[0].settings))
+    if any(photo.held_out is not None for photo in validated.dataset.train) and plan.held_out != (0,):
+        raise UsageError(f"{plan.data} says itself which photos are held out; compare on these: --held-out 0")
     people = len({photo.person for photo in validated.dataset.train})
     if people < plan.folds:
         raise UsageError(f"--folds {plan.folds}: {plan.data} has labelled photos of only {people} people")

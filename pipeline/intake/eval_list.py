@@ -41,6 +41,9 @@ def read_eval_list(log: DefectLog) -> tuple[list[Photo], list[str]]:
     requested: set[str] = set()
     for image_id, where in _read_image_ids(folder / "info.csv", log).items():
         file = index.find(prefix, image_id)
+        similar = [] if file.exists or file.outside else index.similar(prefix, image_id)
+        if len(similar) == 1:  # in other capitals, or with an ending that the id lacks
+            file = index.find(prefix, similar[0])
         requested.add(file.name)
         if file.outside:
             message = f"{image_id!r} leads outside the data folder; copy it, or {ALLOW_LINKS}"

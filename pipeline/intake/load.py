@@ -51,7 +51,9 @@ def load_data(data: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset:
     if not (dataset.train or dataset.evaluation or any(defect.fatal for defect in dataset.defects)):
         content = skipped_text(dataset.skipped) or "it is empty"
         raise DataError(f"{data} holds no photos ({content}).\n{LAYOUTS}")
-    return replace(dataset, given=data)
+    unused = config.images is not None and dataset.layout != "table"
+    notes = (f"{data} is no table, so data.images has no effect",) if unused else ()
+    return replace(dataset, given=data, notes=(*dataset.notes, *notes))
 
 
 def _load(data: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset:

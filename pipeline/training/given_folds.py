@@ -33,11 +33,14 @@ def given_folds(photos: Sequence[Photo], groups: Sequence[int], context: RunCont
         DataError: the file can't be read, a photo has no fold in it, or a fold is no whole number.
     """
     split = context.settings.split
+    given = any(photo.held_out is not None for photo in photos)
     if split.folds_file is not None:
+        if given:
+            context.console.line(f"the folds of {split.folds_file} replace the data set's own validation part")
         folds = _read_folds(split.folds_file, photos)
         _check_folds(split, folds, split.folds_file)
         sides = "several folds"
-    elif any(photo.held_out is not None for photo in photos):
+    elif given:
         if split.held_out == "all":
             raise UsageError(
                 "the data set says which photos are held out, so there are no other folds to hold out: use "

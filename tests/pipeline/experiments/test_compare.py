@@ -227,6 +227,17 @@ def test_what_cannot_be_compared_is_reported_before_anything_is_trained(drawn, s
     assert not out.exists()
 
 
+def test_a_data_set_with_a_validation_part_is_compared_on_that_fold_only(tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").touch()
+    rows = [f"{number}.jpg,p{number},male,wear,{'val' if number > 1 else 'train'}" for number in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,person,gender,mask,split", *rows]))
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match=r"says itself which photos are held out.*--held-out 0"):
+        faceline("compare", tmp_path / "labels.csv", write_settings(tmp_path), "--folds", 2, "--out", out)
+    assert not out.exists()
+
+
 def test_a_failing_configuration_is_named(drawn, shared_cache, tmp_path):
     plain, unknown = write_settings(tmp_path), write_settings(tmp_path, train={"optimiser": "nonsense"})
     with pytest.raises(UsageError, match=r"^train, seed 0, fold 0: .*nonsense"):

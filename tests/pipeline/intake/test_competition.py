@@ -220,3 +220,12 @@ def test_a_folder_with_another_name_matters_only_to_tasks_that_read_it(data):
     dataset = load(data, mask_only)
     assert fatal(dataset) == []
     assert len(dataset.train) == 29
+
+
+@pytest.mark.parametrize("image_id", ["a.JPG", "A.jpg", "a"])
+def test_an_image_id_in_other_capitals_or_without_its_ending_is_found(data, image_id):
+    (data / "eval" / "info.csv").write_text(f"ImageID,ans\n{image_id},0\nb.jpg,0\n")
+    dataset = load(data)
+    assert [photo.path.name for photo in dataset.evaluation] == ["a.jpg", "b.jpg"]
+    assert dataset.submission_ids == (image_id, "b.jpg")
+    assert dataset.defects == ()

@@ -155,6 +155,11 @@ def test_an_image_folder_that_is_not_there_is_refused(data):
         data.load(data.write("labels.csv", rows_of(["a.jpg"])), "data.images=nowhere")
 
 
+def test_an_image_folder_for_what_is_no_table_is_noted(data):
+    data.touch("a.jpg")
+    assert any("data.images has no effect" in note for note in data.load(data.root, "data.images=img").notes)
+
+
 @pytest.mark.parametrize("as_table", [True, False])
 def test_links_into_a_blob_store_are_opened_with_one_setting_that_the_refusal_names(data, tmp_path_factory, as_table):
     store = tmp_path_factory.mktemp("store")

@@ -22,7 +22,7 @@ def photos(held_out=(None,) * 6):
 def folds_of(some_photos, *overrides):
     """The folds, and the warnings that were printed."""
     warnings = []
-    console = SimpleNamespace(warn=warnings.append)
+    console = SimpleNamespace(warn=warnings.append, line=warnings.append)
     context = SimpleNamespace(settings=load_settings(None, overrides), console=console)
     groups = join_people([p.person for p in some_photos], [p.name for p in some_photos]).tolist()
     folds = given_folds(some_photos, groups, context)
@@ -66,6 +66,12 @@ def test_the_folds_of_a_table_are_obeyed(table):
     assert folds_of(photos(), table(["0", "0.0", "1.0", 1, 2, 2]), "split.held_out=2")[0] == [0, 0, 1, 1, 2, 2]
     _, [warning] = folds_of(photos(), table([0, 1, 1, 1, 2, 2]))
     assert "1 person has photos in several folds (al)" in warning
+
+
+def test_the_folds_of_a_table_replace_the_data_set_s_validation_part_with_a_line(table):
+    folds, [line] = folds_of(photos([True] * 2 + [False] * 4), table([1, 1, 0, 0, 2, 2]))
+    assert folds == [1, 1, 0, 0, 2, 2]
+    assert "replace the data set's own validation part" in line
 
 
 def test_the_order_and_the_folders_of_the_table_do_not_matter(table):
