@@ -39,7 +39,7 @@ class EpochOfBatches:
         ranks: the processes that share every step.
 
     Raises:
-        UsageError: there are more processes than samples in a step.
+        UsageError: there is no sample in the epoch, or there are more processes than samples in a step.
     """
 
     def __init__(
@@ -61,7 +61,12 @@ class EpochOfBatches:
         self._seed, self._epoch = seed, epoch
         draws = augmenter.draw_epoch(training_set.augmentation_groups, seed, epoch, training_set.sampling_weights)
         self._steps = _cut(self._paired(draws) if in_pairs else draws, batch)
-        smallest = min(map(len, self._steps), default=ranks.world_size)
+        if not self._steps:
+            raise UsageError(
+                "an epoch has no photo to train on: there is none, or augment.classes and augment.groups give all of "
+                "them the multiplier 0"
+            )
+        smallest = min(map(len, self._steps))
         if smallest < ranks.world_size:
             raise UsageError(
                 f"a step of {smallest} photos can't be divided among {ranks.world_size} processes; "

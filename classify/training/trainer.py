@@ -83,7 +83,7 @@ class Trainer:
             ranks=self._ranks,
         )
         self._loader = BatchLoader(make_epoch, train.epochs, compute.workers, pin=self._device_type == "cuda")
-        self._steps_per_epoch = max(len(self._loader.epoch(0)), 1)
+        self._steps_per_epoch = len(self._loader.epoch(0))
         identity: dict[str, Any] = {
             "configs": [config.model_dump(mode="json") for config in plan.configs],
             "seed": seed,

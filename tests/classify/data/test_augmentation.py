@@ -86,6 +86,15 @@ def test_a_multiplier_of_zero_leaves_a_class_out():
     assert {draw.row for draw in draws} == set(range(30, 40))
 
 
+@pytest.mark.parametrize("rows", [40, 0])
+def test_an_epoch_without_a_photo_is_an_error_in_words(rows):
+    nothing = augmenter(classes={"young": {"multiplier": 0}, "old": {"multiplier": 0}})
+    codes = np.array(CODES[:rows], np.intp)[:, None]
+    training_set = TrainingSet(NOISE[:rows], np.arange(rows), codes, np.zeros((rows, 2), np.float32))
+    with pytest.raises(UsageError, match="no photo to train on"):
+        EpochOfBatches(training_set, nothing, batch=8, seed=0, epoch=0)
+
+
 def test_the_first_draw_is_plain_and_each_copy_has_its_own_transforms():
     copies = [[{"ToGray": {"p": 1.0}}], [{"InvertImg": {"p": 1.0}}]]
     augment = augmenter(every=(), classes={"old": {"multiplier": 4, "copies": copies}})
