@@ -58,7 +58,7 @@ class FaceDetector:
     ) -> None:
         _check_options(min_face, thresholds, factor, mode, device, batch)
         self.min_face, self.mode, self._factor = min_face, mode, factor
-        self._mtcnn = Mtcnn(thresholds, factor, device, batch=batch, half=mode == "portrait")
+        self._mtcnn = Mtcnn(thresholds, factor, device, batch=batch)
         if mode == "thorough":
             self._yunet = Yunet(THOROUGH_YUNET, torch.get_num_threads())
         self._find = {"exact": self._mtcnn.detect, "portrait": self._portrait, "thorough": self._thorough}[mode]

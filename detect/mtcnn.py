@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from detect.cascade import NET_SIDE, Cascade
 from detect.faces import Faces, Image
 from detect.networks import networks_on
+from detect.precision import true_float32
 
 # Maximum of photos in a batch, and of their pixels or P-Net's input pixels, whichever are more: batches of large photos
 # are smaller, so that memory stays bounded.
@@ -38,7 +39,6 @@ class Mtcnn:
         device: "auto", "cpu", "cuda" or "cuda:n".
         batch: maximum number of images in one pass; None for what suits the device.
         threads: batches computed in parallel on a CPU; None for torch's number of threads.
-        half: compute in half precision on a GPU.
     """
 
     def __init__(
@@ -49,7 +49,6 @@ class Mtcnn:
         *,
         batch: int | None = None,
         threads: int | None = None,
-        half: bool = False,
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -60,7 +59,7 @@ class Mtcnn:
         # Two on a GPU: one batch is prepared and sent while the other is computed, each in its own stream.
         self._threads = (threads or torch.get_num_threads()) if chosen.type == "cpu" else 2
         self._thresholds = thresholds
-        self._cascade = Cascade(networks_on(chosen, half=half), thresholds, factor)
+        self._cascade = Cascade(networks_on(chosen), thresholds, factor)
         self._pool = ThreadPoolExecutor(self._threads, "faces", initializer=_start_thread, initargs=(chosen,))
 
     def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
@@ -105,8 +104,9 @@ class Mtcnn:
             # Give each thread a batch before filling any to its limit.
             size = min(limits[members[0]], -(-len(members) // self._threads))
             batches += [members[start : start + size] for start in range(0, len(members), size)]
-        results = self._pool.map(lambda batch: self._in_this_threads_stream(work, batch), batches)
-        found = dict(zip(chain.from_iterable(batches), chain.from_iterable(results), strict=True))
+        with true_float32():
+            results = self._pool.map(lambda batch: self._in_this_threads_stream(work, batch), batches)
+            found = dict(zip(chain.from_iterable(batches), chain.from_iterable(results), strict=True))
         return [found[index] for index in range(len(keys))]
 
     def _in_this_threads_stream(

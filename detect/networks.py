@@ -53,14 +53,13 @@ class Networks(Protocol):
 class TorchNetworks:
     """The networks in torch, with the channels-last memory format."""
 
-    def __init__(self, device: torch.device, *, half: bool = False) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._dtype = torch.float16 if half else torch.float32
-        self._nets = [net.to(device, self._dtype).to(memory_format=torch.channels_last) for net in load_networks()]
+        self._nets = [net.to(device).to(memory_format=torch.channels_last) for net in load_networks()]
 
     def run(self, stage: int, pixels: Tensor) -> list[Tensor]:
         """See `Networks.run`."""
-        return [output.float() for output in self._nets[stage](pixels.to(self._dtype))]
+        return list(self._nets[stage](pixels))
 
 
 class OpenVinoNetworks:
@@ -121,11 +120,11 @@ def _converted() -> tuple[Any, list[Any]]:
     return openvino.Core(), models
 
 
-def networks_on(device: torch.device, *, half: bool = False) -> Networks:
-    """Load the networks in the fastest installed runtime; `half` precision applies only to GPUs."""
+def networks_on(device: torch.device) -> Networks:
+    """Load the networks in the fastest installed runtime."""
     if device.type == "cpu" and importlib.util.find_spec("openvino") is not None:
         return OpenVinoNetworks()
-    return TorchNetworks(device, half=half and device.type == "cuda")
+    return TorchNetworks(device)
 
 
 def load_networks() -> list[nn.Module]:

@@ -24,7 +24,7 @@ HELP = (
 
 
 class RetinaFace:
-    """RetinaFace on a GPU or the CPU, as ONNX Runtime chooses.
+    """RetinaFace on an NVIDIA GPU, where ONNX Runtime has support for it, or the CPU.
 
     Args:
         weights: a file named `NAME`; None for the one that uniface keeps or downloads.
@@ -48,9 +48,8 @@ class RetinaFace:
                 "would overwrite faceline's: pip install --no-deps uniface && "
                 "pip install onnxruntime scikit-image requests tqdm"
             ) from error
-        providers = ["CPUExecutionProvider"] if device == "cpu" else None
         try:
-            self._net = uniface.RetinaFace(confidence_threshold=score, providers=providers)
+            self._net = uniface.RetinaFace(confidence_threshold=score, providers=_providers(device))
         except (OSError, RuntimeError, ValueError) as error:  # a failed download is a ConnectionError, an OSError
             raise UsageError(f"RetinaFace's weights are not available: {error}.\n{HELP}") from error
 
@@ -71,3 +70,12 @@ class RetinaFace:
             np.array([face.confidence for face in large], np.float32),
             np.stack([face.landmarks for face in large]).astype(np.float32),
         )
+
+
+def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    """Return what ONNX Runtime may compute with: only in true float32, so that no crop depends on the device."""
+    if device != "cpu":
+        onnxruntime: Any = importlib.import_module("onnxruntime")
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]

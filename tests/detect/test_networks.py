@@ -44,14 +44,6 @@ def test_a_network_compiled_for_one_shape_has_the_same_outputs(monkeypatch):
         assert torch.allclose(a, c, atol=1e-5)
 
 
-@torch.inference_mode()
-def test_half_precision_is_close():
-    full, half = TorchNetworks(CPU), TorchNetworks(CPU, half=True)
-    inputs = pixels(5, 24)
-    assert half.run(REFINE, inputs)[0].dtype == torch.float32
-    assert (full.run(REFINE, inputs)[0] - half.run(REFINE, inputs)[0]).abs().max() < 0.02
-
-
 def test_without_openvino_torch_computes(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert isinstance(networks_on(CPU), TorchNetworks)

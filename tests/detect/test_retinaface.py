@@ -42,6 +42,22 @@ def test_faces_come_sorted_by_score_and_no_smaller_than_requested(uniface):
     assert len(RetinaFace(None, 0.6, "cpu").detect([image[:30]], [40])[0]) == 0
 
 
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [
+        (["CoreMLExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        (
+            ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
+        ),
+    ],
+)
+def test_a_gpu_computes_in_true_float32_or_not_at_all(uniface, monkeypatch, available, expected):
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(get_available_providers=lambda: available))
+    RetinaFace(None, 0.6, "cuda")
+    assert uniface == [(0.6, expected)]
+
+
 def test_the_weights_may_be_named(uniface, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIFACE_CACHE_DIR", "elsewhere")
     with pytest.raises(UsageError, match=r"other\.onnx is not a file named"):
