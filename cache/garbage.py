@@ -14,11 +14,12 @@ from pathlib import Path
 
 from cache import atomic
 from cache.errors import CacheError
+from cache.index import Rank, rank
 from cache.layout import check_format, unwritable_message
 from cache.pack import packed_store
 from cache.remote import pull_all, remote_of
 from cache.tar import TAR
-from cache.unit import OK, UnitError, read_manifest, units_in
+from cache.unit import OK, UnitError, read_manifest, read_unit, units_in
 from cache.verify import ENTRIES
 
 ABANDONED_AFTER = 24 * 3600  # seconds; no commit takes that long
@@ -109,18 +110,18 @@ def _orphans(root: Path, folder: Path) -> Iterator[Path]:
 def _superseded(folder: Path) -> Iterator[Path]:
     """Yield units none of whose entries is ever read, because other units hold all their photos."""
     units: dict[Path, list[str]] = {}
-    read: dict[str, tuple[bool, str]] = {}
+    read: dict[str, Rank] = {}
     for unit in units_in(folder / "units"):
         try:
-            entries = read_manifest(unit)
+            entries, retry = read_unit(unit)
         except UnitError:
             continue  # damaged: left to `cache verify --repair`
         units[unit] = [entry.source for entry in entries]
         for entry in entries:
-            order = (entry.outcome != OK, unit.name)
-            read[entry.source] = min(order, read.get(entry.source, order))
+            new = rank(unit.name, retry, succeeded=entry.outcome == OK)
+            read[entry.source] = min(new, read.get(entry.source, new))
     for unit, sources in units.items():
-        if all(read[source][1] != unit.name for source in sources):
+        if all(unit.name not in read[source] for source in sources):
             yield unit
 
 

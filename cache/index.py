@@ -8,6 +8,7 @@ It takes about 50 bytes per photo, and half a minute for ten million photos.
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,29 @@ DIGITS = np.full(256, NO_DIGIT, np.uint8)
 DIGITS[list(b"0123456789abcdef")] = np.arange(16)
 
 
+Rank = tuple[bool, int, str]
+
+
+def rank(unit_name: str, retry: int, *, succeeded: bool) -> Rank:
+    """Order the entries of one photo in several units; the lowest is read: a success, then the latest failure.
+
+    Args:
+        retry: how often the unit's photos were tried before.
+    """
+    return not succeeded, 0 if succeeded else -retry, unit_name
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The members of some units, one after another."""
+
+    ids: Ids  # (n, 32)
+    succeeded: NDArray[np.bool_]  # (n,)
+    counts: NDArray[np.intp]  # members of each unit
+    retries: NDArray[np.intp]  # how often each unit's photos were tried before
+    damaged: dict[Path, str]
+
+
 class Index:
     """The members of every unit in a folder.
 
@@ -41,40 +65,43 @@ class Index:
 
     def __init__(self, units: Path) -> None:
         self.damaged: dict[Path, str] = {}
-        self._added: dict[str, tuple[bool, str, Path]] = {}
-        # Sorted by name: where two units hold the same photo, the first one is read.
+        self._added: dict[str, tuple[Rank, Path]] = {}
+        # Sorted by name: where two units hold the same photo, the first one is read if all else is equal.
         self._units = sorted(units_in(units), key=lambda unit: unit.name)
         parts = [self._units[start : start + UNITS_AT_ONCE] for start in range(0, len(self._units), UNITS_AT_ONCE)]
         with ThreadPoolExecutor(THREADS) as pool:
             members_of_parts = list(pool.map(_members_of, parts))
-        for _, _, _, damaged in members_of_parts:
-            self.damaged.update(damaged)
-        counts = np.concatenate([np.zeros(0, np.intp), *(counts for _, _, counts, _ in members_of_parts)])
-        ids = np.concatenate([np.zeros((0, ID_BYTES), np.uint8), *(ids for ids, _, _, _ in members_of_parts)])
-        succeeded = np.concatenate([np.zeros(0, bool), *(ok for _, ok, _, _ in members_of_parts)])
+        for part in members_of_parts:
+            self.damaged.update(part.damaged)
+        counts = np.concatenate([np.zeros(0, np.intp), *(part.counts for part in members_of_parts)])
+        ids = np.concatenate([np.zeros((0, ID_BYTES), np.uint8), *(part.ids for part in members_of_parts)])
+        succeeded = np.concatenate([np.zeros(0, bool), *(part.succeeded for part in members_of_parts)])
+        self._retries = np.concatenate([np.zeros(0, np.intp), *(part.retries for part in members_of_parts)])
         del members_of_parts  # halves the peak memory
-        order = _reading_order(ids, succeeded)
+        order = _reading_order(ids, succeeded, np.repeat(self._retries, counts))
         self._ids, self._ok = ids[order], succeeded[order]
         self._unit = np.repeat(np.arange(len(counts), dtype=np.int32), counts)[order]
         self._begins = _beginnings(self._ids)
 
     def unit(self, source: str) -> Path | None:
-        """Return the unit to read a source id from: a success before a failure, then the smaller unit name."""
+        """Return the unit to read a source id from, the one of the lowest rank; None if there is none."""
         added = self._added.get(source)
         row = self._find(bytes.fromhex(source))
         if row < 0:
-            return added[2] if added else None
-        indexed = self._units[self._unit[row]]
-        return added[2] if added and added[:2] < (not self._ok[row], indexed.name) else indexed
+            return added[1] if added else None
+        number = self._unit[row]
+        indexed = self._units[number]
+        indexed_rank = rank(indexed.name, int(self._retries[number]), succeeded=bool(self._ok[row]))
+        return added[1] if added and added[0] < indexed_rank else indexed
 
-    def add(self, unit: Path, entries: Iterable[Entry]) -> None:
-        """Add a unit that was committed after the index was built."""
+    def add(self, unit: Path, entries: Iterable[Entry], retry: int = 0) -> None:
+        """Add a unit that was committed after the index was built; see `rank` for `retry`."""
         for entry in entries:
-            order = (entry.outcome != OK, unit.name, unit)
-            self._added[entry.source] = min(order, self._added.get(entry.source, order))
+            new = rank(unit.name, retry, succeeded=entry.outcome == OK), unit
+            self._added[entry.source] = min(new, self._added.get(entry.source, new))
 
-    def has(self, ids: Ids, *, retry: bool = False) -> NDArray[np.bool_]:
-        """Check which source ids, (N, 32) uint8, have an entry, as (N,) bool; with `retry`, failures do not count."""
+    def has(self, ids: Ids, *, succeeded: bool = False) -> NDArray[np.bool_]:
+        """Check which source ids, (N, 32) uint8, have an entry, as (N,) bool; with `succeeded`, no failure."""
         found = np.zeros(len(ids), bool)
         for start in range(0, len(ids) if len(self._ids) else 0, IDS_AT_ONCE):
             part = ids[start : start + IDS_AT_ONCE]
@@ -89,11 +116,11 @@ class Index:
             for doubtful in np.flatnonzero(~same):
                 row = self._find(part[order[doubtful]].tobytes())
                 rows[doubtful], same[doubtful] = row, row >= 0
-            found[start + order] = same & (self._ok[rows] if retry else True)
+            found[start + order] = same & (self._ok[rows] if succeeded else True)
         if self._added:
             for row in np.flatnonzero(~found):
                 added = self._added.get(ids[row].tobytes().hex())
-                found[row] = added is not None and not (retry and added[0])
+                found[row] = added is not None and not (succeeded and added[0][0])
         return found
 
     def sources(self) -> Iterator[str]:
@@ -120,17 +147,17 @@ def ids_of(sources: Sequence[str]) -> Ids:
     return ids
 
 
-def members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
-    """Read the source ids of a unit, (n, 32) uint8, and which of its photos succeeded, (n,) bool.
+def members(unit: Path) -> tuple[Ids, NDArray[np.bool_], int]:
+    """Read a unit's source ids, (n, 32) uint8, which succeeded, (n,) bool, and how often they were tried before.
 
     Raises:
         UnitError: the manifest is missing, torn, edited or not understood.
     """
-    body, _ = read_body(unit)
+    body, retry = read_body(unit)
     letters = np.frombuffer(body, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
     if not len(ends) or ends[0] < TAIL:
-        return _parsed_members(unit)
+        return *_parsed_members(unit), retry
     tails = letters[(ends - TAIL)[:, None] + np.arange(TAIL)]
     digits = DIGITS[tails[:, len(BEFORE_ID) : -len(AFTER_ID)]]
     as_written = (tails[:, : len(BEFORE_ID)] == np.frombuffer(BEFORE_ID, np.uint8)).all() and (
@@ -138,9 +165,9 @@ def members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
     ).all()
     # Inside a JSON string, these quotes would be escaped, so the count can't be wrong.
     if not as_written or (digits == NO_DIGIT).any() or body.count(b'"outcome":"ok"') != len(ends):
-        return _parsed_members(unit)
+        return *_parsed_members(unit), retry
     ids = (digits[:, ::2] << 4 | digits[:, 1::2]).astype(np.uint8, copy=False)
-    return ids, np.ones(len(ends), bool)
+    return ids, np.ones(len(ends), bool), retry
 
 
 def _parsed_members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
@@ -150,22 +177,24 @@ def _parsed_members(unit: Path) -> tuple[Ids, NDArray[np.bool_]]:
     return ids, np.array([entry.outcome == OK for entry in entries], bool)
 
 
-def _members_of(units: Sequence[Path]) -> tuple[Ids, NDArray[np.bool_], NDArray[np.intp], dict[Path, str]]:
-    """Return the ids and outcomes of all units' members, concatenated, the count per unit, and the damaged units."""
-    parts = [(np.zeros((0, ID_BYTES), np.uint8), np.zeros(0, bool))]
+def _members_of(units: Sequence[Path]) -> _Members:
+    """Return the members of all units; damaged ones have none."""
+    nothing = np.zeros((0, ID_BYTES), np.uint8), np.zeros(0, bool), 0
+    parts: list[tuple[Ids, NDArray[np.bool_], int]] = []
     damaged: dict[Path, str] = {}
     for unit in units:
         try:
             parts.append(members(unit))
         except UnitError as error:
             damaged[unit] = str(error)
-            parts.append(parts[0])
-    counts = np.array([len(ok) for _, ok in parts[1:]], np.intp)
-    return np.concatenate([ids for ids, _ in parts]), np.concatenate([ok for _, ok in parts]), counts, damaged
+            parts.append(nothing)
+    ids, succeeded, retries = zip(nothing, *parts, strict=True)
+    counts = np.array([len(part) for part in ids[1:]], np.intp)
+    return _Members(np.concatenate(ids), np.concatenate(succeeded), counts, np.array(retries[1:], np.intp), damaged)
 
 
-def _reading_order(ids: Ids, succeeded: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Sort rows by id; of several rows with one id, the row to read comes first."""
+def _reading_order(ids: Ids, succeeded: NDArray[np.bool_], retries: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Sort rows by id; of several rows with one id, the row to read comes first: see `rank`."""
     begins = _beginnings(ids)
     order = np.argsort(begins, kind="stable")
     begins = begins[order]
@@ -174,7 +203,8 @@ def _reading_order(ids: Ids, succeeded: NDArray[np.bool_]) -> NDArray[np.intp]:
     repeated[:-1] |= repeated[1:]
     rows = order[repeated]
     words = ids[rows].view(">u8")
-    order[repeated] = rows[np.lexsort((~succeeded[rows], words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]
+    latest = np.where(succeeded[rows], 0, -retries[rows])
+    order[repeated] = rows[np.lexsort((latest, ~succeeded[rows], words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]
     return order
 
 

@@ -27,11 +27,12 @@ from cache.unit import (
     UnitError,
     manifest_of_entries,
     read_crop,
-    read_manifest,
+    read_unit,
     write_single_file,
     write_unit,
 )
 
+RetryRule = Callable[[Entry], bool]  # whether a failure is tried again
 UNIT_SIZE = 256  # photos; a killed run loses one unit, and its 256 syncs take a fraction of a second
 
 
@@ -94,37 +95,43 @@ class Store:
             in_use = set(sources)
             yield [entry for source, entry in self._manifest(unit).items() if source in in_use]
 
-    def missing(self, sources: Iterable[str], *, retry: bool = False) -> list[str]:
-        """Return the ids without an entry, sorted, each once; with `retry` also those whose entry is a failure."""
+    def missing(self, sources: Iterable[str], *, retry: RetryRule | None = None) -> list[str]:
+        """Return the ids without an entry, and those whose failure is to be tried again, sorted, each once."""
         requested = sorted(set(sources))
-        present = self.has(ids_of(requested), retry=retry)
+        ids = ids_of(requested)
+        present = self.has(ids)
+        if retry:
+            for index in np.flatnonzero(present & ~self.has(ids, succeeded=True)):
+                entry = self.entry(requested[index])
+                present[index] = entry is not None and not retry(entry)
         return [source for source, has_entry in zip(requested, present, strict=True) if not has_entry]
 
-    def has(self, ids: Ids, *, retry: bool = False) -> NDArray[np.bool_]:
-        """Check which source ids, (N, 32) uint8, have an entry, as (N,) bool; with `retry`, failures do not count."""
-        return self._index.has(ids, retry=retry)
+    def has(self, ids: Ids, *, succeeded: bool = False) -> NDArray[np.bool_]:
+        """Check which source ids, (N, 32) uint8, have an entry, as (N,) bool; with `succeeded`, one with a crop."""
+        return self._index.has(ids, succeeded=succeeded)
 
-    def known(self, sources: Iterable[str], *, retry: bool = False) -> dict[str, Entry]:
-        """Return the entries of those ids that have one; with `retry`, failures do not count."""
+    def known(self, sources: Iterable[str], *, retry: RetryRule | None = None) -> dict[str, Entry]:
+        """Return the entries of those ids that have one, without failures that are to be tried again."""
         entries = {source: entry for source in sources if (entry := self.entry(source))}
-        return {source: entry for source, entry in entries.items() if not (retry and entry.outcome != OK)}
+        if retry is None:
+            return entries
+        return {source: entry for source, entry in entries.items() if entry.outcome == OK or not retry(entry)}
 
     def _commit(self, entries: Sequence[Entry], write: Callable[[Path, int], None]) -> str:
         """Write one unit with `write`, given its path and how often its photos were tried before; returns its name."""
         sources = [entry.source for entry in entries]
         if not 0 < len(set(sources)) == len(sources) <= UNIT_SIZE:
             raise ValueError(f"a unit has 1 to {UNIT_SIZE} entries of different sources, not {len(sources)}")
-        retry = 0
+        retry = self._first_retry(entries)
         while self._exists(target := self._path_of(sources, retry)):
             # Another writer was first. Verify its unit before ours is dropped.
             _, damaged = check_mirrored_unit(self._remote, target)
             for _, wrong in damaged[:1]:
                 raise CacheError(layout.damage_message(self.root, f"unit {target.name}: {wrong}"))
             self._add_to_index(target)
-            known = self.known(sources)
-            if not any(entry.outcome == OK != known[entry.source].outcome for entry in entries):
+            if not self._superseded(entries):
                 return target.name
-            retry += 1  # a photo that failed then has succeeded now
+            retry += 1
         try:
             layout.write_format(self.root)
             layout.write_spec(self.root, self.folder, self._spec)
@@ -135,6 +142,21 @@ class Store:
         except UnitError as error:
             raise CacheError(layout.damage_message(self.root, f"unit {target.name}: {error}")) from error
         return target.name
+
+    def _first_retry(self, entries: Sequence[Entry]) -> int:
+        """Return 0, or a number above those of the units whose failures the entries replace, so that these are read."""
+        units = {unit for old in self._superseded(entries) if (unit := self._index.unit(old.source))}
+        return max((self._read_unit(unit)[1] + 1 for unit in units), default=0)
+
+    def _superseded(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the committed failures of photos that have succeeded now, or failed for another reason."""
+        known = self.known(entry.source for entry in entries)
+        return [
+            old
+            for entry in entries
+            if (old := known.get(entry.source)) and old.outcome != OK
+            and (old.outcome, old.facts) != (entry.outcome, entry.facts)
+        ]  # fmt: skip
 
     def _exists(self, target: Path) -> bool:
         return target.exists() or (self._remote is not None and self._remote.pull(target))
@@ -155,18 +177,18 @@ class Store:
 
     def _manifest(self, unit: Path) -> dict[str, Entry]:
         if unit not in self._manifests:
-            self._manifests[unit] = {entry.source: entry for entry in self._read_manifest(unit)}
+            self._manifests[unit] = {entry.source: entry for entry in self._read_unit(unit)[0]}
         return self._manifests[unit]
 
-    def _read_manifest(self, unit: Path) -> list[Entry]:
+    def _read_unit(self, unit: Path) -> tuple[list[Entry], int]:
         try:
-            return read_manifest(unit)
+            return read_unit(unit)
         except UnitError as error:  # it was intact when it was committed
             raise CacheError(layout.damage_message(self.root, f"unit {unit.name}: {error}")) from error
 
     def _add_to_index(self, unit: Path) -> None:
         # The entries are not kept: they take over 2 kB per photo, and a run that commits units seldom reads them again.
-        self._index.add(unit, self._read_manifest(unit))
+        self._index.add(unit, *self._read_unit(unit))
 
 
 class FactStore(Store):

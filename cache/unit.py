@@ -94,7 +94,21 @@ def read_manifest(unit: Path) -> list[Entry]:
     Raises:
         UnitError: the manifest is missing, torn, edited or not understood.
     """
-    return _parsed(unit)[0]
+    return read_unit(unit)[0]
+
+
+def read_unit(unit: Path) -> tuple[list[Entry], int]:
+    """Read the entries of a unit, and how often its photos were tried before.
+
+    Raises:
+        UnitError: the manifest is missing, torn, edited or not understood.
+    """
+    body, retry = read_body(unit)
+    single_file = unit.suffix == MANIFEST_SUFFIX
+    try:
+        return [_from_json(json.loads(line), single_file=single_file) for line in body.splitlines()], retry
+    except (ValueError, TypeError) as error:
+        raise UnitError(f"{_manifest_of(unit).name} has an invalid line: {error}") from error
 
 
 def read_body(unit: Path) -> tuple[bytes, int]:
@@ -118,15 +132,6 @@ def read_body(unit: Path) -> tuple[bytes, int]:
     if not intact:
         raise UnitError(f"{manifest.name} was changed or cut off")
     return body, retry
-
-
-def _parsed(unit: Path) -> tuple[list[Entry], int]:
-    body, retry = read_body(unit)
-    single_file = unit.suffix == MANIFEST_SUFFIX
-    try:
-        return [_from_json(json.loads(line), single_file=single_file) for line in body.splitlines()], retry
-    except (ValueError, TypeError) as error:
-        raise UnitError(f"{_manifest_of(unit).name} has an invalid line: {error}") from error
 
 
 def read_crop(unit: Path, entry: Entry) -> bytes:
@@ -155,7 +160,7 @@ def check_unit(unit: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Return the entries of a unit, and each of its damaged files with what is wrong."""
     manifest = _manifest_of(unit).name
     try:
-        entries, retry = _parsed(unit)
+        entries, retry = read_unit(unit)
         if unit_name([entry.source for entry in entries], retry) != unit.name.removesuffix(MANIFEST_SUFFIX):
             raise UnitError(f"{manifest} belongs to another unit")
     except UnitError as error:

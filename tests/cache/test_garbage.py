@@ -76,6 +76,14 @@ def test_a_unit_whose_photos_are_all_read_from_others_is_superseded(filled):
     assert CropStore(filled, SPEC).read(source(8)) == photo(8)[1]
 
 
+def test_a_failure_that_was_replaced_by_another_one_is_superseded(root):
+    store = CropStore(root, SPEC)
+    old = store.commit([photo(8, outcome="missing")])
+    store.commit([photo(8, outcome="truncated"), photo(9)])
+    [(place, why)] = garbage_in(root, store.fingerprint)
+    assert (place.rsplit("/", 1)[1], why) == (old, "superseded")
+
+
 def test_staging_is_abandoned_when_its_process_is_dead_or_it_is_old(filled):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

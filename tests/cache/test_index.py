@@ -32,9 +32,9 @@ def committed(number, outcome=OK):
 def test_members_are_read_without_parsing_and_by_parsing_with_the_same_result(tmp_path):
     quick = write_lines(tmp_path, "aa1", [committed(n) for n in range(5)])
     parsed = write_lines(tmp_path, "aa2", [*(committed(n) for n in range(4)), committed(4, "truncated")])
-    ids, ok = members(quick)
+    ids, ok, _ = members(quick)
     assert np.array_equal(ids, ids_of([source(n) for n in range(5)])) and ok.all()
-    ids, ok = members(parsed)
+    ids, ok, _ = members(parsed)
     assert np.array_equal(ids, ids_of([source(n) for n in range(5)])) and ok.tolist() == [True] * 4 + [False]
 
 
@@ -55,7 +55,7 @@ def test_a_photo_in_two_units_is_read_from_the_one_that_succeeded_else_from_the_
     assert [index.unit(source(n)) for n in range(4)] == [second, failed, failed, None]
     ids = ids_of([source(n) for n in range(4)])
     assert index.has(ids).tolist() == [True, True, True, False]
-    assert index.has(ids, retry=True).tolist() == [True, True, False, False]
+    assert index.has(ids, succeeded=True).tolist() == [True, True, False, False]
 
 
 def test_ids_with_the_same_beginning_are_distinguished(tmp_path):
@@ -108,4 +108,4 @@ def test_what_was_found_is_indexed_like_crops(tmp_path):
     store = FactStore(tmp_path, SPEC)
     store.commit([photo(0, outcome="truncated")[0], photo(1)[0]])
     assert FactStore(tmp_path, SPEC).missing([source(n) for n in range(3)]) == [source(2)]
-    assert len(FactStore(tmp_path, SPEC).missing([source(n) for n in range(3)], retry=True)) == 2
+    assert len(FactStore(tmp_path, SPEC).missing([source(n) for n in range(3)], retry=lambda _: True)) == 2

@@ -266,3 +266,24 @@ def test_loading_does_not_read_any_crop(filled):
         file.unlink()
     assert len(CropStore(filled, SPEC).entries()) == 7
     assert len(read_manifest(unit_of(filled, 4))) == 3
+
+
+def test_a_failure_that_replaces_another_one_is_the_one_that_is_read(root):
+    for number, outcome in enumerate(["missing", "truncated", "empty_file"]):
+        # Other members each time, so that the order of the units' names can't be what decides.
+        CropStore(root, SPEC).commit([photo(0, outcome=outcome), photo(10 + number)])
+        assert CropStore(root, SPEC).entry(source(0)).outcome == outcome
+    store = CropStore(root, SPEC)
+    store.commit([photo(0, outcome="not_an_image")])
+    assert store.entry(source(0)).outcome == "not_an_image", "nor the time when a store was opened"
+    assert store.missing([source(0)], retry=lambda entry: entry.outcome == "empty_file") == []
+    assert store.missing([source(0)], retry=lambda entry: entry.outcome == "not_an_image") == [source(0)]
+    store.commit([photo(0)])
+    assert store.entry(source(0)).outcome == CropStore(root, SPEC).entry(source(0)).outcome == "ok"
+    assert verify(root).damaged == ()
+
+
+def test_a_failure_that_failed_again_in_the_same_way_is_not_written_again(root):
+    for _ in range(2):
+        CropStore(root, SPEC).commit([photo(0, outcome="truncated")])
+    assert len(list(root.glob("crops/*/units/*/*"))) == 1
