@@ -7,6 +7,9 @@ The stages overlap: while the detector works on one slice of photos, the next sl
 earlier ones are cut, encoded and written. The number of slices in memory is bounded. A unit is committed as soon as it
 is complete, so a killed run loses only the units in progress. Several runs may share the work: each starts at a random
 unit and skips those that another run has committed.
+
+A photo that fails for a reason that is not in its bytes is reported, but not committed; when this befalls all photos of
+a slice, the run stops.
 """
 
 import random
@@ -15,16 +18,18 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from cache.store import UNIT_SIZE, CropStore, FactStore
+from cache.errors import DetectionError
+from cache.store import UNIT_SIZE, CropStore, FactStore, RetryRule
 from cache.unit import OK, Entry
+from detect.cached_detector import CachedSubjectDetector
 from detect.config import CropConfig
-from detect.decode import Failure, Reason, decode_file
 from detect.faces import Image
+from detect.failures import COMMON_CAUSES, MAX_MEGAPIXELS, Failure, failure_of, is_passing, retry_rule
 from detect.subject import Subject
 from detect.window import cut, encode
 
@@ -35,9 +40,24 @@ Progress = Callable[[int], None]
 Made = tuple[Entry, bytes | None]
 
 SLICE_BYTES = 64 << 20  # decoded photos that the detector gets at once
-FEWEST, MOST = 8, 128  # photos in a slice, whatever their size
+FEWEST, MOST = 8, 128  # photos in a slice
+MOST_BYTES = 512 << 20  # with large photos, a slice has fewer than FEWEST
+FIRST = 2  # photos in a slice until their size is known
 AHEAD = 2  # slices that are decoded in advance
 STAGES = ("decode", "detect", "write")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The result of filling the cache.
+
+    Attributes:
+        waiting: stage in `STAGES` -> its share of the time spent waiting; the largest one is the bottleneck.
+        failed: source id -> the failure of a photo that the cache does not keep; the next run tries it again.
+    """
+
+    waiting: Mapping[str, float]
+    failed: Mapping[str, Entry]
 
 
 def fill_cache(
@@ -50,7 +70,8 @@ def fill_cache(
     threads: int,
     progress: Progress,
     retry: bool = False,
-) -> dict[str, float]:
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Filled:
     """Make the crops that `crops` lacks and commit them unit by unit.
 
     Args:
@@ -60,23 +81,24 @@ def fill_cache(
         crop: size and encoding of the crops.
         threads: for decoding and encoding.
         progress: called after each unit with its number of photos.
-        retry: try photos that failed before again.
-
-    Returns:
-        Stage in `STAGES` -> its share of the time spent waiting; the largest one is the bottleneck.
+        retry: try all photos that failed before again, not only those of `retry_rule`.
+        max_megapixels: larger photos are not read.
 
     Raises:
         CacheError: a unit could not be written; earlier units are kept.
+        DetectionError: all photos of a slice failed for a reason that is not in them; earlier units are kept.
     """
     spent: dict[str, float] = dict.fromkeys(STAGES, 0.0)  # seconds
-    missing = crops.missing(paths, retry=retry)
-    detector = CachedSubjectDetector(load_finder, paths, facts.known(missing, retry=retry))
-    units = units_of(missing)
+    failed: dict[str, Entry] = {}
+    due = retry_rule(max_megapixels, everything=retry)
+    missing = crops.missing(paths, retry=due)
+    detector = CachedSubjectDetector(load_finder, paths, facts.known(missing, retry=due), max_megapixels)
+    units = _uncommitted(units_of(missing), crops, progress, due)
     with ThreadPoolExecutor(threads, "crops") as pool, ThreadPoolExecutor(1, "commit") as writer:
         written: Future[None] = writer.submit(lambda: None)
         made: list[Future[Made]] = []
         new: list[Entry] = []
-        decoded = _decoded(_uncommitted(units, crops, progress, retry=retry), detector.decode, pool)
+        decoded = _decoded(units, detector.decode, pool)
         while True:
             with _waiting(spent, "decode"):
                 unit, sources, images = next(decoded, ((), (), ()))
@@ -84,17 +106,18 @@ def fill_cache(
                 break
             with _waiting(spent, "detect"):
                 entries = detector.find(sources, images)
+            _stop_if_all_failed(entries)
             new += [entry for entry in entries if entry.source not in detector.known]
             made += [pool.submit(_make, entry, image, crop) for entry, image in zip(entries, images, strict=True)]
             if len(made) == len(unit):
                 with _waiting(spent, "write"):
                     written.result()
-                written = writer.submit(_commit, facts, new, crops, made, progress)
+                written = writer.submit(_commit, facts, new, crops, made, failed, progress)
                 made, new = [], []
         with _waiting(spent, "write"):
             written.result()
     total = sum(spent.values()) or 1.0
-    return {stage: round(seconds / total, 3) for stage, seconds in spent.items()}
+    return Filled({stage: round(seconds / total, 3) for stage, seconds in spent.items()}, failed)
 
 
 def units_of(missing: Sequence[str]) -> list[Sequence[str]]:
@@ -103,12 +126,12 @@ def units_of(missing: Sequence[str]) -> list[Sequence[str]]:
 
 
 def _uncommitted(
-    units: Sequence[Sequence[str]], crops: CropStore, progress: Progress, *, retry: bool
+    units: Sequence[Sequence[str]], crops: CropStore, progress: Progress, due: RetryRule
 ) -> Iterator[Sequence[str]]:
     """Yield the units from a random one on, without those that another run has committed in the meantime."""
     first = random.randrange(len(units)) if units else 0
     for unit in (*units[first:], *units[:first]):
-        if not retry and crops.has_unit(unit):
+        if crops.has_unit(unit) and not crops.missing(unit, retry=due):
             progress(len(unit))
         else:
             yield unit
@@ -119,7 +142,7 @@ def _decoded(
 ) -> Iterator[tuple[Sequence[str], Sequence[str], list[Image | Failure]]]:
     """Yield units in slices: the unit, a slice of its source ids, and their images."""
     ahead: deque[tuple[Sequence[str], Sequence[str], list[Future[Image | Failure]]]] = deque()
-    size = FEWEST
+    size = FIRST
 
     def slices() -> Iterator[tuple[Sequence[str], Sequence[str]]]:
         for unit in units:
@@ -138,87 +161,50 @@ def _decoded(
         unit, sources, decoding = ahead.popleft()
         images = [image.result() for image in decoding]
         largest = max((image.nbytes for image in images if not isinstance(image, Failure)), default=1)
-        size = min(max(SLICE_BYTES // largest, FEWEST), MOST)  # of the following slices
+        # Of the following slices
+        size = max(1, min(max(SLICE_BYTES // largest, FEWEST), MOST, MOST_BYTES // largest))
         yield unit, sources, images
 
 
-class CachedSubjectDetector:
-    """Finds the subjects of photos: in the cache, else with the detector, which is loaded when first needed.
-
-    Args:
-        paths: source id -> file.
-        known: source id -> the cache's entry with its subject, or failure.
-    """
-
-    def __init__(
-        self, load_finder: Callable[[], "SubjectFinder"], paths: Mapping[str, Path], known: Mapping[str, Entry]
-    ) -> None:
-        self._load_finder, self._paths, self.known = load_finder, paths, known
-        self._finder: SubjectFinder | None = None
-
-    def decode(self, source: str) -> Image | Failure:
-        """Read a photo, unless the cache says that it can't be read."""
-        entry = self.known.get(source)
-        if entry is not None and entry.outcome != OK:
-            return Failure(self._paths[source], cast("Reason", entry.outcome), entry.facts.get("sentence", ""))
-        return decode_file(self._paths[source])
-
-    def find(self, sources: Sequence[str], images: Sequence[Image | Failure]) -> list[Entry]:
-        """Return an entry with the subject of each photo, or its failure, in order."""
-        entries: dict[str, Entry] = {}
-        unknown: list[tuple[str, Image]] = []
-        for source, image in zip(sources, images, strict=True):
-            if isinstance(image, Failure):
-                entries[source] = self._failed(source, image)
-            elif source in self.known:
-                entries[source] = self.known[source]
-            else:
-                unknown.append((source, image))
-        if unknown:
-            for (source, image), subject in zip(unknown, self._detect(unknown), strict=True):
-                if isinstance(subject, Failure):
-                    entries[source] = self._failed(source, subject)
-                else:
-                    facts = {**subject.facts(), "photo": [image.shape[1], image.shape[0]]}
-                    entries[source] = Entry(source, str(self._paths[source]), OK, facts)
-        return [entries[source] for source in sources]
-
-    def _failed(self, source: str, failure: Failure) -> Entry:
-        return Entry(source, str(self._paths[source]), failure.reason, {"sentence": failure.message})
-
-    def _detect(self, photos: Sequence[tuple[str, Image]]) -> "Sequence[Subject | Failure]":
-        """Run the detector on all photos at once, and after an error on each photo by itself."""
-        if self._finder is None:
-            self._finder = self._load_finder()
-        try:
-            return self._finder.find([image for _, image in photos])
-        except Exception:  # of any kind: a photo on which the detector fails must not stop the run
-            return [self._detect_single(self._finder, source, image) for source, image in photos]
-
-    def _detect_single(self, finder: "SubjectFinder", source: str, image: Image) -> Subject | Failure:
-        try:
-            return finder.find([image])[0]
-        except MemoryError:
-            raise  # not the photo's fault
-        except Exception as error:
-            return Failure(self._paths[source], "unreadable", f"the detector failed on it: {error}")
+def _stop_if_all_failed(entries: Sequence[Entry]) -> None:
+    """Raise a DetectionError if all photos of a slice, two or more, failed for a reason that befalls all at once."""
+    if len(entries) > 1 and all(entry.outcome in COMMON_CAUSES for entry in entries):
+        listed = "\n".join(f"{entry.path}: {entry.facts['sentence']}" for entry in entries[:3])
+        raise DetectionError(
+            f"{len(entries)} photos in a row can't be read or detected at the moment:\n{listed}\n"
+            "No photo is recorded as unreadable for that, and what was finished before is kept. When the cause is "
+            "mended, the same command goes on."
+        )
 
 
 def _make(entry: Entry, image: Image | Failure, crop: CropConfig) -> Made:
     """Cut and encode the crop of a photo; None for a failure."""
     if entry.outcome != OK or isinstance(image, Failure):
         return entry, None
-    window = Subject.from_facts(entry.facts).window(image.shape[0], image.shape[1], crop)
+    try:
+        window = Subject.from_facts(entry.facts).window(image.shape[0], image.shape[1], crop)
+        content = encode(cut(image, window, crop), crop)
+    except Exception as error:  # a full memory, mostly; no photo may stop the run
+        return failure_of(error, Path(entry.path), "its crop can't be cut").entry(entry.source), None
     facts = {**entry.facts, "window": window.as_list(), "turn": round(window.turn, 2)}
-    return replace(entry, facts=facts), encode(cut(image, window, crop), crop)
+    return replace(entry, facts=facts), content
 
 
 def _commit(
-    facts: FactStore, new: Sequence[Entry], crops: CropStore, made: Sequence[Future[Made]], progress: Progress
+    facts: FactStore,
+    new: Sequence[Entry],
+    crops: CropStore,
+    made: Sequence[Future[Made]],
+    failed: dict[str, Entry],
+    progress: Progress,
 ) -> None:
-    if new:
-        facts.commit(new)
-    crops.commit([item.result() for item in made])
+    """Commit a unit, first what was found in its photos and then their crops; add passing failures to `failed`."""
+    items = [item.result() for item in made]
+    if found := [entry for entry in new if not is_passing(entry)]:
+        facts.commit(found)
+    if kept := [item for item in items if not is_passing(item[0])]:
+        crops.commit(kept)
+    failed.update({entry.source: entry for entry, _ in items if is_passing(entry)})
     progress(len(made))
 
 

@@ -1,80 +1,118 @@
 """Read a photo: file -> upright RGB image, or a Failure that says why not.
 
 Detection, crops and prediction all read photos through this module. A change to its results needs a new
-`DECODE_VERSION`, which is part of the cache's key.
+`DECODE_VERSION`, which is part of the cache's key; a format that is added needs none.
 """
 
+import hashlib
+import importlib
 import io
+import math
+import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, features
 
 from detect.faces import Image
+from detect.failures import DAMAGED, MAX_MEGAPIXELS, NO_DECODER, Failure, first_line, is_memory_error
+from detect.formats import FORMATS, HEIC_EXTRA
 
 DECODE_VERSION = 1
-MAX_PIXELS = 100_000_000
-# Pillow reads dozens of formats, most of them rare and little tested; these are what cameras and phones write.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
-
-Reason = Literal["missing", "empty_file", "not_an_image", "truncated", "too_large", "unreadable"]
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+AVIF_BRANDS = {b"avif", b"avis"}
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why one photo could not be used. A value, because one bad photo never stops a run."""
-
-    path: Path
-    reason: Reason
-    message: str
-
-
-def decode_file(path: Path) -> Image | Failure:
+def decode_file(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, source: str = "") -> Image | Failure:
     """Read a photo as RGB uint8, (height, width, 3), upright by its EXIF orientation.
 
-    Greyscale, palette, CMYK and 16-bit photos become RGB; transparent ones get a white background. Of an animation,
-    the first frame is read. Photos of more than 100 megapixels are refused before any pixel is read.
+    Greyscale, palette, CMYK and 16-bit photos become RGB; transparent ones get a white background. Of an animation or a
+    file with several pages, the first one is read. Larger photos are refused before any pixel is read.
+
+    Args:
+        path: the file.
+        max_megapixels: the largest photo to read.
+        source: the source id that the bytes must have, if it is known.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         return Failure(path, "missing", f"cannot be read: {error.strerror}")
-    return decode_bytes(content, path)
+    except MemoryError:
+        return _no_memory(path)
+    if source and hashlib.sha256(content).hexdigest() != source:
+        return Failure(path, "changed", "the file was changed while it was read; run the command again")
+    return decode_bytes(content, path, max_megapixels=max_megapixels)
 
 
-def decode_bytes(content: bytes, path: Path) -> Image | Failure:
+def decode_bytes(content: bytes, path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image | Failure:
     """Like `decode_file`, for a photo whose bytes are in memory; `path` only names it."""
     if not content:
         return Failure(path, "empty_file", "the file is empty (0 bytes)")
+    if max_megapixels > MAX_MEGAPIXELS and Pillow.MAX_IMAGE_PIXELS:  # Pillow has a limit, too: raise it with ours
+        Pillow.MAX_IMAGE_PIXELS = max(Pillow.MAX_IMAGE_PIXELS, int(max_megapixels * 1e6))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about broken EXIF and the like; real problems raise an error
-            with Pillow.open(io.BytesIO(content), formats=FORMATS) as photo:
+            with _opened(content) as photo:
                 width, height = photo.size
-                if width * height > MAX_PIXELS:
-                    return _too_large(path, f"{width}x{height} pixels")
+                if width * height > max_megapixels * 1e6:
+                    return _too_large(path, width * height, f"{width}x{height} pixels", max_megapixels)
                 return _to_rgb(_upright(photo))
     except Pillow.DecompressionBombError as error:
-        return _too_large(path, str(error))
+        pixels = re.search(r"(\d+) pixels", str(error))
+        return _too_large(path, int(pixels[1]) if pixels else 0, str(error), max_megapixels)
+    except ImportError:
+        return Failure(path, "no_decoder", f"a HEIC photo, which needs an extra: {HEIC_EXTRA}")
     except Pillow.UnidentifiedImageError:
-        return Failure(path, "not_an_image", f"the content is not an image of a known format ({', '.join(FORMATS)})")
+        for name, is_it in (("avif", _brands(content) & AVIF_BRANDS), ("webp", content[8:12] == b"WEBP")):
+            if is_it and not features.check(name):
+                return Failure(path, "no_decoder", f"this build of Pillow can't read {name.upper()}; install its wheel")
+        message = f"the content is not an image of a known format ({', '.join(FORMATS)})"
+        return Failure(path, "not_an_image", message, {"formats": list(FORMATS)})
     except Exception as error:  # Pillow raises SyntaxError, ValueError, struct.error ... on broken files
+        if is_memory_error(error):
+            return _no_memory(path)
+        if NO_DECODER.search(str(error)):
+            return Failure(path, "no_decoder", f"what it is compressed with can't be read here: {error}")
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        return Failure(path, reason, f"the image is damaged: {error}")
+        return Failure(path, reason, f"{DAMAGED}{first_line(error)}")
 
 
-def why_unreadable(path: Path) -> str | None:
+def why_unreadable(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> str | None:
     """Return the Failure's message, or None if the photo can be read."""
-    image = decode_file(path)
+    image = decode_file(path, max_megapixels=max_megapixels)
     return image.message if isinstance(image, Failure) else None
 
 
-def _too_large(path: Path, size: str) -> Failure:
-    return Failure(path, "too_large", f"larger than {MAX_PIXELS // 1_000_000} megapixels: {size}")
+def _opened(content: bytes) -> Pillow.Image:
+    """Open an image without reading its pixels; ImportError if it is HEIF and the extra is not installed."""
+    brands = _brands(content)
+    if brands & HEIF_BRANDS and not brands & AVIF_BRANDS:
+        pillow_heif: Any = importlib.import_module("pillow_heif")
+        return pillow_heif.HeifImageFile(io.BytesIO(content))
+    return Pillow.open(io.BytesIO(content), formats=[name for name in FORMATS if name != "HEIF"])
+
+
+def _brands(content: bytes) -> set[bytes]:
+    """Return the brands in the first box of a HEIF, AVIF or video file; none for other files."""
+    if content[4:8] != b"ftyp":
+        return set()
+    names = content[8 : min(int.from_bytes(content[:4], "big"), 256)]
+    return {names[start : start + 4] for start in range(0, len(names), 4)}
+
+
+def _too_large(path: Path, pixels: int, size: str, max_megapixels: float) -> Failure:
+    enough = math.ceil(pixels / 1e6) or "..."
+    message = f"larger than {max_megapixels:g} megapixels: {size}; --set data.max_megapixels={enough} reads it"
+    return Failure(path, "too_large", message, {"pixels": pixels})
+
+
+def _no_memory(path: Path) -> Failure:
+    return Failure(path, "no_memory", "there was not enough memory to read it; fewer --workers need less")
 
 
 def _upright(photo: Pillow.Image) -> Pillow.Image:

@@ -14,12 +14,18 @@ from typing import Any
 
 from cache.errors import UsageError
 from detect.config import CropConfig, DetectConfig
-from detect.decode import DECODE_VERSION, FORMATS, MAX_PIXELS
+from detect.decode import DECODE_VERSION
 
 # Increase by hand when the same settings give other faces or crops; tests/detect/test_golden.py fails until then.
 DETECT_VERSION = 2
 CROP_VERSION = 2
 
+# As it was when the version was given. Formats that were added, or another limit, change no photo that was read before.
+DECODING = {
+    "version": DECODE_VERSION,
+    "formats": ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF"],
+    "max_pixels": 100_000_000,
+}
 YUNET = "face_detection_yunet_2023mar.onnx"
 
 
@@ -27,7 +33,7 @@ def detector_spec(detect: DetectConfig) -> dict[str, Any]:
     """Return everything that decides which face is found in a file's bytes."""
     return {
         "version": DETECT_VERSION,
-        "decode": {"version": DECODE_VERSION, "formats": list(FORMATS), "max_pixels": MAX_PIXELS},
+        "decode": DECODING,
         "weights": weight_digests(detect),
         "settings": detect.model_dump(mode="json", exclude={"batch", "retinaface_weights"}),
     }

@@ -29,7 +29,7 @@ COMPETITION_TASKS: dict[str, dict[str, Any]] = {
 
 
 class DataConfig(Config):
-    """How labels are read from tables."""
+    """How labels are read from tables, and which photos are read."""
 
     columns: dict[str, str] = Field(
         default={}, description="Names of table columns, where they are not path, person, split and the tasks' names."
@@ -47,6 +47,12 @@ class DataConfig(Config):
         default=(),
         description="Tables of corrected labels, applied in this order without changing any file; `boostcamp` is the "
         "built-in table for the competition's data.",
+    )
+    max_megapixels: float = Field(
+        default=100.0,
+        gt=0,
+        le=10_000,
+        description="Photos with more megapixels are not read; one of 108 takes 4 GB of memory.",
     )
     correction_levels: tuple[Literal["core", "extended", "contested"], ...] = Field(
         default=("core",), description="Levels of the corrections that are applied; a row without a level is core."

@@ -1,5 +1,7 @@
 """`faceline check`: what is in a data set, and what is wrong with it."""
 
+from functools import partial
+
 import typer
 
 from pipeline.commands.checked_paths import DataArg
@@ -20,7 +22,8 @@ def check(shared: SharedOptions, data: DataArg) -> None:
     context = shared.context()
     dataset = load_labelled(data, context.settings)
     digests = source_ids([photo.path for photo in (*dataset.train, *dataset.evaluation)], context)
-    checked = check_data(dataset, context.settings.task_list(), decode=why_unreadable, digests=digests)
+    decode = partial(why_unreadable, max_megapixels=context.settings.data.max_megapixels)
+    checked = check_data(dataset, context.settings.task_list(), decode=decode, digests=digests)
 
     for title, columns, rows in checked.tables():
         context.console.table(title, columns, rows)

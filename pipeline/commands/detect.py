@@ -33,6 +33,7 @@ def detect(
     from pipeline.console import cell
     from pipeline.detection.detect import detect_photos
     from pipeline.detection.shards import parse_shard
+    from pipeline.detection.unreadable import in_words
     from pipeline.intake.load import load_data
     from pipeline.intake.reading_report import reading_json, show_reading
 
@@ -91,5 +92,6 @@ def detect(
         text += f" in {detection.seconds:.1f} s (waited for {waiting})"
     else:
         text = f"Nothing to do: the crops of all {cell(len(photos))} photos are in the cache"
-    text += f", {summary['unreadable']} unreadable, {summary['photos_per_s']:.0f} photos a second.{note}"
+    reasons = f" ({in_words(summary['reasons'])})" if summary["unreadable"] else ""
+    text += f", {summary['unreadable']} unreadable{reasons}, {summary['photos_per_s']:.0f} photos a second.{note}"
     context.console.done(summary, text=text, next_step=next_step)

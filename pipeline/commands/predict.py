@@ -30,6 +30,7 @@ def predict(
     ] = False,
 ) -> None:
     """Predict every photo with a trained bundle, or with an ensemble of several."""
+    from pipeline.detection.unreadable import in_words
     from pipeline.intake.load import load_data
     from pipeline.intake.photo_inputs import load_inputs
     from pipeline.intake.reading_report import reading_json, show_reading
@@ -60,7 +61,8 @@ def predict(
 
     table = out / "predictions.csv"
     counts = ", ".join(f"{count} {status}" for status, count in predictions.counts.items())
-    text = f"{len(selected)} photos: {counts}\nPredictions: {table}"
+    reasons = f" ({in_words(predictions.record.reasons)})" if predictions.record.reasons else ""
+    text = f"{len(selected)} photos: {counts}{reasons}\nPredictions: {table}"
     if dataset.submission_ids:
         unreadable = predictions.counts["unreadable"]
         text += f"\nSubmission: {out / 'submission.csv'} ({unreadable} unreadable photos got the most frequent class)"
@@ -68,8 +70,9 @@ def predict(
     if trained_on:
         text += f"\nThe networks were trained on {trained_on} of these photos: column trained_on"
     record = {
-        "photos": len(selected), **predictions.counts, "predictions": str(table), "trained_on": trained_on,
-        "settings": dict(predictions.record.settings), **reading_json(dataset),
+        "photos": len(selected), **predictions.counts, "reasons": dict(predictions.record.reasons),
+        "predictions": str(table), "trained_on": trained_on, "settings": dict(predictions.record.settings),
+        **reading_json(dataset),
     }  # fmt: skip
     next_step = shared.next_command("evaluate", table, "--truth", "ANSWERS.csv", carry=EVALUATE_CARRIES)
     context.console.done(record, text=text, next_step=next_step)

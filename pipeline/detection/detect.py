@@ -8,17 +8,19 @@ Nothing heavy is imported unless something is missing, so that a second run take
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache.sources import hash_files
 from cache.store import CropStore, FactStore
-from cache.unit import Entry
+from cache.unit import OK, Entry
 from detect.config import CropConfig, DetectConfig
+from detect.failures import retry_rule
 from detect.fingerprints import crop_spec, detector_spec
 from pipeline.context import RunContext
+from pipeline.detection.unreadable import report_unreadable, why_missing
 from pipeline.intake.photo import Photo
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Detection:
         steps: the ladder's steps in order.
         seconds: duration of the stage.
         waiting: stage -> its share of the time spent waiting; empty if there was nothing to do.
+        failed: source id -> a failure that the cache does not keep, as it is not the photo's; the next run tries again.
     """
 
     store: CropStore
@@ -46,21 +49,24 @@ class Detection:
     steps: tuple[str, ...]
     seconds: float
     waiting: Mapping[str, float]
+    failed: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
 
     def entry(self, photo: Photo) -> Entry:
-        """Return a photo's cache entry; its outcome is "missing" if the file can't be read."""
+        """Return a photo's cache entry, or its failure in this run; "missing" if the file can't be read."""
         source = self.sources.get(photo.path)
-        entry = self.store.entry(source) if source else None
-        return entry or Entry("", str(photo.path), "missing", {"sentence": "the file can't be read"})
+        entry = (self.failed.get(source) or self.store.entry(source)) if source else None
+        return entry or Entry("", str(photo.path), "missing", {"sentence": why_missing(photo.path)})
 
     def summary(self, photos: Sequence[Photo]) -> dict[str, Any]:
         """Return the counts that `detect --json` prints."""
-        counts = Counter(e.facts["found_by"] if e.outcome == "ok" else "" for e in map(self.entry, photos))
-        unreadable = counts.pop("", 0)
+        entries = [self.entry(photo) for photo in photos]
+        counts = Counter(entry.facts["found_by"] for entry in entries if entry.outcome == OK)
+        reasons = Counter(entry.outcome for entry in entries if entry.outcome != OK)
         return {
             "photos": len(photos),
             "found_by": {step: counts.get(step, 0) for step in self.steps},
-            "unreadable": unreadable,
+            "unreadable": reasons.total(),
+            "reasons": dict(reasons),
             "detected": self.detected,
             "cut": self.cut,
             "seconds": round(self.seconds, 3),
@@ -85,7 +91,10 @@ def detect_photos(
         context: cache, device and settings.
         detect, crop: instead of the context's settings (a bundle has its own).
         sources: file -> source id, if known already.
-        retry: try photos that failed before again.
+        retry: try all photos that failed before again, not only those that `retry_rule` names.
+
+    Raises:
+        DetectionError: nothing can be read or detected at the moment; what was finished before is kept.
     """
     started = time.perf_counter()
     detect, crop = detect or context.settings.detect, crop or context.settings.crop
@@ -94,19 +103,25 @@ def detect_photos(
     paths = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
     crops = CropStore(context.cache, crop_spec(detect, crop))
     facts = FactStore(context.cache, detector_spec(detect))
-    missing = crops.missing(paths, retry=retry)
-    unknown = len(facts.missing(missing, retry=retry)) if missing else 0
+    max_megapixels = context.settings.data.max_megapixels
+    due = retry_rule(max_megapixels, everything=retry)
+    missing = crops.missing(paths, retry=due)
+    unknown = len(facts.missing(missing, retry=due)) if missing else 0
     waiting: Mapping[str, float] = {}
+    failed: Mapping[str, Entry] = {}
     if missing:
         from detect.crops import fill_cache
 
         with context.console.progress("Finding faces" if unknown else "Cutting crops", len(missing)) as advance:
-            finder = partial(_load_finder, detect, context)
-            waiting = fill_cache(
-                paths, facts, crops, finder, crop, threads=context.workers, progress=advance, retry=retry
-            )
+            filled = fill_cache(
+                paths, facts, crops, partial(_load_finder, detect, context), crop,
+                threads=context.workers, progress=advance, retry=retry, max_megapixels=max_megapixels,
+            )  # fmt: skip
+            waiting, failed = filled.waiting, filled.failed
     seconds = time.perf_counter() - started
-    return Detection(crops, sources, unknown, len(missing), detect.steps, seconds, waiting)
+    detection = Detection(crops, sources, unknown, len(missing), detect.steps, seconds, waiting, failed)
+    report_unreadable(photos, detection.entry, context.console)
+    return detection
 
 
 def source_ids(paths: Sequence[Path], context: RunContext) -> dict[Path, str]:

@@ -16,12 +16,15 @@ from pathlib import Path
 from cache.errors import CacheError, DataError
 from cache.remote import address, remote_of
 from cache.store import CropStore, FactStore
+from cache.unit import Entry
 from detect.crops import STAGES, units_of
+from detect.failures import retry_rule
 from detect.fingerprints import crop_spec, detector_spec
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.detection.ray_pool import WorkerPool, cluster, plan_actors
 from pipeline.detection.ray_worker import UnitDone, WorkerSettings
+from pipeline.detection.unreadable import report_unreadable
 from pipeline.intake.photo import Photo
 
 FILES_AT_ONCE = 256  # that an actor hashes in one call
@@ -45,7 +48,7 @@ def detect_on_cluster(
         photos: in any order; all machines must see the same files under the same paths.
         context: cache, device and settings.
         threads: CPUs per actor; None for a suitable number.
-        retry: try photos that failed before again.
+        retry: try all photos that failed before again, not only those that `retry_rule` names.
 
     Raises:
         UsageError: there is no such cluster, or no actor fits into it.
@@ -54,32 +57,37 @@ def detect_on_cluster(
     """
     started = time.perf_counter()
     detect, crop = context.settings.detect, context.settings.crop
+    max_megapixels = context.settings.data.max_megapixels
+    due = retry_rule(max_megapixels, everything=retry)
     spec = crop_spec(detect, crop)
     store = CropStore(context.cache, spec)
     cache_address = address(context.cache) if remote_of(context.cache) else str(context.cache.absolute())
     files = {str(path.absolute()): path for path in dict.fromkeys(photo.path for photo in photos)}
     with cluster() as ray:
         plan = plan_actors([node["Resources"] for node in ray.nodes() if node["Alive"]], context.device, threads)
-        settings = WorkerSettings(cache_address, detect, crop, store.fingerprint, plan.device, plan.threads, retry)
+        settings = WorkerSettings(
+            cache_address, detect, crop, store.fingerprint, plan.device, plan.threads, retry, max_megapixels
+        )
         pool = WorkerPool(ray, settings, min(plan.count, max(-(-len(files) // FILES_AT_ONCE), 1)))
         try:
             sources = _hash_files(pool, context, files)
             paths = {source: str(path.absolute()) for path, source in sources.items()}
-            missing = store.missing(paths, retry=retry)
+            missing = store.missing(paths, retry=due)
             units = [[(source, paths[source]) for source in unit] for unit in units_of(missing)]
             facts = detector_spec(detect)
-            unknown = len(FactStore(context.cache, facts).missing(missing, retry=retry)) if missing else 0
-            waiting = _make_units(pool, context, units) if missing else {}
+            unknown = len(FactStore(context.cache, facts).missing(missing, retry=due)) if missing else 0
+            waiting, failed = _make_units(pool, context, units) if missing else ({}, {})
         finally:
             pool.stop()
     store = CropStore(context.cache, spec)  # opened again, to see what the actors have committed
-    if lost := store.missing(paths):
+    if lost := set(store.missing(paths)) - failed.keys():
         raise CacheError(
             f"{len(lost)} crops were made but are not in the cache at {cache_address} on this machine. "
             "All machines must see the same cache: name a shared folder or an object store with --cache."
         )
     seconds = time.perf_counter() - started
-    detection = Detection(store, sources, unknown, len(missing), detect.steps, seconds, waiting)
+    detection = Detection(store, sources, unknown, len(missing), detect.steps, seconds, waiting, failed)
+    report_unreadable(photos, detection.entry, context.console)
     actors = pool.nodes_of_actors if missing else {}
     return ClusterDetection(detection, len(actors), len(set(actors.values())))
 
@@ -105,15 +113,19 @@ def _hash_files(pool: WorkerPool, context: RunContext, files: dict[str, Path]) -
     return {path: source for name, path in files.items() if (source := hashes[name])}
 
 
-def _make_units(pool: WorkerPool, context: RunContext, units: Sequence[list[tuple[str, str]]]) -> dict[str, float]:
-    """Have the actors make units of (source id, path); returns stage -> its share of the time spent waiting."""
+def _make_units(
+    pool: WorkerPool, context: RunContext, units: Sequence[list[tuple[str, str]]]
+) -> tuple[dict[str, float], dict[str, Entry]]:
+    """Have the actors make units of (source id, path); returns `waiting` and `failed` of `Detection`."""
     spent: Counter[str] = Counter()
+    failed: dict[str, Entry] = {}
     with context.console.progress("Finding faces", sum(map(len, units))) as advance:
 
         def add_unit(unit: list[tuple[str, str]], made: UnitDone) -> None:
             spent.update({stage: share * made.seconds for stage, share in made.waiting.items()})
+            failed.update(made.failed)
             advance(len(unit))
 
         pool.run("make_unit", units, add_unit)
     total = sum(spent.values()) or 1.0
-    return {stage: round(spent[stage] / total, 3) for stage in STAGES}
+    return {stage: round(spent[stage] / total, 3) for stage in STAGES}, failed

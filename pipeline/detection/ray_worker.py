@@ -20,8 +20,10 @@ from cache.config import fingerprint
 from cache.errors import FacelineError
 from cache.sources import hash_files
 from cache.store import CropStore, FactStore
+from cache.unit import Entry
 from detect.config import CropConfig, DetectConfig
 from detect.crops import fill_cache
+from detect.failures import MAX_MEGAPIXELS
 from detect.fingerprints import crop_spec, detector_spec
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class WorkerSettings:
         cache: the cache's folder or URL, the same for all machines.
         fingerprint: of the crops, as computed by the driver.
         device: "cpu" or "cuda".
-        retry: try photos that failed before again.
+        retry: try all photos that failed before again.
+        max_megapixels: larger photos are not read.
     """
 
     cache: str
@@ -46,6 +49,7 @@ class WorkerSettings:
     device: str
     threads: int
     retry: bool
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,11 @@ class WorkerFailure:
 
 @dataclass(frozen=True, slots=True)
 class UnitDone:
-    """A finished unit: its duration, and stage -> its share of the time spent waiting."""
+    """A finished unit: its duration, stage -> its share of the time spent waiting, and `Filled.failed`."""
 
     seconds: float
     waiting: Mapping[str, float]
+    failed: Mapping[str, Entry]
 
 
 class UnitActor:
@@ -90,13 +95,14 @@ class UnitActor:
         paths = {source: Path(path) for source, path in members}
         try:
             facts, crops = self._open_stores()
-            waiting = fill_cache(
+            filled = fill_cache(
                 paths, facts, crops, self._load_finder, self._settings.crop,
                 threads=self._settings.threads, progress=lambda _: None, retry=self._settings.retry,
+                max_megapixels=self._settings.max_megapixels,
             )  # fmt: skip
         except FacelineError as error:
             return _failure(str(error))
-        return UnitDone(time.perf_counter() - started, waiting)
+        return UnitDone(time.perf_counter() - started, filled.waiting, filled.failed)
 
     def _open_stores(self) -> tuple[FactStore, CropStore]:
         if self._stores is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from cache.errors import DataError
 from classify.tasks import comparable
-from pipeline.intake.photo_files import PHOTO_SUFFIXES
+from detect.formats import PHOTO_SUFFIXES
 
 Parts = tuple[str, ...]  # a name's folders, and its file last
 SHOWN = 3

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.intake.photo_files import PHOTO_SUFFIXES
+from detect.formats import PHOTO_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from detect.formats import PHOTO_SUFFIXES
 from pipeline.intake.own_files import TABLES, is_own_table
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 JUNK_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 LINKED_FOLDERS = "links to folders"
 
@@ -68,10 +67,7 @@ def other_file(path: Path) -> str:
     """Why a file that is no photo by its name is passed over."""
     if path.name in TABLES and is_own_table(path):
         return f"faceline's own files ({path.name})"
-    suffix = path.suffix.lower()
-    if suffix in HEIC_SUFFIXES:
-        return "HEIC photos (convert them to JPEG first)"
-    return f"files that are no photos ({suffix or 'no ending'})"
+    return f"files that are no photos ({path.suffix.lower() or 'no ending'})"
 
 
 def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:

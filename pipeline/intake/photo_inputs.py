@@ -17,10 +17,11 @@ from pathlib import Path
 
 from cache.errors import UsageError
 from cache.location import with_home
+from detect.formats import PHOTO_SUFFIXES
 from pipeline.intake.folder_index import printable_name
 from pipeline.intake.own_files import is_own_table, own_folder
 from pipeline.intake.photo import Dataset, Photo
-from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason, other_file, skipped_text
+from pipeline.intake.photo_files import junk_reason, other_file, skipped_text
 from pipeline.intake.table_file import TABLE_SUFFIXES
 
 STDIN = "-"

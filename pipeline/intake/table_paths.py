@@ -17,9 +17,10 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from cache.errors import UsageError
+from detect.formats import PHOTO_SUFFIXES
 from pipeline.intake.defects import DefectLog
 from pipeline.intake.folder_index import FolderIndex, names_by_capitals, nfc, without_capitals
-from pipeline.intake.photo_files import PHOTO_SUFFIXES, junk_reason
+from pipeline.intake.photo_files import junk_reason
 
 # A root, a drive, a URL, or a step up; with either slash, for tables made on Windows.
 LEAVES_THE_FOLDER = r"^[/\\]|^[A-Za-z]:|^[A-Za-z][A-Za-z0-9+.-]*://|(^|[/\\])\.\.([/\\]|$)"

@@ -6,6 +6,7 @@ Each bundle's crops are made with its own settings, by the code that makes crops
 the cache are not detected again.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,7 +70,8 @@ def predict_photos(
 
     The first bundle decides which photos get predictions, and their status and box. Where another bundle can't read one
     of these photos, the others' probabilities are averaged. Photos that a bundle's networks were trained on are marked,
-    and predicted by those networks that were not, if there are any. The settings of `context` are not used.
+    and predicted by those networks that were not, if there are any. Of the settings of `context`, only
+    `data.max_megapixels` is used.
 
     Args:
         sources: file -> source id, if the files were hashed before.
@@ -109,7 +111,7 @@ def predict_photos(
     table = table.with_columns(
         **trained_on_columns(ensemble.bundles, [sources.get(photo.path, "") for photo in photos])
     )
-    record = record_of(ensemble, table)
+    record = record_of(ensemble, table, Counter(entry.outcome for entry in entries[0] if entry.outcome != "ok"))
     return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record)
 
 

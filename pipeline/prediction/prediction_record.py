@@ -5,7 +5,7 @@ In: an ensemble and the table of predictions. Out: PredictionRecord, as a file a
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class PredictionRecord:
     settings: Mapping[str, Any]  # flip, calibrate, decide and unsure, as they were obeyed
     counts: Mapping[str, int]  # photos per status
     trained_on: int | None  # photos that the networks were trained on; None if a bundle does not know its photos
+    reasons: Mapping[str, int] = field(default_factory=dict[str, int])  # unreadable photos per reason
     submission: bool = False  # whether a submission.csv belongs to the predictions
 
     @property
@@ -39,14 +40,14 @@ class PredictionRecord:
         return sorted(self.bundles.values())
 
 
-def record_of(ensemble: Ensemble, table: pl.DataFrame) -> PredictionRecord:
-    """Make the record of a table that the ensemble has predicted."""
+def record_of(ensemble: Ensemble, table: pl.DataFrame, reasons: Mapping[str, int]) -> PredictionRecord:
+    """Make the record of a table that the ensemble has predicted; `reasons` counts the unreadable photos."""
     counts = {status: int((table["status"] == status).sum()) for status in STATUSES}
     trained_on = int(table["trained_on"].sum()) if "trained_on" in table.columns else 0
     if any(bundle.trained_photos is None for bundle in ensemble.bundles):
         trained_on = None
     folders = {str(folder): digest for folder, digest in ensemble.origins}
-    return PredictionRecord(folders, ensemble.tasks, _decided_by(ensemble), counts, trained_on)
+    return PredictionRecord(folders, ensemble.tasks, _decided_by(ensemble), counts, trained_on, dict(reasons))
 
 
 def write_record(record: PredictionRecord, out: Path) -> None:
@@ -58,6 +59,7 @@ def write_record(record: PredictionRecord, out: Path) -> None:
         "settings": dict(record.settings),
         "photos": sum(record.counts.values()),
         "counts": dict(record.counts),
+        "reasons": dict(record.reasons),
         "trained_on": record.trained_on,
         "submission": record.submission,
     }
@@ -80,6 +82,7 @@ def read_record(predictions: Path) -> PredictionRecord | None:
         bundles = {entry["path"]: entry["sha256"] for entry in content["bundles"]}
         tasks = tuple(read_task(name, entry) for name, entry in content["tasks"].items())
         kept = {key: content[key] for key in ("settings", "counts", "trained_on", "submission")}
+        kept["reasons"] = content.get("reasons", {})
         return PredictionRecord(bundles, tasks, **kept)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

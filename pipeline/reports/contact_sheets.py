@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from cache import atomic
 from cache.errors import UsageError
+from cache.unit import Entry
 from classify.preprocessing import decode_crop
-from detect.decode import Failure, decode_file
+from detect.decode import decode_file
+from detect.failures import Failure
 from pipeline.detection.detect import Detection
 from pipeline.intake.own_files import marked
 from pipeline.intake.photo import Photo
@@ -77,8 +79,8 @@ def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> t
     captions: list[str] = []
     for photo in missed[:MAX_PICTURES]:
         entry = detection.entry(photo)
-        image = decode_file(photo.path)
-        if entry.outcome != "ok" or isinstance(image, Failure):
+        image = _read_again(photo, entry) if entry.outcome == "ok" else None
+        if image is None:
             pictures.append(np.full((CELL_HEIGHT, CELL_WIDTH, 3), 225, np.uint8))
             captions.append(f"{entry.outcome} {photo.path.stem}")
         else:
@@ -89,6 +91,13 @@ def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> t
     else:
         path.unlink(missing_ok=True)
     return len(pictures), len(missed)
+
+
+def _read_again(photo: Photo, entry: Entry) -> Image | None:
+    """Read a photo whose crop is in the cache; None if that is no longer possible."""
+    width, height = entry.facts["photo"]
+    image = decode_file(photo.path, max_megapixels=width * height / 1e6, source=entry.source)
+    return None if isinstance(image, Failure) else image
 
 
 def crop_sheet(photos: Sequence[Photo], detection: Detection, columns: int = 7) -> Image:

@@ -1,27 +1,41 @@
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from cache.errors import DetectionError
 from cache.sources import hash_files
 from cache.store import CropStore, FactStore
+from cache.unit import Entry
 from cache.verify import verify
 from detect.config import CropConfig, DetectConfig
 from detect.crops import _decoded, fill_cache
-from detect.decode import Failure
+from detect.failures import Failure
 from detect.fingerprints import crop_spec, detector_spec
+from detect.formats import FORMATS
 from detect.subject_finder import SubjectFinder
 
 
-def fill(paths, root, load_finder=lambda: SubjectFinder(DetectConfig(), "cpu"), *, crop=None, retry=False):
-    """Returns the crops, the source ids of the files and the results of `fill_cache`."""
+@cache
+def finder():
+    return SubjectFinder(DetectConfig(), "cpu")
+
+
+def fill(paths, root, load_finder=finder, *, crop=None, retry=False, max_megapixels=100):
+    """Returns the crops, the files by source id, the number of photos done, and the result of `fill_cache`."""
     detect, crop = DetectConfig(), crop or CropConfig()
     facts, crops = FactStore(root, detector_spec(detect)), CropStore(root, crop_spec(detect, crop))
     paths_of = {source: path for path, source in hash_files(paths).items()}
     counts = []
-    waiting = fill_cache(paths_of, facts, crops, load_finder, crop, threads=2, progress=counts.append, retry=retry)
-    return crops, paths_of, sum(counts), waiting
+    filled = fill_cache(
+        paths_of, facts, crops, load_finder, crop,
+        threads=2, progress=counts.append, retry=retry, max_megapixels=max_megapixels,
+    )  # fmt: skip
+    return crops, paths_of, sum(counts), filled
 
 
 def filled(paths, root):
@@ -85,40 +99,193 @@ def light_dark_light(photos, tmp_path):
     return paths
 
 
+@cache
 def failing():
     return Failing(DetectConfig(), "cpu")
 
 
-def test_a_photo_that_the_detector_fails_on_takes_no_other_along(light_dark_light, tmp_path):
-    store, paths_of, _, waiting = fill(light_dark_light, tmp_path / "cache", failing)
-    outcomes = {path.name: store.entry(source) for source, path in paths_of.items()}
-    assert [outcomes[f"{number}.png"].outcome for number in range(3)] == ["ok", "unreadable", "ok"]
-    assert "too dark" in outcomes["1.png"].facts["sentence"]
-    assert set(waiting) == {"decode", "detect", "write"}
-    assert sum(waiting.values()) == pytest.approx(1, abs=0.01)
-
-
-def test_a_failure_is_kept_until_it_is_to_be_tried_again(light_dark_light, tmp_path):
+def test_a_photo_that_the_detector_fails_on_takes_no_other_along_and_is_not_recorded(light_dark_light, tmp_path):
     root = tmp_path / "cache"
-    fill(light_dark_light, root, failing)
-    assert fill(light_dark_light, root, never)[2] == 0
-    assert fill(light_dark_light, root, failing, retry=True)[2] == 1
-    store, paths_of, done, _ = fill(light_dark_light, root, retry=True)
-    assert done == 1
+    store, paths_of, done, result = fill(light_dark_light, root, failing)
+    sources = {path.name: source for source, path in paths_of.items()}
+    entries = [store.entry(sources[f"{number}.png"]) for number in range(3)]
+    assert [entry and entry.outcome for entry in entries] == ["ok", None, "ok"]
+    [(source, entry)] = result.failed.items()
+    assert (source, entry.outcome, done) == (sources["1.png"], "detector_error", 3)
+    assert "too dark" in entry.facts["sentence"]
+    assert set(result.waiting) == {"decode", "detect", "write"}
+    assert sum(result.waiting.values()) == pytest.approx(1, abs=0.01)
+
+    store, _, done, result = fill(light_dark_light, root)
+    assert (done, result.failed) == (1, {}), "the next run tries it again by itself"
     assert {store.entry(source).outcome for source in paths_of} == {"ok"}
-    assert fill(light_dark_light, root, never, retry=True)[2] == 0
+    assert fill(light_dark_light, root, never)[2] == 0
     assert verify(root).damaged == ()
 
 
-def test_a_photo_that_failed_alone_is_tried_again(light_dark_light, tmp_path):
-    dark, root = light_dark_light[1:2], tmp_path / "cache"
-    for _ in range(2):  # the second try is of exactly the same photos
-        store, [source], _, _ = fill(dark, root, failing, retry=True)
-        assert store.entry(source).outcome == "unreadable"
-    store, [source], _, _ = fill(dark, root, retry=True)
-    assert store.entry(source).outcome == "ok"
-    assert CropStore(root, store._spec).entry(source).outcome == "ok"
+def raised(error):
+    """A function that raises the error: always, or as Path.read_bytes for photos only."""
+    read = Path.read_bytes
+
+    def fail(*arguments, **_):
+        if isinstance(arguments[0], Path) and arguments[0].suffix != ".png":
+            return read(arguments[0])
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "reason"),
+    [
+        ("detect.decode.Pillow.open", MemoryError(), "no_memory"),
+        ("pathlib.Path.read_bytes", OSError(5, "Input/output error"), "missing"),
+        ("pathlib.Path.read_bytes", PermissionError(13, "Permission denied"), "missing"),
+        ("detect.subject_finder.SubjectFinder.find", RuntimeError("CUDA error: an illegal access"), "detector_error"),
+        ("detect.subject_finder.SubjectFinder.find", MemoryError(), "no_memory"),
+        ("detect.subject_finder.SubjectFinder.find", RuntimeError("[GPU] CL_OUT_OF_RESOURCES"), "detector_error"),
+        ("detect.subject_finder.SubjectFinder.find", RuntimeError("CUDA out of memory. Tried ..."), "no_memory"),
+        ("detect.crops.encode", MemoryError(), "no_memory"),
+        ("detect.crops.cut", cv2.error("(-4:Insufficient memory) Failed to allocate 9 bytes"), "no_memory"),
+    ],
+)
+def test_no_passing_fault_is_recorded_and_the_next_run_tries_again(place, error, reason, photos, tmp_path, monkeypatch):
+    path, root = tmp_path / "photo.png", tmp_path / "cache"
+    Pillow.fromarray(photos[0]).save(path)
+    with monkeypatch.context() as broken:
+        fail = raised(error)
+        if "find" in place:  # on the photo, but not on the blank image
+            find = SubjectFinder.find
+            fail = lambda self, images: find(self, images) if images[0].std() == 0 else raised(error)(0)  # noqa: E731
+        broken.setattr(place, fail)
+        store, [source], _, result = fill([path], root)
+    assert store.entry(source) is None
+    assert [entry.outcome for entry in result.failed.values()] == [reason]
+    assert CropStore(root, store._spec).missing([source]) == [source]
+    store, _, done, result = fill([path], root)
+    assert (done, store.entry(source).outcome, result.failed) == (1, "ok", {})
+
+
+def test_a_file_that_is_replaced_after_it_was_hashed_is_not_stored_under_the_old_id(photos, tmp_path, monkeypatch):
+    path, root = tmp_path / "photo.png", tmp_path / "cache"
+    Pillow.fromarray(photos[0]).save(path)
+    old = hash_files([path])
+    Pillow.fromarray(photos[1]).save(path)
+    monkeypatch.setattr("tests.detect.test_crops.hash_files", lambda _: old)
+    store, [source], _, result = fill([path], root)
+    assert store.entry(source) is None
+    assert result.failed[source].outcome == "changed"
+    assert "run the command again" in result.failed[source].facts["sentence"]
+
+
+def several(photos, folder, count=4):
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for path, image in zip(paths, photos, strict=False):
+        Pillow.fromarray(image).save(path)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "message"),
+    [
+        ("detect.subject_finder.SubjectFinder.find", RuntimeError("CUDA error: unknown error\nmore"), "CUDA error"),
+        ("detect.subject_finder.SubjectFinder.find", MemoryError(), "does not work"),
+        ("detect.decode.Pillow.open", MemoryError(), "not enough memory"),
+        ("pathlib.Path.read_bytes", OSError(116, "Stale file handle"), "Stale file handle"),
+    ],
+)
+def test_a_run_in_which_everything_fails_stops_and_records_nothing(
+    place, error, message, photos, tmp_path, monkeypatch
+):
+    paths, root = several(photos, tmp_path), tmp_path / "cache"
+    with monkeypatch.context() as broken:
+        broken.setattr(place, raised(error))
+        with pytest.raises(DetectionError, match=message) as stopped:
+            fill(paths, root)
+    assert "No photo is recorded" in str(stopped.value)
+    assert list(root.glob("*/*/units/*/*")) == []
+    store, paths_of, done, _ = fill(paths, root)
+    assert (done, {store.entry(source).outcome for source in paths_of}) == (4, {"ok"})
+
+
+def test_two_photos_on_which_the_detector_always_fails_do_not_block_the_others(photos, tmp_path):
+    paths, root = (
+        several([np.zeros_like(photos[0]), np.ones_like(photos[0]), *photos[:2]], tmp_path),
+        tmp_path / "cache",
+    )
+    for _ in range(2):  # in the second run, only they are left
+        store, paths_of, _, result = fill(paths, root, failing)
+        assert len(result.failed) == 2
+    assert sum(store.entry(source) is not None for source in paths_of) == 2
+
+
+FORMERLY = [
+    ("unreadable", "the detector failed on it: CUDA error: an illegal memory access was encountered"),
+    ("unreadable", "the image is damaged: "),
+    ("unreadable", "the image is damaged: out of memory error when reading image file"),
+    ("unreadable", "the image is damaged: [Errno 5] Input/output error"),
+    ("missing", "cannot be read: No such file or directory"),
+    ("not_an_image", "the content is not an image of a known format (JPEG, PNG, WEBP, BMP, TIFF, AVIF)"),
+]
+
+
+def recorded(paths, root, outcome, facts):
+    """A cache in which all files have failed."""
+    spec, key = detector_spec(DetectConfig()), crop_spec(DetectConfig(), CropConfig())
+    entries = [Entry(source, str(path), outcome, facts) for path, source in hash_files(paths).items()]
+    FactStore(root, spec).commit(entries)
+    CropStore(root, key).commit([(entry, None) for entry in entries])
+
+
+@pytest.mark.parametrize(("outcome", "sentence"), FORMERLY)
+def test_passing_faults_that_earlier_versions_recorded_are_tried_again(outcome, sentence, photos, tmp_path):
+    paths, root = several(photos, tmp_path, 2), tmp_path / "cache"
+    recorded(paths, root, outcome, {"sentence": sentence})
+    store, paths_of, done, _ = fill(paths, root)
+    assert (done, {store.entry(source).outcome for source in paths_of}) == (2, {"ok"})
+    assert fill(paths, root, never)[2] == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "facts"),
+    [
+        ("truncated", {"sentence": "the image is damaged: image file is truncated (3 bytes not processed)"}),
+        ("unreadable", {"sentence": "the image is damaged: broken PNG file"}),
+        ("empty_file", {"sentence": "the file is empty (0 bytes)"}),
+        ("not_an_image", {"sentence": "the content is not an image", "formats": list(FORMATS)}),
+        ("too_large", {"sentence": "larger than 100 megapixels: 12000x9000 pixels"}),
+        ("too_large", {"sentence": "larger than 50 megapixels: 12000x9000 pixels", "pixels": 108_000_000}),
+    ],
+)
+def test_what_the_bytes_decide_is_not_tried_again(outcome, facts, photos, tmp_path):
+    paths, root = several(photos, tmp_path, 2), tmp_path / "cache"
+    recorded(paths, root, outcome, facts)
+    assert fill(paths, root, never)[2] == 0
+    assert fill(paths, root, retry=True)[2] == 2
+
+
+def test_what_fails_again_for_another_reason_is_tried_once_and_then_known(tmp_path):
+    paths, root = [tmp_path / "text.jpg", tmp_path / "empty.jpg"], tmp_path / "cache"
+    paths[0].write_text("no photo")
+    paths[1].touch()
+    recorded(paths, root, *("not_an_image", {"sentence": FORMERLY[-1][1]}))
+    for done in (2, 0):
+        store, paths_of, actual, _ = fill(paths, root, never)
+        assert actual == done
+        outcomes = {path.name: store.entry(source).outcome for source, path in paths_of.items()}
+        assert outcomes == {"text.jpg": "not_an_image", "empty.jpg": "empty_file"}
     assert verify(root).damaged == ()
+
+
+def test_a_photo_that_was_too_large_is_tried_again_under_a_limit_that_admits_it(photos, tmp_path):
+    path, root = tmp_path / "photo.png", tmp_path / "cache"
+    Pillow.fromarray(photos[0]).save(path)  # 196,608 pixels
+    store, [source], _, _ = fill([path], root, never, max_megapixels=0.1)
+    assert store.entry(source).outcome == "too_large"
+    assert fill([path], root, never, max_megapixels=0.19)[2] == 0
+    store, [source], done, _ = fill([path], root, max_megapixels=0.2)
+    assert (store.entry(source).outcome, done) == ("ok", 1)
+    assert fill([path], root, never, max_megapixels=0.1)[2] == 0, "a crop that is there is used"
 
 
 def test_what_another_run_has_committed_meanwhile_is_not_detected(light_dark_light, tmp_path):

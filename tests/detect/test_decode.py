@@ -1,14 +1,21 @@
 """All kinds of photos that people have, and all kinds of broken ones."""
 
+import hashlib
 import io
 import struct
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from detect.decode import Failure, decode_bytes, decode_file, why_unreadable
+from cache.config import fingerprint
+from detect.config import CropConfig, DetectConfig
+from detect.decode import decode_bytes, decode_file, why_unreadable
+from detect.failures import Failure, is_passing
+from detect.fingerprints import crop_spec
 
 RNG = np.random.default_rng(0)
 SMOOTH = np.asarray(
@@ -121,3 +128,122 @@ def test_every_cut_of_a_photo_is_a_value_and_never_an_exception():
         for end in range(0, len(content), max(len(content) // 40, 1)):
             cut_off = decode_bytes(content[:end], "photo")
             assert isinstance(cut_off, Failure) or cut_off.shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance", "options"),
+    [
+        ("TIFF", 0, {"save_all": True, "append_images": [Pillow.new("RGB", (48, 64), "red")]}),
+        ("TIFF", 0, {"compression": "tiff_lzw"}),
+        ("GIF", 20, {"save_all": True, "append_images": [Pillow.new("RGB", (48, 64), "red")]}),
+        ("AVIF", 6, {"quality": 95}),
+        ("MPO", 6, {"save_all": True, "append_images": [Pillow.new("RGB", (48, 64), "red")]}),
+    ],
+)
+def test_of_every_format_the_first_page_or_frame_is_read(kind, tolerance, options, tmp_path):
+    image = decode(encoded(Pillow.fromarray(SMOOTH), kind, **options), tmp_path)
+    assert not isinstance(image, Failure), image.message
+    assert image.shape == (64, 48, 3)
+    assert np.abs(image.astype(int) - SMOOTH).mean() <= tolerance
+
+
+def heic(**options):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Pillow.fromarray(SMOOTH)).save(buffer, quality=95, **options)
+    return buffer.getvalue()
+
+
+def test_heic_is_read_and_turned_upright_with_the_extra(tmp_path):
+    assert np.abs(decode(heic(), tmp_path).astype(int) - SMOOTH).mean() < 6
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    assert decode(heic(exif=exif.tobytes()), tmp_path).shape == (48, 64, 3)
+    assert decode(heic()[:400], tmp_path).reason in {"truncated", "unreadable", "not_an_image"}
+
+
+def test_heic_without_the_extra_is_a_passing_fault_that_names_it(tmp_path, monkeypatch):
+    content = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(100)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    failure = decode(content, tmp_path)
+    assert failure.reason == "no_decoder"
+    assert 'pip install "faceline[heic]"' in failure.message
+    assert is_passing(failure.entry("ab" * 32))
+
+
+@pytest.mark.parametrize("name", ["avif", "webp"])
+def test_a_format_that_this_pillow_was_built_without_is_a_passing_fault(name, tmp_path, monkeypatch):
+    content = encoded(Pillow.fromarray(SMOOTH), name.upper())
+
+    def unidentified(*_, **__):
+        raise Pillow.UnidentifiedImageError
+
+    monkeypatch.setattr("detect.decode.Pillow.open", unidentified)
+    assert decode(content, tmp_path).reason == "not_an_image"
+    monkeypatch.setattr("detect.decode.features.check", lambda feature: feature != name)
+    assert decode(content, tmp_path).reason == "no_decoder"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "no_memory"),
+        (OSError("out of memory error when reading image file"), "no_memory"),
+        (OSError("decoder libtiff not available"), "no_decoder"),
+        (OSError("image file is truncated (3 bytes not processed)"), "truncated"),
+        (SyntaxError("broken PNG file"), "unreadable"),
+    ],
+)
+def test_what_the_bytes_do_not_decide_is_not_called_damage(error, reason, tmp_path, monkeypatch):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("detect.decode._upright", fail)
+    failure = decode(JPEG, tmp_path)
+    assert failure.reason == reason
+    assert is_passing(failure.entry("ab" * 32)) == (reason in {"no_memory", "no_decoder"})
+
+
+def test_a_disk_error_and_a_full_memory_while_reading_are_passing_faults(tmp_path, monkeypatch):
+    for error, reason in ((OSError(5, "Input/output error"), "missing"), (MemoryError(), "no_memory")):
+
+        def fail(_, error=error):
+            raise error
+
+        monkeypatch.setattr(Path, "read_bytes", fail)
+        failure = decode_file(tmp_path / "photo.jpg")
+        assert failure.reason == reason
+        assert is_passing(failure.entry("ab" * 32))
+
+
+def test_bytes_that_are_not_those_of_the_source_are_not_decoded(tmp_path):
+    (tmp_path / "photo").write_bytes(JPEG)
+    source = hashlib.sha256(JPEG).hexdigest()
+    assert decode_file(tmp_path / "photo", source=source).shape == (64, 48, 3)
+    (tmp_path / "photo").write_bytes(encoded(Pillow.fromarray(SMOOTH[::-1]), "JPEG"))
+    assert decode_file(tmp_path / "photo", source=source).reason == "changed"
+
+
+def test_the_limit_of_megapixels_moves_and_is_named_with_the_value_that_suffices(monkeypatch):
+    content, path = png_of_size(20_000, 10_000), Path("phone.png")
+    failure = decode_bytes(content, path)
+    assert (failure.reason, failure.facts) == ("too_large", {"pixels": 200_000_000})
+    assert "--set data.max_megapixels=200" in failure.message
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", Pillow.MAX_IMAGE_PIXELS)
+    failure = decode_bytes(content, path, max_megapixels=199.9)
+    assert (failure.reason, "199.9 megapixels" in failure.message) == ("too_large", True)
+    assert decode_bytes(content, path, max_megapixels=200).reason != "too_large", "Pillow's own limit moves as well"
+    beyond = decode_bytes(png_of_size(60_000, 10_000), path)
+    assert (beyond.reason, beyond.facts) == ("too_large", {"pixels": 600_000_000})
+
+
+def test_a_lower_limit_of_the_user_in_pillow_holds(monkeypatch):
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 1000)
+    assert decode_bytes(JPEG, Path("photo.jpg")).reason == "too_large"
+    assert Pillow.MAX_IMAGE_PIXELS == 1000
+
+
+def test_more_formats_change_no_key_of_the_cache():
+    # Of crops that were made before GIF and HEIC could be read. Raise DECODE_VERSION to change it on purpose.
+    spec = crop_spec(DetectConfig(), CropConfig())
+    assert fingerprint(spec) == "01d2739fd13e8c9f249743ab4e984e5cb7dd82d5aa63bda926fd8dae060512c8"

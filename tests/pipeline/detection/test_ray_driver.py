@@ -181,6 +181,26 @@ def test_an_actor_that_cannot_write_answers_with_the_sentence(tmp_path):
     assert "cannot write to the cache" in failure.message
 
 
+def test_an_actor_answers_with_the_photos_that_failed_in_passing_and_leaves_them_out(tmp_path):
+    for name in ("gone", "there"):
+        (tmp_path / name).write_bytes(f"no photo {name}".encode())
+    names = [str(tmp_path / name) for name in ("gone", "there")]
+    members = list(zip(actor(tmp_path / "cache").hash_paths(names), names, strict=True))
+    (tmp_path / "gone").unlink()
+    done = actor(tmp_path / "cache").make_unit(members)
+    assert {source: entry.outcome for source, entry in done.failed.items()} == {members[0][0]: "missing"}
+    store = actor(tmp_path / "cache")._open_stores()[1]
+    assert store.missing([source for source, _ in members]) == [members[0][0]]
+
+
+def test_an_actor_reads_photos_up_to_the_limit_of_the_settings(tmp_path):
+    Image.new("RGB", (100, 100)).save(tmp_path / "photo.png")
+    [source] = actor(tmp_path / "cache").hash_paths([str(tmp_path / "photo.png")])
+    limited = actor(tmp_path / "cache", max_megapixels=0.009)
+    limited.make_unit([(source, str(tmp_path / "photo.png"))])
+    assert limited._open_stores()[1].entry(source).outcome == "too_large"
+
+
 def test_an_actor_of_another_version_of_faceline_takes_no_part(tmp_path):
     failure = actor(tmp_path / "cache", fingerprint="of other crops").begin()
     assert isinstance(failure, WorkerFailure)

@@ -96,8 +96,8 @@ def test_a_plain_folder_is_photos_to_predict(tmp_path):
         Pillow.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / name, "PNG")
     dataset = load_data(tmp_path, load_settings().task_list(), DataConfig())
     assert dataset.layout == "folder"
-    assert [photo.name for photo in dataset.evaluation] == ["a.JPG", "deep/er/b.png"]
-    assert sum(dataset.skipped.values()) == 4
+    assert [photo.name for photo in dataset.evaluation] == ["a.JPG", "d.heic", "deep/er/b.png"]
+    assert sum(dataset.skipped.values()) == 3
 
 
 @pytest.mark.parametrize(("name", "error"), [("empty", DataError), ("nowhere", UsageError), ("file.txt", UsageError)])

@@ -1,0 +1,58 @@
+"""What is said about photos without a crop: how many there are, why, and the names of the first few."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from cache.unit import OK, Entry
+from detect.failures import is_passing
+from pipeline.console import Console
+from pipeline.intake.photo import Photo
+
+NAMED = 3  # photos that are named with their reasons
+REASONS = {
+    "empty_file": "empty",
+    "not_an_image": "no image",
+    "truncated": "truncated",
+    "too_large": "larger than data.max_megapixels",
+    "unreadable": "damaged",
+    "missing": "missing or not readable",
+    "changed": "changed while it was read",
+    "no_decoder": "of a format that needs an extra",
+    "no_memory": "too large for the memory",
+    "detector_error": "where the detector failed",
+}
+
+
+def in_words(reasons: Mapping[str, int]) -> str:
+    """Return the counts per reason as a list, the most frequent first."""
+    counts = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {REASONS.get(reason, reason)}" for reason, count in counts)
+
+
+def report_unreadable(photos: Sequence[Photo], entry: Callable[[Photo], Entry], console: Console) -> None:
+    """Print one line about photos that can't be read, and one about those that the next run tries again."""
+    failures = [(photo, failure) for photo in photos if (failure := entry(photo)).outcome != OK]
+    lasting = [item for item in failures if not is_passing(item[1])]
+    passing = [item for item in failures if is_passing(item[1])]
+    if lasting:
+        console.line(f"{len(lasting):,} of {len(photos):,} photos can't be read: {_summary(lasting)}")
+    if passing:
+        retried = "could not be read this time, and are tried again by the next run"
+        console.warn(f"{len(passing):,} of {len(photos):,} photos {retried}: {_summary(passing)}")
+
+
+def why_missing(path: Path) -> str:
+    """Return why a file can't be opened, or that it could not be."""
+    try:
+        with path.open("rb"):
+            return "the file could not be read before"
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _summary(failures: Iterable[tuple[Photo, Entry]]) -> str:
+    listed = list(failures)
+    named = "; ".join(f"{photo.name}: {entry.facts.get('sentence', '')}" for photo, entry in listed[:NAMED])
+    more = f"; and {len(listed) - NAMED:,} more" if len(listed) > NAMED else ""
+    return f"{in_words(Counter(entry.outcome for _, entry in listed))}. {named}{more}"
