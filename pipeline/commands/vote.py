@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
+from cache.errors import UsageError
 from pipeline.commands.checked_paths import RunsArg
 from pipeline.commands.options import SharedOptions, with_shared_options
+
+FITTED = ("predict.decide", "predict.calibrate", "predict.unsure")
 
 
 @with_shared_options("config", "settings", "json", "quiet")
@@ -19,6 +22,10 @@ def vote(
     from pipeline.evaluation.ensemble_weights import weigh_runs
 
     context = shared.context()
+    for option in shared.settings or ():
+        key = option.partition("=")[0].strip()
+        if key not in FITTED:
+            raise UsageError(f"--set {key} has no part in vote, which fits {', '.join(FITTED)} to runs as they are")
     weighed = weigh_runs(runs, out, context.settings.predict)
     for warning in weighed.warnings:
         context.console.warn(warning)

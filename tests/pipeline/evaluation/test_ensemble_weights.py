@@ -98,6 +98,12 @@ def test_one_run_is_no_vote(finished, tmp_path):
         faceline("vote", finished.run, finished.run, "--out", tmp_path)
 
 
+@pytest.mark.parametrize("setting", ["predict.flip=false", "train.epochs=3", "seed=1"])
+def test_settings_that_vote_cannot_follow_are_refused(finished, whole_photo, tmp_path, setting):
+    with pytest.raises(UsageError, match="has no part in vote"):
+        faceline("vote", finished.run, whole_photo, "--out", tmp_path / "vote", "--set", setting)
+
+
 def test_a_vote_does_not_replace_what_a_run_told(finished, whole_photo):
     with pytest.raises(UsageError, match="is a run"):
         faceline("vote", finished.run, whole_photo, "--out", finished.run)
