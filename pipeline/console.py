@@ -48,7 +48,7 @@ class Console:
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, remark: bool = False
     ) -> None:
-        """Print a table, as a result or as a remark. The first column is aligned as text, the others as numbers.
+        """Print a table, as a result or as a remark. Columns of text are aligned to the left, figures to the right.
 
         With --json, a table is a remark: the JSON object has the same figures.
         """
@@ -56,7 +56,8 @@ class Console:
             return
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, name in enumerate(columns):
-            table.add_column(printable(name), justify="right" if number else "left")
+            is_text = number == 0 or not any(str(row[number])[:1].isdigit() for row in rows)
+            table.add_column(printable(name), justify="left" if is_text else "right")
         for row in rows:
             table.add_row(*(printable(cell(value)) for value in row))
         (self._err if self.as_json or remark else self._out).print(table, markup=False)

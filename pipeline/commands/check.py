@@ -40,7 +40,8 @@ def check(shared: SharedOptions, data: DataArg) -> None:
     fatal = sum(defect.fatal for defect in checked.defects)
     more = f", the first {len(shown)} shown (all with --json)" if len(shown) < len(checked.defects) else ""
     record = checked.as_json() | {"corrections": [correction.as_json() for correction in dataset.corrections]}
-    text = f"{cell(len(checked.defects))} defects, {cell(fatal)} fatal{more}."
+    count = len(checked.defects)
+    text = f"{cell(count)} {'defect' if count == 1 else 'defects'}, {cell(fatal)} fatal{more}."
     context.console.done(record, text=text, next_step=shared.next_command("check" if fatal else "detect", data))
     if fatal:
         raise typer.Exit(1)
