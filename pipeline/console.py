@@ -62,13 +62,15 @@ class Console:
             table.add_row(*(printable(cell(value)) for value in row))
         (self._err if self.as_json or remark else self._out).print(table, markup=False)
 
-    def scores(self, scores: "Mapping[str, Score]", title: str) -> None:
-        """Print a table of scores, unless there are none."""
+    def scores(self, scores: "Mapping[str, Score]", title: str, note: str = "") -> None:
+        """Print a table of scores, and below it what to know about them, unless there are none."""
         rows: list[list[object]] = []
         for name, score in scores.items():
             rows.append([name, score.macro_f1, f"{score.low:.3f} to {score.high:.3f}", score.accuracy])
         if rows:
             self.table(title, ["", "macro-F1", "95% interval", "accuracy"], rows)
+            if note:
+                (self._err if self.as_json else self._out).print(printable(f"Note: {note}."), markup=False)
 
     def done(self, result: Mapping[str, Any], *, text: str, next_step: str = "") -> None:
         """Print the final result, as text or as JSON, and after the text the command to continue with."""

@@ -70,6 +70,15 @@ class SplitConfig(Config):
         description="The fold to validate on. all trains one network per held-out fold, and their probabilities are "
         "averaged; null trains on all photos, without validation scores.",
     )
+    leave_out: int = Field(
+        default=1,
+        ge=1,
+        lt=100,
+        description="With `held_out: all`, number of consecutive folds that each network leaves out, at most "
+        "folds - 2. With 2 or more, each person is predicted by as many networks that have not seen them, and the "
+        "temperature of the mean of all networks is derived from that. With 1, it is assumed, as for errors with a "
+        "correlation of 0.5 between networks.",
+    )
     repeats: int = Field(
         default=1, ge=1, le=100, description="Networks that differ only in the seed; probabilities are averaged."
     )
@@ -86,12 +95,21 @@ class SplitConfig(Config):
     def _fold_exists(self) -> Self:
         if isinstance(self.held_out, int) and not 0 <= self.held_out < self.folds:
             raise ValueError(f"held_out must be one of the folds 0 to {self.folds - 1}")
+        if self.leave_out > 1 and self.held_out != "all":
+            raise ValueError("leave_out above 1 needs held_out: all (--set split.held_out=all)")
+        if self.leave_out > max(self.folds - 2, 1):
+            raise ValueError(
+                f"leave_out is {self.leave_out}, but with {self.folds} folds it can be {max(self.folds - 2, 1)} at most"
+            )
         return self
 
     @property
-    def held_out_folds(self) -> list[int | None]:
-        """The held-out fold of each network of a task."""
-        return [*range(self.folds)] if self.held_out == "all" else [self.held_out]
+    def held_out_folds(self) -> list[tuple[int, ...]]:
+        """The held-out folds of each network of a task; empty if it is trained on all photos."""
+        if self.held_out == "all":
+            shifts = range(self.leave_out)
+            return [tuple((first + shift) % self.folds for shift in shifts) for first in range(self.folds)]
+        return [() if self.held_out is None else (self.held_out,)]
 
 
 class PredictConfig(Config):
@@ -101,10 +119,11 @@ class PredictConfig(Config):
     calibrate: bool = Field(
         default=True, description="Calibrate probabilities with a temperature per task, fitted to the held-out photos."
     )
-    decide: Literal["probable", "f1"] = Field(
+    decide: Literal["probable", "f1", "f1_per_task"] = Field(
         default="probable",
-        description="How the predicted class is chosen: the most probable one, or f1, the most probable one after "
-        "each class's probability is multiplied by a factor fitted to the held-out photos for the best macro-F1.",
+        description="How the predicted class is chosen: the most probable one; or the most probable one after each "
+        "class's probability is multiplied by a factor fitted to the held-out photos, f1 for the best macro-F1 of the "
+        "joint class, f1_per_task for the best of each task.",
     )
     unsure: float = Field(
         default=0.0,
@@ -167,13 +186,26 @@ class Settings(Config):
 
     @model_validator(mode="after")
     def _factors_can_be_fitted(self) -> Self:
-        if self.predict.decide == "f1" and self.split.held_out is None:
-            raise ValueError("predict.decide=f1 is fitted to held-out photos, but split.held_out is null")
+        if self.predict.decide != "probable" and self.split.held_out is None:
+            raise ValueError(
+                f"predict.decide={self.predict.decide} is fitted to held-out photos, but split.held_out is null"
+            )
         return self
 
     def task_list(self) -> list[Task]:
         """The tasks in config order."""
         return [config.task(name) for name, config in self.tasks.items()]
+
+    @property
+    def held_out_note(self) -> str:
+        """What to know about scores on the held-out people; empty if nothing was chosen on them."""
+        trains = [config.train for config in self.tasks.values()]
+        if self.split.held_out is None or not any(train.keep == "best" and train.epochs > 1 for train in trains):
+            return ""
+        return (
+            "the epoch that is kept was chosen on these people (train.keep=best), so the scores are somewhat too good "
+            "for new people; with train.keep=last, nothing is chosen on them"
+        )
 
     def as_yaml(self) -> str:
         """Format the resolved settings as RUN/config.yaml has them."""

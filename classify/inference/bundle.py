@@ -9,10 +9,12 @@ The crop's settings travel with the weights: a bundle can't be used on crops tha
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
@@ -20,7 +22,7 @@ from torch import nn
 from cache import atomic
 from cache.errors import BundleError
 from classify.config import HeadConfig, ModelConfig, TaskConfig
-from classify.inference.decision import DecisionRule
+from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.trained_photos import TrainedPhotos
 from classify.models.backbones import Normalise, build_network, normalise_of
 from classify.models.heads import Heads
@@ -66,10 +68,27 @@ class Bundle:
     # per task, how probabilities become an answer; argmax where there is none
     decision_rules: Mapping[str, DecisionRule] = field(default_factory=dict[str, DecisionRule])
     trained_photos: TrainedPhotos | None = None  # of the run; None if that is not known
+    decide: str = ""  # what factors were fitted for, as `predict.decide` has it; empty in bundles of older versions
+    # per task, the temperature of the mean of those networks that held a person out; that of all where there is none
+    held_out_temperatures: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def decision_rule(self, task: str) -> DecisionRule:
         """How a task's mean probabilities become an answer."""
         return self.decision_rules.get(task, DecisionRule())
+
+    def calibrated(self, task: str, mean: Probabilities, is_held_out: NDArray[np.bool_]) -> Probabilities:
+        """Apply a task's temperatures.
+
+        Args:
+            task: its name.
+            mean: (N, C) mean probabilities.
+            is_held_out: (N,) which of them are of the networks that held a person out, not of all.
+        """
+        rule = self.decision_rule(task)
+        calibrated = rule.calibrated(mean)
+        held_out_rule = replace(rule, temperature=self.held_out_temperatures.get(task, rule.temperature))
+        calibrated[is_held_out] = held_out_rule.calibrated(mean[is_held_out])
+        return calibrated
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -109,6 +128,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "flip": bundle.flip,
         "decision_rules": {name: decision_rule.as_json() for name, decision_rule in bundle.decision_rules.items()},
         "trained_photos": trained_photos,
+        "decide": bundle.decide,
+        "held_out_temperatures": dict(bundle.held_out_temperatures),
     }
     atomic.write_text(folder / "bundle.json", json.dumps(description, indent=1, allow_nan=False))
 
@@ -129,6 +150,7 @@ def load_bundle(folder: Path) -> Bundle:
         decision_rules = {name: DecisionRule(**entry) for name, entry in rules.items()}
         kept = {key: description[key] for key in ("crop", "metrics", "most_frequent", "flip")}
         trained_photos = _load_trained_photos(folder, description.get("trained_photos"))
+        kept |= {key: description[key] for key in ("decide", "held_out_temperatures") if key in description}
         return Bundle(tasks, networks, decision_rules=decision_rules, trained_photos=trained_photos, **kept)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{folder / 'bundle.json'} lacks or misstates {error}; train again to remake it") from error

@@ -1,20 +1,20 @@
-"""Fit temperatures and class factors to held-out photos, and measure how well probabilities are calibrated.
+"""Fit temperatures to held-out photos, and measure how well probabilities are calibrated.
 
-held-out probabilities (N, C) and true class indices (N,) -> DecisionRule; with answers -> expected calibration error.
+held-out probabilities (N, C) and true class indices (N,) -> a temperature; with answers -> expected calibration error.
 """
 
-from itertools import product
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from classify.evaluation.metrics import Codes, macro_f1
+from classify.evaluation.metrics import Codes
 from classify.inference.decision import TINY, DecisionRule, Probabilities
 
 BINS = 15
-FACTORS = np.geomspace(0.25, 4.0, 17)  # tried for one class at a time; 1 is among them
-ROUNDS = 3
+LOWEST, HIGHEST = 0.1, 10.0  # temperature
+# Of a single network's temperature, the share that no number of networks takes away, where it could not be measured.
+ASSUMED_CORRELATION = 0.5
 
 
 def fit_temperature(probabilities: Probabilities, true_codes: Codes) -> float:
@@ -38,44 +38,42 @@ def fit_temperature(probabilities: Probabilities, true_codes: Codes) -> float:
     def loss(log_temperature: float) -> float:
         return log_loss(DecisionRule(float(np.exp(log_temperature))).calibrated(probabilities), true_codes)
 
-    limit = float(np.log(10))
-    result: Any = minimize_scalar(loss, bounds=(-limit, limit), method="bounded")
+    result: Any = minimize_scalar(loss, bounds=(float(np.log(LOWEST)), float(np.log(HIGHEST))), method="bounded")
     return round(float(np.exp(result.x)), 4)
 
 
-def fit_factors(probabilities: Probabilities, true_codes: Codes) -> tuple[float, ...]:
-    """Find the factors f with the best macro-F1 when the answer is the class c with the largest f[c] * p[c].
+def temperature_of_mean(single: float, mean: float, networks: int, voting: int) -> float:
+    """The temperature of the mean of `voting` networks, where held-out photos have the mean of fewer `networks`.
 
-    Coordinate ascent over a grid; a factor moves only where the score rises, so that a few photos do not move it for
-    nothing. The largest factor is 1.
+    The mean of k networks is less sure than each of them wherever they disagree, so it needs a lower temperature:
 
-    The second class never has the largest probability, so the first is counted for less:
+        T(k) = a + b / k.
 
-    >>> fit_factors(np.array([[0.95, 0.05], [0.9, 0.1], [0.6, 0.4]]), np.array([0, 0, 1]))
-    (0.25, 1.0)
+    b belongs to the part of the errors that differs from network to network, of which a mean of k keeps 1/k, and a to
+    the part that they share. T(1) and T(networks) give a and b. When there is a single network, nothing can be
+    measured, and a is taken to be half of T(1), as for errors whose correlation is about 0.5.
+
+    If logits were averaged, T(k)^2 would be linear in 1/k, like the variance of their errors. But probabilities are
+    averaged, in which each disagreement counts for itself: there, T^2 extrapolates to far too low temperatures, while
+    the T above misses the fitted temperature by a few percent (tests/classify/inference/test_calibration.py).
+
+    Args:
+        single: T(1), fitted to the photos' probabilities by single networks.
+        mean: T(networks), fitted to the mean of each photo's `networks`.
+        networks: how many networks that have not seen the person predicted each held-out photo.
+        voting: how many predict a new photo.
+
+    >>> temperature_of_mean(single=2.0, mean=1.5, networks=2, voting=4)  # a = 1, b = 1
+    1.25
+    >>> temperature_of_mean(single=2.0, mean=2.0, networks=1, voting=4)
+    1.25
     """
-    factors = np.ones(probabilities.shape[1])
-    best = macro_f1(true_codes, probabilities.argmax(axis=1))
-    for _ in range(ROUNDS):
-        before = best
-        for code, factor in product(range(len(factors)), FACTORS):
-            candidate = factors.copy()
-            candidate[code] = factor
-            score = macro_f1(true_codes, (probabilities * candidate).argmax(axis=1))
-            if score > best + 1e-6:
-                best, factors = score, candidate
-        if best <= before:
-            break
-    return tuple(float(factor) for factor in np.round(factors / factors.max(), 4))
-
-
-def fit_decision_rule(
-    probabilities: Probabilities, true_codes: Codes, *, calibrate: bool, factors: bool, unsure_below: float
-) -> DecisionRule:
-    """Fit to held-out photos what the settings request: a temperature, factors, or neither."""
-    temperature = fit_temperature(probabilities, true_codes) if calibrate else 1.0
-    calibrated = DecisionRule(temperature).calibrated(probabilities)
-    return DecisionRule(temperature, fit_factors(calibrated, true_codes) if factors else (), unsure_below)
+    if networks == 1:
+        share = ASSUMED_CORRELATION + (1 - ASSUMED_CORRELATION) / voting
+        return max(round(single * share, 4), LOWEST)
+    # a is not negative, and a larger mean is not less sure of what is true.
+    b = float(np.clip((single - mean) / (1 - 1 / networks), 0, networks * mean))
+    return max(round(mean - b * (1 / networks - 1 / voting), 4), LOWEST)
 
 
 def calibration_error(probabilities: Probabilities, true_codes: Codes, answers: Codes) -> float:

@@ -35,6 +35,7 @@ class Ensemble:
     weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     # per task, how the bundles' mean becomes an answer; argmax where there is none
     decision_rules: Mapping[str, DecisionRule] = field(default_factory=dict[str, DecisionRule])
+    decide: str = ""  # what factors were fitted for, as `predict.decide` has it; empty if that is not known
     # the folders that it was read from, each with the sha256 of its bundle.json or votes.json
     origins: tuple[tuple[Path, str], ...] = ()
 
@@ -46,6 +47,16 @@ class Ensemble:
     def decision_rule(self, task: str) -> DecisionRule:
         """How a task's mean probabilities become an answer."""
         return self.decision_rules.get(task, DecisionRule())
+
+    @property
+    def dropped_factors(self) -> list[str]:
+        """Tasks whose factors in a bundle are not used: they were fitted to its own probabilities, not to a mean."""
+        return [
+            task.name
+            for task in self.tasks
+            if any(bundle.decision_rule(task.name).factors for bundle in self.bundles)
+            and not self.decision_rule(task.name).factors
+        ]
 
     def mean(
         self, task: str, parts: Sequence[Probabilities], rows: Sequence[NDArray[np.intp]], photos: int
@@ -74,7 +85,7 @@ class Ensemble:
 def single(bundle: Bundle) -> Ensemble:
     """An ensemble of one bundle; its probabilities are calibrated already, so the temperature is 1."""
     rules = {name: replace(rule, temperature=1.0) for name, rule in bundle.decision_rules.items()}
-    return Ensemble((bundle,), {}, rules)
+    return Ensemble((bundle,), {}, rules, bundle.decide)
 
 
 def load_ensemble(folders: Sequence[Path]) -> Ensemble:
@@ -98,7 +109,7 @@ def load_ensemble(folders: Sequence[Path]) -> Ensemble:
         return replace(single(bundles[0]), origins=origins)
     # Factors were fitted to one bundle's probabilities and do not hold for a mean.
     rules = {name: DecisionRule(unsure_below=rule.unsure_below) for name, rule in bundles[0].decision_rules.items()}
-    return Ensemble(tuple(bundles), {}, rules, origins)
+    return Ensemble(tuple(bundles), {}, rules, origins=origins)
 
 
 def refuse_other_tasks(bundles: Sequence[Bundle], folders: Sequence[Path]) -> None:
@@ -154,4 +165,4 @@ def _load_weighed(folder: Path) -> Ensemble:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError) as error:
         raise BundleError(f"{path} lacks or misstates {error}; run `faceline vote` again") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()  # it has the digests of the bundles
-    return Ensemble(tuple(bundles), weights, decision_rules, ((folder, digest),))
+    return Ensemble(tuple(bundles), weights, decision_rules, content.get("decide", ""), ((folder, digest),))

@@ -4,7 +4,7 @@
 of the weighted mean.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from sklearn.model_selection import GroupKFold
 
 from classify.evaluation.metrics import Codes
 from classify.inference.decision import TINY, DecisionRule, Probabilities, mean_probabilities
+from classify.tasks import UNLABELLED
 
 FOLDS = 5  # of people
 Weights = tuple[float, ...]
 Weigh = Callable[[NDArray[np.float32], Codes], Weights]
-FitRule = Callable[[Probabilities, Codes], DecisionRule]
+# Per task, mean probabilities (N, C) and true codes (N,), -1 where unlabelled -> how they become answers
+FitRules = Callable[[Mapping[str, Probabilities], Mapping[str, Codes]], Mapping[str, DecisionRule]]
 
 
 def fit_weights(parts: NDArray[np.float32], true_codes: Codes) -> Weights:
@@ -52,30 +54,38 @@ def equal_weights(parts: NDArray[np.float32], _: Codes) -> Weights:
 
 
 def cross_fit(
-    parts: NDArray[np.float32], true_codes: Codes, people: Sequence[str], fit: FitRule, weigh: Weigh = equal_weights
-) -> tuple[Probabilities, Codes]:
-    """Apply to each photo weights and a rule that were fitted to other people's photos, so that it can be scored.
+    parts: Mapping[str, NDArray[np.float32]],
+    true_codes: Mapping[str, Codes],
+    people: Sequence[str],
+    fit: FitRules,
+    weigh: Weigh = equal_weights,
+) -> tuple[dict[str, Probabilities], dict[str, Codes]]:
+    """Apply to each photo weights and rules that were fitted to other people's photos, so that it can be scored.
 
     Args:
-        parts: (K, N, C) probabilities of each member.
-        true_codes: (N,), -1 where unlabelled.
+        parts: per task, (K, N, C) probabilities of each member.
+        true_codes: per task, (N,), -1 where unlabelled.
         people: the person of each photo.
-        fit: weighted mean probabilities and true codes of labelled photos -> DecisionRule.
-        weigh: each member's probabilities and the true codes of labelled photos -> weights.
+        fit: weighted mean probabilities and true codes of each task -> its DecisionRule.
+        weigh: each member's probabilities and the true codes of a task's labelled photos -> weights.
 
     Returns:
-        Calibrated probabilities (N, C) and answers (N,).
+        Per task, calibrated probabilities (N, C) and answers (N,).
     """
-    calibrated = mean_probabilities(list(parts))
-    answers = calibrated.argmax(axis=1)
+    calibrated = {name: mean_probabilities(list(task_parts)) for name, task_parts in parts.items()}
+    answers = {name: mean.argmax(axis=1) for name, mean in calibrated.items()}
     folds = min(FOLDS, len(set(people)))
     if folds < 2:
         return calibrated, answers
-    for others, fold in GroupKFold(folds).split(true_codes, groups=list(people)):
-        labelled = others[true_codes[others] >= 0]
-        if len(labelled):
-            weights = weigh(parts[:, labelled], true_codes[labelled])
-            decision_rule = fit(mean_probabilities(list(parts[:, labelled]), weights), true_codes[labelled])
-            calibrated[fold] = decision_rule.calibrated(mean_probabilities(list(parts[:, fold]), weights))
-            answers[fold] = decision_rule.answers(calibrated[fold])
+    for others, fold in GroupKFold(folds).split(np.zeros(len(people)), groups=list(people)):
+        means: dict[str, Probabilities] = {}  # of the other people
+        fold_means: dict[str, Probabilities] = {}
+        for name, task_parts in parts.items():
+            labelled = others[true_codes[name][others] != UNLABELLED]
+            weights = weigh(task_parts[:, labelled], true_codes[name][labelled]) if len(labelled) else None
+            means[name] = mean_probabilities(list(task_parts[:, others]), weights)
+            fold_means[name] = mean_probabilities(list(task_parts[:, fold]), weights)
+        for name, rule in fit(means, {name: codes[others] for name, codes in true_codes.items()}).items():
+            calibrated[name][fold] = rule.calibrated(fold_means[name])
+            answers[name][fold] = rule.answers(calibrated[name][fold])
     return calibrated, answers

@@ -22,6 +22,6 @@ def distill(
 
     context = with_ranks(shared.context())
     finished = train_data(data, out, context, teacher)
-    context.console.scores(finished.scores, "Scores on the held-out fold")
+    context.console.scores(finished.scores, "Scores on the held-out fold", context.settings.held_out_note)
     next_step = shared.next_command("predict", "PHOTOS", "--bundle", out / "bundle", carry=PREDICT_CARRIES)
     context.console.done(finished.as_json(), text=f"Run: {out}", next_step=next_step)

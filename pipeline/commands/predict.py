@@ -44,12 +44,13 @@ def predict(
 
     from classify.inference.ensemble import load_ensemble
     from pipeline.prediction.output_folder import next_free_folder, refuse_overwriting
-    from pipeline.prediction.predict import predict_photos, write_predictions
+    from pipeline.prediction.predict import predict_photos, warn_of_dropped_factors, write_predictions
     from pipeline.prediction.predict_settings import refuse_training_settings, with_predict_settings
 
     ensemble = load_ensemble(bundle)
     refuse_training_settings(shared.settings or (), ensemble)
     ensemble = with_predict_settings(ensemble, context.settings.predict, context.console)
+    warn_of_dropped_factors(ensemble, context.console)
     selected = dataset.evaluation or dataset.train
     if out is None:
         out = next_free_folder()

@@ -20,7 +20,7 @@ def run(shared: SharedOptions, data: DataArg, out: RunOpt = None) -> None:
     context = with_ranks(shared.context())
     folder = run_folder(out, data, context)
     finished = run_chain(data, folder, context)
-    context.console.scores(finished.scores, "Scores on the held-out fold")
+    context.console.scores(finished.scores, "Scores on the held-out fold", context.settings.held_out_note)
     counts = ", ".join(f"{count} {status}" for status, count in finished.counts.items())
     timings = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in finished.seconds.items())
     text = f"Predictions: {counts}\nTime: {timings}\nReport: {folder / 'report.html'}"

@@ -42,6 +42,6 @@ def train(
 
     context = with_ranks(context)
     finished = train_data(data, run, context)
-    context.console.scores(finished.scores, "Scores on the held-out fold")
+    context.console.scores(finished.scores, "Scores on the held-out fold", context.settings.held_out_note)
     next_step = shared.next_command("predict", "PHOTOS", "--bundle", run / "bundle", carry=PREDICT_CARRIES)
     context.console.done(finished.as_json(), text=f"Run: {run}", next_step=next_step)

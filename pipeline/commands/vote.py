@@ -29,6 +29,8 @@ def vote(
     weighed = weigh_runs(runs, out, context.settings.predict)
     for warning in weighed.warnings:
         context.console.warn(warning)
+    for note in weighed.notes:
+        context.console.line(f"Note: {note}.")
 
     tasks = list(weighed.weights)
     scores, losses = list[list[object]](), list[list[object]]()
@@ -45,7 +47,8 @@ def vote(
     context.console.done(
         {"weights": {task: list(task_weights) for task, task_weights in weighed.weights.items()},
          "scores": [ensemble.as_json() for ensemble in weighed.compared], "photos": weighed.photos,
-         "people": weighed.people, "votes": votes, "warnings": list(weighed.warnings)},
+         "people": weighed.people, "votes": votes, "warnings": list(weighed.warnings),
+         "notes": list(weighed.notes)},
         text=f"Weighed on {weighed.photos} photos of {weighed.people} people.\nVotes: {votes}",
         next_step=shared.next_command("predict", "PHOTOS", "--bundle", out, carry=()),
     )  # fmt: skip

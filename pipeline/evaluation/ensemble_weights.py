@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 
 from cache import atomic
 from cache.errors import BundleError, DataError, UsageError
-from classify.evaluation.metrics import Score, score_tasks
-from classify.inference.bundle import load_bundle
-from classify.inference.calibration import Codes, log_loss
-from classify.inference.decision import DecisionRule, Probabilities, mean_probabilities
+from classify.evaluation.metrics import Codes, Score, score_tasks
+from classify.inference.bundle import Bundle, load_bundle
+from classify.inference.calibration import log_loss
+from classify.inference.decision import Probabilities, mean_probabilities
+from classify.inference.decision_fit import NetworkCounts
 from classify.inference.ensemble import FORMAT, VOTES, digest_of, refuse_other_tasks
-from classify.inference.ensemble_weights import Weigh, Weights, cross_fit, equal_weights, fit_weights
+from classify.inference.ensemble_weights import FitRules, Weigh, Weights, cross_fit, equal_weights, fit_weights
 from classify.tasks import UNLABELLED, Task
-from pipeline.evaluation.held_out_scores import Fit, decision_rule_fit
+from pipeline.evaluation.held_out_scores import decision_rules_fit
 from pipeline.evaluation.validation_table import probability_columns, read_validation
 from pipeline.prediction.predict import prediction_columns
 from pipeline.run_record import write_json
-from pipeline.settings import PredictConfig
+from pipeline.settings import PredictConfig, Settings, load_settings
 
 MIN_SHARED = 0.5  # of the photos of the run that has held out the most
 
@@ -72,6 +73,7 @@ class WeighedEnsemble:
     photos: int
     people: int
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what the weights, rules and scores do not take into account
 
 
 def weigh_runs(runs: Sequence[Path], out: Path, predict: PredictConfig) -> WeighedEnsemble:
@@ -90,19 +92,17 @@ def weigh_runs(runs: Sequence[Path], out: Path, predict: PredictConfig) -> Weigh
     refuse_other_tasks(bundles, runs)
     tasks = bundles[0].tasks
     shared = read_shared(runs, tasks)
-    fit = decision_rule_fit(predict)
+    fit = decision_rules_fit(predict)
 
     # Weights and decision rules, fitted to all people
     weights: dict[str, Weights] = {}
-    decision_rules: dict[str, DecisionRule] = {}
-    for task in tasks:
-        parts, true_codes = shared.probabilities[task.name], shared.true_codes[task.name]
-        labelled = true_codes != UNLABELLED
-        weights[task.name] = equal_weights(parts, true_codes)
-        if labelled.any():
-            weights[task.name] = fit_weights(parts[:, labelled], true_codes[labelled])
-            mean = mean_probabilities(list(parts[:, labelled]), weights[task.name])
-            decision_rules[task.name] = fit(mean, true_codes[labelled])
+    means: dict[str, Probabilities] = {}
+    for name, parts in shared.probabilities.items():
+        labelled = shared.true_codes[name] != UNLABELLED
+        weigh = fit_weights if labelled.any() else equal_weights
+        weights[name] = weigh(parts[:, labelled], shared.true_codes[name][labelled])
+        means[name] = mean_probabilities(list(parts), weights[name])
+    decision_rules = fit(means, shared.true_codes)
 
     # Scores, on people that weights and rules were not fitted to
     ways: dict[str, Weigh] = {str(run): partial(_single_run_weights, number) for number, run in enumerate(runs)}
@@ -118,15 +118,20 @@ def weigh_runs(runs: Sequence[Path], out: Path, predict: PredictConfig) -> Weigh
     atomic.write_text(out / "validation.csv", table.write_csv())
     record = {
         "format": FORMAT,
-        "bundles": [{"path": _relative(run / "bundle", out), "sha256": digest_of(run / "bundle")} for run in runs],
+        "bundles": [
+            {"path": _relative(run / "bundle", out), "sha256": digest_of(run / "bundle"), **_describe_counts(run)}
+            for run in runs
+        ],
         "weights": {name: list(task_weights) for name, task_weights in weights.items()},
         "decision_rules": {name: rule.as_json() for name, rule in decision_rules.items()},
+        "decide": predict.decide,
         "photos": len(shared.table),
         "people": people,
         "scores": [scores.as_json() for scores in compared],
     }
     write_json(out / VOTES, record)
-    return WeighedEnsemble(weights, compared, len(shared.table), people, shared.warnings)
+    notes = _notes(runs, bundles, predict)
+    return WeighedEnsemble(weights, compared, len(shared.table), people, shared.warnings, notes)
 
 
 def read_shared(runs: Sequence[Path], tasks: Sequence[Task]) -> SharedPhotos:
@@ -198,21 +203,63 @@ def _single_run_weights(number: int, parts: NDArray[np.float32], _: Codes) -> We
     return tuple(float(index == number) for index in range(len(parts)))
 
 
-def _score_weights(name: str, tasks: Sequence[Task], shared: SharedPhotos, weigh: Weigh, fit: Fit) -> EnsembleScores:
+def _score_weights(
+    name: str, tasks: Sequence[Task], shared: SharedPhotos, weigh: Weigh, fit: FitRules
+) -> EnsembleScores:
     """Predict each person with weights and rules that were fitted to the others, and score the predictions."""
     people = shared.table["person"].to_list()
-    probabilities: dict[str, Probabilities] = {}
-    answers: dict[str, Codes] = {}
+    probabilities, answers = cross_fit(shared.probabilities, shared.true_codes, people, fit, weigh)
     losses: dict[str, float] = {}
-    for task in tasks:
-        parts, true_codes = shared.probabilities[task.name], shared.true_codes[task.name]
-        mean, answers[task.name] = cross_fit(parts, true_codes, people, fit, weigh)
-        probabilities[task.name] = mean
+    for task, true_codes in shared.true_codes.items():
         labelled = true_codes != UNLABELLED
         if labelled.any():
-            losses[task.name] = log_loss(mean[labelled], true_codes[labelled])
+            losses[task] = log_loss(probabilities[task][labelled], true_codes[labelled])
     scores = score_tasks(tasks, shared.true_codes, answers, people)
     return EnsembleScores(name, probabilities, answers, scores, losses)
+
+
+def _notes(runs: Sequence[Path], bundles: Sequence[Bundle], predict: PredictConfig) -> tuple[str, ...]:
+    """Return what a reader of the scores, or a user of the vote, should know about these runs."""
+    notes: list[str] = []
+    for run, bundle in zip(runs, bundles, strict=True):
+        counts = _network_counts(run)
+        if counts and counts.held_out < counts.voting:
+            notes.append(
+                f"{run} predicts a held-out person with {counts.held_out} of its networks and a new photo with "
+                f"{counts.voting}: the vote's weights, temperatures and factors are fitted to the former"
+            )
+        settings = _settings(run)
+        if settings and settings.held_out_note:
+            notes.append(f"{run}: {settings.held_out_note}")
+        if predict.decide == "probable" and any(rule.factors for rule in bundle.decision_rules.values()):
+            notes.append(
+                f"{run} chooses its answers with factors, but the vote the most probable class; "
+                "--set predict.decide=f1 fits factors for the vote"
+            )
+    return tuple(notes)
+
+
+def _describe_counts(run: Path) -> dict[str, int]:
+    """Return what votes.json says about how many networks predict a held-out person, and a new photo."""
+    counts = _network_counts(run)
+    return {"networks_held_out": counts.held_out, "networks_voting": counts.voting} if counts else {}
+
+
+def _network_counts(run: Path) -> NetworkCounts | None:
+    """Return how many networks predict a held-out person, and a new photo; None if the run's settings are not there."""
+    settings = _settings(run)
+    if settings is None:
+        return None
+    folds, repeats = settings.split.held_out_folds, settings.split.repeats
+    return NetworkCounts(len(folds[0]) * repeats, len(folds) * repeats)
+
+
+def _settings(run: Path) -> Settings | None:
+    """Return a run's settings; None if they are not there, or this version can't read them."""
+    try:
+        return load_settings(run / "config.yaml")
+    except UsageError:
+        return None
 
 
 def _relative(bundle: Path, out: Path) -> str:

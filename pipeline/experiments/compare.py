@@ -22,7 +22,13 @@ from pipeline.run_record import refuse_other_settings, write_json
 from pipeline.settings import Settings, load_settings
 from pipeline.training.run_photos import refuse_replaced_photos
 
-FIXED_KEYS = ("seed", "split.folds", "split.held_out", "split.seed")  # the plan sets these in each run
+FIXED_KEYS = (
+    "seed",
+    "split.folds",
+    "split.held_out",
+    "split.leave_out",
+    "split.seed",
+)  # the plan sets these in each run
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Plan:
     def settings(self, configuration: Configuration, seed: int, fold: int) -> Settings:
         """The settings of one run."""
         settings = configuration.settings
-        split = {"folds": self.folds, "held_out": fold, "seed": self.split_seed}
+        split = {"folds": self.folds, "held_out": fold, "leave_out": 1, "seed": self.split_seed}
         return settings.model_copy(update={"seed": seed, "split": settings.split.model_copy(update=split)})
 
     def command(self) -> str:

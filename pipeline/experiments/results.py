@@ -76,10 +76,18 @@ class Comparison:
         """What the scores cover, in one sentence."""
         folds = f"{len(self.folds)} of {self.plan.folds} folds" if len(self.folds) < self.plan.folds else "all folds"
         seeds = f"mean over {self.seeds} seeds" if self.seeds > 1 else "one seed"
+        chosen = [
+            configuration.name for configuration in self.plan.configurations if self._is_epoch_chosen(configuration)
+        ]
+        note = f"; the kept epoch was chosen on these people in {', '.join(chosen)} (train.keep=best)" if chosen else ""
         return (
             f"{self.photos:,} photos of {self.people:,} people ({folds}), each predicted by networks trained without "
-            f"that person; {seeds}; 95% intervals over people, differences from {self.names[0]}"
+            f"that person; {seeds}; 95% intervals over people, differences from {self.names[0]}{note}"
         )
+
+    def _is_epoch_chosen(self, configuration: Configuration) -> bool:
+        """Whether the held-out people decided which epoch's weights are kept."""
+        return bool(self.plan.settings(configuration, 0, self.plan.held_out[0]).held_out_note)
 
     def differing(self) -> dict[str, list[str]]:
         """Dotted key of each setting that differs -> its value, as JSON, in each configuration."""

@@ -28,6 +28,7 @@ from classify.inference.probabilities import probabilities
 from classify.tasks import Task, joint_class
 from detect.config import CropConfig, DetectConfig
 from detect.fingerprints import crop_spec
+from pipeline.console import Console
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos, source_ids
 from pipeline.intake.photo import Photo
@@ -113,6 +114,16 @@ def predict_photos(
     )
     record = record_of(ensemble, table, Counter(entry.outcome for entry in entries[0] if entry.outcome != "ok"))
     return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record)
+
+
+def warn_of_dropped_factors(ensemble: Ensemble, console: Console) -> None:
+    """Print which tasks' answers are chosen without the factors that their bundles have."""
+    if dropped := ensemble.dropped_factors:
+        console.warn(
+            f"{', '.join(dropped)}: the most probable class is predicted, without the factors of the bundles, which "
+            "were fitted to each bundle's own probabilities; `faceline vote RUN RUN ... --set predict.decide=f1 "
+            "--out DIR` fits factors for their mean"
+        )
 
 
 def write_predictions(predictions: Predictions, out: Path, submission_ids: Sequence[str] = ()) -> None:
@@ -212,7 +223,8 @@ def _predict_bundle(
     for network in bundle.networks:
         network.network.cpu()  # frees the device's memory for the next bundle
     means = {name: (total / networks[name]).astype(np.float32) for name, total in totals.items()}
-    return {name: bundle.decision_rule(name).calibrated(mean) for name, mean in means.items()}
+    voting = {task.name: sum(task in network.heads.tasks for network in bundle.networks) for task in bundle.tasks}
+    return {name: bundle.calibrated(name, mean, networks[name][:, 0] < voting[name]) for name, mean in means.items()}
 
 
 def _photo_columns(photos: Sequence[Photo], entries: Sequence[Entry]) -> pl.DataFrame:

@@ -61,6 +61,11 @@ def with_predict_settings(ensemble: Ensemble, predict: PredictConfig, console: C
             f"training, with --set predict.decide={predict.decide}, and for several bundles by faceline vote with the "
             "same option. Set predict.decide=probable."
         )
+    if "decide" in keys and predict.decide != "probable" and ensemble.decide not in ("", "probable", predict.decide):
+        raise UsageError(
+            f"predict.decide={predict.decide}: the class factors of {_names(ensemble)} were fitted with "
+            f"predict.decide={ensemble.decide}; leave the setting out, or train or vote again with it"
+        )
     if "decide" in keys and predict.decide == "probable":
         changes.append(lambda rule: replace(rule, factors=()))
         has_factors = False
@@ -81,6 +86,7 @@ def with_predict_settings(ensemble: Ensemble, predict: PredictConfig, console: C
             bundle,
             flip=predict.flip if "flip" in keys else bundle.flip,
             decision_rules=_changed(bundle.decision_rules, ensemble, changes),
+            held_out_temperatures=bundle.held_out_temperatures if predict.calibrate else {},
         )
         for bundle in ensemble.bundles
     )

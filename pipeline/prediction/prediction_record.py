@@ -106,9 +106,10 @@ def _decided_by(ensemble: Ensemble) -> dict[str, Any]:
     rules = [ensemble.decision_rule(task.name) for task in ensemble.tasks]
     own_rules = [bundle.decision_rule(task.name) for bundle in ensemble.bundles for task in ensemble.tasks]
     flips = sorted({bundle.flip for bundle in ensemble.bundles})
+    decided_for = "f1" if ensemble.decide in ("", "probable") else ensemble.decide
     return {
         "flip": flips[0] if len(flips) == 1 else "some bundles",
         "calibrate": any(rule.temperature != 1 for rule in (*rules, *own_rules)),
-        "decide": "f1" if any(rule.factors for rule in rules) else "probable",
+        "decide": decided_for if any(rule.factors for rule in rules) else "probable",
         "unsure": max((rule.unsure_below for rule in rules), default=0.0),
     }

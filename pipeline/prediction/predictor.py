@@ -15,7 +15,7 @@ from classify.inference.ensemble import load_ensemble
 from pipeline.console import Console
 from pipeline.context import RunContext
 from pipeline.intake.photo import Photo
-from pipeline.prediction.predict import predict_photos
+from pipeline.prediction.predict import predict_photos, warn_of_dropped_factors
 from pipeline.settings import load_settings
 
 
@@ -37,6 +37,7 @@ class Predictor:
         folders = [bundle] if isinstance(bundle, Path | str) else bundle
         self._ensemble = load_ensemble([Path(folder) for folder in folders])
         self._context = RunContext(load_settings(), cache_folder(cache), device, console=Console(quiet=True))
+        warn_of_dropped_factors(self._ensemble, self._context.console)
 
     def predict(self, photos: Sequence[Path | str]) -> pl.DataFrame:
         """Return one row per photo in the given order, with the columns of predictions.csv."""

@@ -70,6 +70,7 @@ def write_report(run: Path, cache: Path) -> Path:
         data=_read_json(run / "data.json"),
         curves=_draw_curves(epochs, tasks),
         sections=sections,
+        note=settings.held_out_note,
         calibration=_read_json(calibration) if calibration.is_file() else {},
         groups=groups,
         worst=worst,

@@ -5,7 +5,7 @@ In: samples, their crops and the settings. Out: NetworkData, the same in every p
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,7 +36,7 @@ FORBIDDEN_SQL = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.
 def network_data(
     plan: Plan,
     samples: Sequence[Sample],
-    fold: int | None,
+    held_out: Collection[int],
     detection: Detection,
     context: RunContext,
     teacher_targets: TeacherTargets | None = None,
@@ -46,7 +46,7 @@ def network_data(
 
     Args:
         samples: all M of the run.
-        fold: held out of training; None trains on all samples.
+        held_out: the folds that are not trained on; none trains on all samples.
         teacher_targets: to be mixed into the labels.
         packs: the packed crops of the run's networks; those of this one are added unless they are there.
 
@@ -65,8 +65,7 @@ def network_data(
         label_mask &= label_mask.all(axis=1, keepdims=True)  # a joint class needs all labels
 
     # Rows to train and to validate on
-    folds = np.array([sample.fold for sample in samples])
-    is_held_out = np.zeros(len(samples), bool) if fold is None else folds == fold
+    is_held_out = np.array([sample.fold in held_out for sample in samples], bool)
     is_trained = label_mask.any(axis=1) & ~is_held_out
     is_labelled = (codes != UNLABELLED).any(axis=1)
 

@@ -6,7 +6,7 @@ validation.csv and bundle/.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,21 +41,23 @@ class Member:
     """One network of a run."""
 
     plan: Plan
-    fold: int | None  # held out of its training
+    held_out: tuple[int, ...]  # folds that it is not trained on
     seed: int
     name: str  # of its file in the bundle
     folder: Path  # below RUN
 
 
 def ensemble_members(settings: Settings) -> Iterator[Member]:
-    """Yield every network that a run trains: for each plan, one per held-out fold and seed."""
+    """Yield every network that a run trains: for each plan, one per choice of held-out folds and seed."""
     split = settings.split
     for plan in plan_networks(settings.tasks):
-        for fold in split.held_out_folds:
+        for held_out in split.held_out_folds:
             for number in range(split.repeats):
-                parts = [f"fold{fold}"] * (split.held_out == "all") + [f"seed{number}"] * (split.repeats > 1)
+                parts = [f"fold{held_out[0]}" for _ in held_out[:1]] * (split.held_out == "all") + [f"seed{number}"] * (
+                    split.repeats > 1
+                )
                 seed = settings.seed + 1000 * number
-                yield Member(plan, fold, seed, "-".join([plan.name, *parts]), Path(plan.name, *parts))
+                yield Member(plan, held_out, seed, "-".join([plan.name, *parts]), Path(plan.name, *parts))
 
 
 def train_run(
@@ -65,7 +67,7 @@ def train_run(
     context: RunContext,
     corrections: Sequence[AppliedCorrections] = (),
     teacher_targets: TeacherTargets | None = None,
-) -> dict[str, Score]:
+) -> Mapping[str, Score]:
     """Train every network on labelled photos, and on the teachers' targets for them, and write the bundle.
 
     The corrections were applied to the labels before; data.json records them.
@@ -95,12 +97,11 @@ def train_run(
         share_with_ranks(data, run, context.ranks)
         folder, report = run / member.folder, _reporter(metrics, member, run, context)
         network = train_network(member.plan, data, folder, seed=member.seed, compute=compute, on_epoch_end=report)
-        held_out_folds = () if member.fold is None else (member.fold,)
-        trained = trained_network(member.plan, member.name, network.to(compute.device), held_out_folds)
+        trained = trained_network(member.plan, member.name, network.to(compute.device), member.held_out)
         networks.append(trained)
 
         # Predict the held-out photos
-        rows = np.flatnonzero([member.fold is not None and sample.fold == member.fold for sample in samples])
+        rows = np.flatnonzero([sample.fold in member.held_out for sample in samples])
         predicted = probabilities(
             network,
             trained.heads,
@@ -114,19 +115,21 @@ def train_run(
         network.cpu()
 
     # Scores and bundle
-    scores, decision_rules = held_out.finish(run, settings.predict)
+    found = held_out.finish(run, settings.predict, context.console)
     bundle = Bundle(
         tuple(settings.task_list()),
         tuple(networks),
         crop_settings(settings.detect, settings.crop),
-        {name: score.as_json() for name, score in scores.items()},
+        {name: score.as_json() for name, score in found.scores.items()},
         _most_frequent_class(samples, settings.task_list()),
         settings.predict.flip,
-        decision_rules,
+        found.decision_rules,
         TrainedPhotos.of([sample.source for sample in samples], [sample.fold for sample in samples]),
+        settings.predict.decide,
+        found.held_out_temperatures,
     )
     save_bundle(run / "bundle", bundle)
-    return scores
+    return found.scores
 
 
 def train_as_worker(run: Path, context: RunContext) -> None:
@@ -147,22 +150,23 @@ def _data_of_members(
     teacher_targets: TeacherTargets | None,
 ) -> list[NetworkData]:
     """Make, check and show the data of each member; those that differ only in their seed share it."""
-    made: dict[tuple[str, int | None], NetworkData] = {}
+    made: dict[tuple[str, tuple[int, ...]], NetworkData] = {}
     packs: dict[View, Pixels] = {}  # shared by all members, as they may have to be in memory
     for member in members:
-        plan, key = member.plan, (member.plan.name, member.fold)
+        plan, key = member.plan, (member.plan.name, member.held_out)
         if key not in made:
-            data = made[key] = network_data(plan, samples, member.fold, detection, context, teacher_targets, packs)
+            data = made[key] = network_data(plan, samples, member.held_out, detection, context, teacher_targets, packs)
             _refuse_unlabelled_tasks(member, data)
-            if member.fold == members[0].fold:
+            if member.held_out == members[0].held_out:
                 show_counts(plan, data, context)
-    return [made[member.plan.name, member.fold] for member in members]
+    return [made[member.plan.name, member.held_out] for member in members]
 
 
 def _refuse_unlabelled_tasks(member: Member, data: NetworkData) -> None:
     for column, task in enumerate(member.plan.tasks):
         if not data.label_mask[data.train, column].any():
-            when = "" if member.fold is None else f" when fold {member.fold} is held out"
+            folds = ", ".join(map(str, member.held_out))
+            when = f" when fold {folds} is held out" if member.held_out else ""
             leave_out = f"--set tasks.{task.name}=null"
             raise DataError(
                 f"{task.name}: no labelled photo is left to train on{when}; leave the task out with {leave_out}"

@@ -55,6 +55,21 @@ def test_a_bundle_of_the_second_format_is_read(folder):
     assert [trained.plan for trained in bundle.networks] == [trained.plan for trained in before.networks]
 
 
+def test_means_of_the_networks_that_held_a_person_out_have_a_temperature_of_their_own(folder):
+    rules = {"age": DecisionRule(2.0), "smile": DecisionRule(2.0)}
+    changed = replace(load_bundle(folder), decision_rules=rules, held_out_temperatures={"age": 4.0}, decide="f1")
+    save_bundle(folder, changed)
+    bundle = load_bundle(folder)
+    assert bundle.decide == "f1"
+    mean = np.array([[0.64, 0.32, 0.04], [0.64, 0.32, 0.04]], np.float32)
+    is_held_out = np.array([False, True])
+    by_all, by_few = bundle.calibrated("age", mean, is_held_out)
+    assert by_all == pytest.approx(DecisionRule(2.0).calibrated(mean)[0])
+    assert by_few == pytest.approx(DecisionRule(4.0).calibrated(mean)[0])
+    smile = bundle.calibrated("smile", mean, is_held_out)
+    assert smile[1] == pytest.approx(smile[0]), "without one, that of all"
+
+
 @pytest.mark.parametrize(("top", "outputs"), [(60, 61), (None, 121), ("auto", 121)])
 def test_a_bundle_keeps_the_open_end_that_its_outputs_have(tmp_path, top, outputs):
     head = {"kind": "years", "spread": 2.5, "top": top}

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from classify.evaluation.metrics import macro_f1
-from classify.inference.calibration import calibration_error, fit_decision_rule, fit_factors, fit_temperature
+from classify.inference.calibration import calibration_error, fit_temperature, temperature_of_mean
 from classify.inference.decision import DecisionRule, mean_probabilities
-from classify.inference.ensemble_weights import cross_fit
+from classify.inference.decision_fit import NetworkCounts, fit_temperatures
 
 
 def drawn_photos(people=400, sharpness=1.0, seed=0):
@@ -37,51 +36,84 @@ def test_the_calibration_error_is_the_gap_between_certainty_and_right_answers():
     assert calibration_error(probabilities, np.array([0] * 4 + [1] * 6), answers) == pytest.approx(0.5, abs=1e-6)
 
 
-def test_factors_favour_a_rare_class_as_far_as_it_helps_the_macro_f1():
-    probabilities, truth = drawn_photos(5000)
-    factors = fit_factors(probabilities, truth)
-    assert max(factors) == factors[2] == 1.0, "the rare class gains"
-    assert (
-        macro_f1(truth, DecisionRule(factors=factors).answers(probabilities))
-        > macro_f1(truth, probabilities.argmax(1)) + 0.02
-    )
-    sure = np.eye(3, dtype=np.float32)[truth]
-    assert set(fit_factors(sure, truth)) == {1.0}, "where nothing can be gained, nothing moves"
-
-
-def test_each_photo_gets_the_rule_that_was_fitted_to_other_people():
-    probabilities, truth = drawn_photos(60)
-    people = [f"p{i // 3}" for i in range(60)]
-    fitted_to = []
-
-    def fit(some_probabilities, some_truth):
-        fitted_to.append({tuple(row) for row in some_probabilities.tolist()})
-        return DecisionRule(2.0)
-
-    calibrated, answers = cross_fit(probabilities[None], np.where(np.arange(60) == 7, -1, truth), people, fit)
-    assert np.allclose(calibrated, DecisionRule(2.0).calibrated(probabilities))
-    assert (answers == probabilities.argmax(1)).all()
-    assert len(fitted_to) == 5
-    for person in range(20):
-        of_person = {tuple(row) for row in probabilities[3 * person : 3 * person + 3].tolist()}
-        assert sum(bool(of_person & rows) for rows in fitted_to) == 4, "all of a person is left out once"
-    assert not any(tuple(probabilities[7].tolist()) in rows for rows in fitted_to), (
-        "a photo without a label fits nothing"
-    )
-
-
-def test_the_settings_decide_what_is_fitted():
-    probabilities, truth = drawn_photos(300, 2.0)
-    assert fit_decision_rule(probabilities, truth, calibrate=False, factors=False, unsure_below=0.6) == DecisionRule(
-        unsure_below=0.6
-    )
-    both = fit_decision_rule(probabilities, truth, calibrate=True, factors=True, unsure_below=0.0)
-    assert both.temperature > 1.5
-    assert len(both.factors) == 3
-
-
 def test_probabilities_are_averaged_by_weight_and_unsure_answers_are_marked():
     first, second = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
     assert mean_probabilities([first, second], [3, 1]).tolist() == [[0.75, 0.25]]
     unsure = np.array([[0.55, 0.45], [0.9, 0.1]], np.float32)
     assert DecisionRule(unsure_below=0.6).unsure(unsure, unsure.argmax(1)).tolist() == [True, False]
+
+
+def drawn_networks(correlation, *, classes=3, signal=3.0, noise=2.0, sharpness=1.0, photos=4000, seed=3):
+    """Probabilities (8, N, C) of networks whose logits have errors with this correlation, and the true classes (N,)."""
+    rng = np.random.default_rng(seed)
+    logits = signal * rng.normal(size=(photos, classes))
+    truth = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    shared, single = rng.normal(size=logits.shape), rng.normal(size=(8, *logits.shape))
+    errors = noise * (np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * single)
+    powers = np.exp(sharpness * (logits + errors))
+    return (powers / powers.sum(axis=2, keepdims=True)).astype(np.float32), truth
+
+
+def error_at(temperature, parts, truth):
+    """The calibration error of the mean of these networks with this temperature."""
+    calibrated = DecisionRule(temperature).calibrated(mean_probabilities(list(parts)))
+    return calibration_error(calibrated, truth, calibrated.argmax(axis=1))
+
+
+SHAPES = [
+    {},
+    {"classes": 2},
+    {"signal": 1.5},
+    {"noise": 1.0, "sharpness": 2.0},
+    {"sharpness": 0.5},
+    {"signal": 2.0, "noise": 1.0},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("voting", [4, 8])
+def test_two_held_out_networks_calibrate_the_mean_of_all(voting, shape):
+    parts, truth = drawn_networks(0.3, **shape)
+    temperatures = fit_temperatures(parts[:2], truth, NetworkCounts(2, voting))
+    fitted = fit_temperature(mean_probabilities(list(parts[:voting])), truth)
+    assert temperatures.voting == pytest.approx(fitted, rel=0.1), "as if all had been held out"
+    assert error_at(temperatures.voting, parts[:voting], truth) < 0.05
+    assert error_at(temperatures.single, parts[:voting], truth) > 0.04, "it matters"
+
+
+@pytest.mark.parametrize("voting", [4, 6, 8])
+def test_a_single_held_out_network_calibrates_the_mean_better_than_as_its_own(voting):
+    parts, truth = drawn_networks(0.3)
+    temperatures = fit_temperatures(parts[:1], truth, NetworkCounts(1, voting))
+    assert temperatures.held_out == temperatures.single
+    uncorrected = error_at(temperatures.single, parts[:voting], truth)
+    assert uncorrected > 0.12
+    assert error_at(temperatures.voting, parts[:voting], truth) < uncorrected / 2
+
+
+@pytest.mark.parametrize("correlation", [0.1, 0.3, 0.5, 0.7])
+def test_the_assumed_correlation_is_better_than_none_where_it_is_wrong(correlation):
+    parts, truth = drawn_networks(correlation)
+    temperatures = fit_temperatures(parts[:1], truth, NetworkCounts(1, 6))
+    assert error_at(temperatures.voting, parts[:6], truth) < error_at(temperatures.single, parts[:6], truth) - 0.02
+
+
+def test_the_temperature_of_a_mean_stays_between_what_was_measured_and_what_can_be():
+    assert temperature_of_mean(1.5, 1.5, 2, 8) == 1.5, "networks that agree gain nothing"
+    assert temperature_of_mean(1.4, 1.5, 2, 8) == 1.5, "chance made the mean less sure"
+    assert temperature_of_mean(4.0, 1.0, 2, 8) == 0.25, "a is 0"
+    assert temperature_of_mean(0.15, 0.15, 1, 100) == 0.1
+    assert temperature_of_mean(1.8, 1.2, 3, 3) == 1.2
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((1, 1), "the network that predicts"),
+        ((3, 3), "means of all 3 networks"),
+        ((1, 4), "single networks, corrected for 4"),
+        ((2, 6), "single networks and means of 2, extrapolated to 6"),
+    ],
+)
+def test_what_a_rule_was_fitted_to_is_said(counts, said):
+    assert NetworkCounts(*counts).fitted_to == said

@@ -49,7 +49,9 @@ def test_no_person_is_predicted_with_weights_that_were_fitted_to_them():
         weighed.append(some)
         return equal_weights(some, codes)
 
-    predicted, answers = cross_fit(parts, truth, people, lambda *_: DecisionRule(), weigh)
+    rules = {"face": DecisionRule()}
+    calibrated, codes = cross_fit({"face": parts}, {"face": truth}, people, lambda *_: rules, weigh)
+    predicted, answers = calibrated["face"], codes["face"]
     assert predicted == pytest.approx(mean_probabilities(list(parts)))
     assert answers.tolist() == predicted.argmax(axis=1).tolist()
     assert [some.shape[1] for some in weighed] == [480] * 5
@@ -63,11 +65,12 @@ def test_unlabelled_photos_are_predicted_but_not_fitted_to():
     some = np.where(np.arange(PHOTOS) % 2, truth, -1)
     counted = []
 
-    def fit(mean, codes):
-        counted.append((len(mean), codes.min()))
-        return DecisionRule()
+    def weigh(some_parts, codes):
+        counted.append((some_parts.shape[1], codes.min()))
+        return fit_weights(some_parts, codes)
 
-    predicted, _ = cross_fit(parts, some, people, fit, fit_weights)
-    assert len(predicted) == PHOTOS
+    rules = {"face": DecisionRule()}
+    predicted, _ = cross_fit({"face": parts}, {"face": some}, people, lambda *_: rules, weigh)
+    assert len(predicted["face"]) == PHOTOS
     assert sum(number for number, _ in counted) == 4 * PHOTOS // 2
     assert min(least for _, least in counted) == 0

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from cache.errors import BundleError, DataError, UsageError
 from classify.data.sample import Sample
@@ -91,6 +92,45 @@ def test_runs_are_weighed_and_the_folder_predicts(finished, whole_photo, tmp_pat
     (out / "votes.json").write_text(json.dumps(told))
     with pytest.raises(BundleError, match="is not the bundle that"):
         Predictor(out)
+
+
+def with_factors(run, folder):
+    """A copy of the run whose bundle has factors for mask."""
+    copy = shutil.copytree(run, folder)
+    described = json.loads((copy / "bundle" / "bundle.json").read_text())
+    described["decision_rules"]["mask"]["factors"] = [1.0, 0.5, 0.25]
+    (copy / "bundle" / "bundle.json").write_text(json.dumps(described))
+    return copy
+
+
+def test_bundles_that_predict_together_without_their_factors_say_so(finished, whole_photo, tmp_path):
+    run = with_factors(finished.run, tmp_path / "run")
+    words = ["predict", finished.data, "--out", tmp_path / "out", "--cache", finished.cache, "--device", "cpu"]
+    together = faceline(*words, "--bundle", run / "bundle", "--bundle", whole_photo / "bundle", "--quiet").stderr
+    assert "mask: the most probable class is predicted, without the factors of the bundles" in together
+    assert "faceline vote" in together
+    alone = faceline(*words, "--bundle", run / "bundle", "--overwrite").stderr
+    assert "factors" not in alone, "they are used"
+
+
+def test_a_vote_says_what_its_rules_and_scores_do_not_take_into_account(finished, whole_photo, tmp_path):
+    run = with_factors(finished.run, tmp_path / "run")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["split"] |= {"held_out": "all", "leave_out": 2}
+    for task in config["tasks"].values():
+        if task:
+            task["train"]["epochs"] = 2
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    said = faceline("vote", run, whole_photo, "--out", tmp_path / "vote").stderr
+    assert f"{run} predicts a held-out person with 2 of its networks and a new photo with 5" in said
+    assert f"{run} chooses its answers with factors" in said
+    assert f"{run}: the epoch that is kept was chosen on these people" in said
+    assert str(whole_photo) not in said
+    first, second = json.loads((tmp_path / "vote" / "votes.json").read_text())["bundles"]
+    assert (first["networks_held_out"], first["networks_voting"]) == (2, 5)
+    assert (second["networks_held_out"], second["networks_voting"]) == (1, 1)
+    again = faceline("vote", run, whole_photo, "--out", tmp_path / "vote", "--set", "predict.decide=f1").stderr
+    assert "chooses its answers" not in again
 
 
 def test_one_run_is_no_vote(finished, tmp_path):

@@ -112,6 +112,18 @@ def test_what_the_bundle_decides_is_refused_before_anything_is_predicted(bundle,
         raise result.exception
 
 
+def test_factors_that_were_fitted_otherwise_are_refused(finished, bundle, predict, tmp_path):
+    joint = shutil.copytree(bundle, tmp_path / "bundle")
+    described = json.loads((joint / "bundle.json").read_text())
+    (joint / "bundle.json").write_text(json.dumps({**described, "decide": "f1"}))
+    refused = predict(joint, "predict.decide=f1_per_task", ok=False)
+    assert "were fitted with predict.decide=f1;" in str(refused.exception)
+    assert predict(joint, "predict.decide=f1")[1]["decide"] == "f1"
+    del described["decide"]  # as older versions have it
+    (joint / "bundle.json").write_text(json.dumps(described))
+    assert predict(joint, "predict.decide=f1")[1]["decide"] == "f1"
+
+
 @pytest.mark.parametrize("bundles", [1, 2])
 def test_factors_that_the_bundles_lack_are_refused(finished, tmp_path, bundles):
     named = ["--bundle", finished.run / "bundle"] * bundles

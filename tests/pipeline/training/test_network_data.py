@@ -80,7 +80,7 @@ def data_of(drawn, shared_cache, tmp_path):
         photos = drawn_data(drawn)
         detection = detect_photos(photos, context)
         made = make_samples(photos, detection, tmp_path / uuid.uuid4().hex, context)
-        return network_data(plan_of(settings, name), made, fold, detection, context), made
+        return network_data(plan_of(settings, name), made, () if fold is None else (fold,), detection, context), made
 
     return make
 

@@ -82,6 +82,48 @@ def test_repeats_differ_by_their_seed_and_vote():
     ]
 
 
+def test_every_fold_is_left_out_by_as_many_networks_as_requested():
+    settings = load_settings(None, ["split={held_out: all, folds: 5, leave_out: 2}", "model.sharing=shared"])
+    members = list(ensemble_members(settings))
+    assert [member.held_out for member in members] == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)]
+    assert [member.name for member in members] == [f"shared-fold{fold}" for fold in range(5)]
+    every_other = load_settings(None, ["split={held_out: all, folds: 2}"])
+    assert every_other.split.held_out_folds == [(0,), (1,)]
+    assert load_settings(None, ["split.held_out=3"]).split.held_out_folds == [(3,)]
+    assert load_settings(None, ["split.held_out=null"]).split.held_out_folds == [()]
+
+
+def test_a_run_that_leaves_out_two_folds_predicts_everyone_with_two_networks(finished, tmp_path):
+    split = ["split.held_out=all", "split.folds=4", "split.leave_out=2"]
+    folder = run(finished, tmp_path / "run", *split, "model.sharing=shared", "predict.decide=f1", "train.keep=last")
+    folds = pl.read_csv(folder / "folds.csv")
+    assert sorted(pl.read_csv(folder / "validation.csv")["path"]) == sorted(folds["path"])
+    calibration = json.loads((folder / "calibration.json").read_text())
+    rules = load_bundle(folder / "bundle").decision_rules
+    for name, fitted in calibration.items():
+        assert (fitted["networks_held_out"], fitted["networks_voting"]) == (2, 4)
+        assert fitted["temperature"] == rules[name].temperature
+    assert "extrapolated to 4" in (folder / "report.html").read_text()
+    assert "the epoch that is kept" not in (folder / "report.html").read_text()
+
+
+def test_scores_of_people_on_whom_an_epoch_was_chosen_say_so(finished, tmp_path):
+    words = ["--out", tmp_path / "run", "--cache", finished.cache, "--device", "cpu"]
+    only_mask = options("tasks.gender=null", "tasks.age=null", "train.epochs=2", "split.folds=3")
+    printed = faceline("run", finished.data, *words, *only_mask).stdout
+    note = "the epoch that is kept was chosen on these people (train.keep=best)"
+    assert printed.index("Scores on the held-out fold") < printed.index(note) < printed.index("Predictions: ")
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert report.index("95% interval over people") < report.index(note) < report.index("<h2>Data</h2>")
+    assert note not in (finished.run / "report.html").read_text(), "there was one epoch only"
+
+
+@pytest.mark.parametrize("chosen", [["train.keep=last"], ["split.held_out=null"], ["train.epochs=1"]])
+def test_where_no_epoch_is_chosen_nothing_is_said(chosen):
+    assert load_settings(None, ["train.epochs=3"]).held_out_note
+    assert not load_settings(None, ["train.epochs=3", *chosen]).held_out_note
+
+
 def test_the_preview_trains_nothing_and_shows_every_class(finished, tmp_path):
     group = "tasks.mask.augment.groups=[{where: \"stem = 'mask5'\", multiplier: 3, copies: [[InvertImg: {p: 1.0}]]}]"
     words = ["--out", tmp_path / "run", "--cache", finished.cache, "--preview", "--json", *options(group)]
