@@ -157,9 +157,11 @@ class Benchmark:
     def __init__(self, args: argparse.Namespace, device: str, folder: Path, results: Results) -> None:
         import torch
 
+        from pipeline.context import available_cpus
+
         self.args, self.device, self.folder, self.results = args, device, folder, results
         self.on_gpu = torch.device(device).type == "cuda"
-        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = available_cpus()
         self.drawn: dict[Path, Any] = {}  # photo -> its pixels
         self.detection: Any = None
         self.photos: list[Any] = []  # those of `detection`
@@ -278,10 +280,10 @@ class Benchmark:
     def predict(self, backbone: str, deadline: float) -> None:
         import torch
 
+        from classify.devices import fastest_precision
         from classify.inference.bundle import Bundle, trained_network
         from classify.inference.ensemble import single
         from classify.models.backbones import build_network
-        from classify.training.optimisation import precision_of
         from pipeline.prediction.predict import crop_settings, predict_photos
 
         speed, memory = prediction_rows(backbone)
@@ -308,7 +310,7 @@ class Benchmark:
         images = torch.from_numpy(pixels[[i % len(pixels) for i in range(ALONE)]]).to(self.device)
         images, views = trained.normalise(images), 2 if settings.predict.flip else 1
         network = network.to(self.device).eval()
-        precision = precision_of(plan.train.model_copy(update={"precision": "auto"}), self.device)
+        precision = fastest_precision(self.device)
 
         @torch.inference_mode()
         def forward() -> int:

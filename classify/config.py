@@ -122,11 +122,13 @@ class TrainConfig(Config):
     )
     compile: bool = Field(
         default=False,
-        description="Train with torch.compile. It needs a C++ compiler and a minute before the first step, and was "
-        "slower overall on a CPU.",
+        description="Train with torch.compile. It needs a C++ compiler and a minute before the first step of each "
+        "network, and was slower overall on a CPU.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto is bf16 on a GPU that supports it, fp16 on other GPUs, and fp32 on a CPU."
+        default="auto",
+        description="Number format of training. auto is bf16 on a GPU that supports it, fp16 on other "
+        "GPUs, and fp32 on a CPU; validation and prediction always use that.",
     )
 
     @model_validator(mode="after")
