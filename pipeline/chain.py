@@ -20,7 +20,7 @@ from pipeline.intake.check import check_data
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Dataset
 from pipeline.intake.reading_report import reading_json, show_reading
-from pipeline.run_record import recorded_run
+from pipeline.run_record import recorded_run, refuse_other_settings
 
 if TYPE_CHECKING:
     from classify.evaluation.metrics import Score
@@ -57,12 +57,12 @@ class ValidatedDataset:
 
 @contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Generator[None]:
-    """Put the seconds that a stage takes into `seconds`."""
+    """Add the seconds that a stage, or a part of it, takes to `seconds`."""
     started = time.perf_counter()
     try:
         yield
     finally:
-        seconds[stage] = round(time.perf_counter() - started, 2)
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.perf_counter() - started, 2)
 
 
 def train_data(data: Path, run: Path, context: RunContext, teachers: Sequence[Path] = ()) -> Finished:
@@ -71,7 +71,7 @@ def train_data(data: Path, run: Path, context: RunContext, teachers: Sequence[Pa
 
 
 def train_on(validated: ValidatedDataset, run: Path, context: RunContext) -> Finished:
-    """Detect and train on a data set that `load_and_validate` returned for settings that read the same labels."""
+    """Detect and train on a data set that `validate` returned for settings that read the same labels."""
     return _run_stages(validated, run, context, predict=False)
 
 
@@ -80,19 +80,28 @@ def run_chain(data: Path, run: Path, context: RunContext) -> Finished:
     return _run_stages(data, run, context, predict=True)
 
 
-def load_and_validate(data: Path, context: RunContext, *, predict: bool = False) -> ValidatedDataset:
-    """Load and check `data` and hash its files: the labelled photos, and with `predict` those of the eval part.
+def load_trainable(data: Path, context: RunContext) -> Dataset:
+    """Load `data`, without reading its photos.
 
     Raises:
-        DataError: the check found a fatal defect, or there is nothing to train on.
+        DataError: there is a fatal defect, or there is nothing to train on.
     """
-    tasks = context.settings.task_list()
     dataset = load_labelled(data, context.settings).require_usable()
     if not dataset.train:
         check = f"faceline check {shlex.quote(str(data))}"
         message = f"{data} holds no labelled photos to train on; `{check}` says what it holds"
         raise DataError("\n".join([message, *dataset.notes]))
     show_reading(dataset, context.console, scores=True)
+    return dataset
+
+
+def validate(dataset: Dataset, context: RunContext, *, predict: bool = False) -> ValidatedDataset:
+    """Hash and check the photos of a data set: the labelled ones, and with `predict` those of the eval part.
+
+    Raises:
+        DataError: the check found a fatal defect.
+    """
+    tasks = context.settings.task_list()
     photos = [*dataset.train, *(dataset.evaluation if predict else ())]
     sources = source_ids([photo.path for photo in photos], context)
     check_data(dataset, tasks, decode=None, digests=sources).dataset.require_usable()
@@ -103,32 +112,35 @@ def _run_stages(
     data: Path | ValidatedDataset, run: Path, context: RunContext, *, predict: bool, teachers: Sequence[Path] = ()
 ) -> Finished:
     """Run the stages in order. Of several processes, rank 0 runs all; the others only take part in the training."""
-    from classify.data.augmentation import build_augmenter
+    seconds: dict[str, float] = {}
+
+    # What can be refused at once, before torch and the rest are imported, which takes seconds.
+    loaded: Dataset | ValidatedDataset | None = None
+    if context.ranks.is_main:
+        refuse_other_settings(run, context.settings)
+        with _timed(seconds, "check"):
+            loaded = data if isinstance(data, ValidatedDataset) else load_trainable(data, context)
+
     from classify.inference.ensemble import load_ensemble
-    from classify.models.network_plan import plan_networks
-    from classify.training.optimisation import refuse_without_compiler
     from pipeline.prediction.predict import predict_photos, write_predictions
     from pipeline.training.packed_crops import with_crops
     from pipeline.training.run_photos import refuse_replaced_photos
-    from pipeline.training.teacher_targets import predict_with_teachers
+    from pipeline.training.settings_check import refuse_unusable_settings
+    from pipeline.training.teacher_targets import predict_with_teachers, refuse_wrong_teachers
     from pipeline.training.train import train_as_worker, train_run
 
-    seconds: dict[str, float] = {}
     device = context.torch_device()
     with context.ranks.process_group(device):
-        if not context.ranks.is_main:
+        if loaded is None:
             train_as_worker(run, context)
             return Finished(run, {}, {}, {})
 
-        # Check: data, then settings that contradict each other, before there is a run folder.
-        if isinstance(data, Path):
-            with _timed(seconds, "check"):
-                data = load_and_validate(data, context, predict=predict)
-        dataset, sources = data.dataset, data.sources
-        for plan in plan_networks(context.settings.tasks):
-            build_augmenter(plan)
-            refuse_without_compiler(plan.train)
-
+        # Check: settings, then photos, before there is a run folder.
+        with _timed(seconds, "check"):
+            refuse_unusable_settings(context.settings)
+            refuse_wrong_teachers(teachers, context.settings.task_list())
+            validated = validate(loaded, context, predict=predict) if isinstance(loaded, Dataset) else loaded
+        dataset, sources = validated.dataset, validated.sources
         refuse_replaced_photos(run, dataset.train, sources)
 
         processes = context.ranks.world_size

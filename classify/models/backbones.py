@@ -3,6 +3,7 @@
 ModelConfig + number of outputs -> network with ImageNet weights -> logits.
 """
 
+import difflib
 import importlib.util
 import socket
 from collections.abc import Sequence
@@ -57,9 +58,9 @@ def build_network(config: ModelConfig, classes: int, *, pretrained: bool) -> nn.
         UsageError: timm has no such backbone, or the backbone can't take this input size.
         BundleError: the weights can't be downloaded; the message says what to do.
     """
-    if not timm.is_model(config.backbone):
-        similar = timm.list_models(f"*{config.backbone.split('_')[0]}*")[:5]
-        hint = f" Similar: {', '.join(similar)}." if similar else ""
+    if not _is_known(config.backbone):
+        nearest = ", ".join(_nearest_names(config.backbone))
+        hint = f" The nearest names are {nearest}." if nearest else ""
         raise UsageError(f"model.backbone: timm has no model {config.backbone!r}.{hint} All: timm.list_models()")
     pretrained = pretrained and config.pretrained
     package_file = _find_package_file() if pretrained and config.backbone == OFFLINE_BACKBONE else None
@@ -68,6 +69,11 @@ def build_network(config: ModelConfig, classes: int, *, pretrained: bool) -> nn.
         _load_in_order(network, package_file)
     _initialise_head(network)
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def needs_hub(config: ModelConfig) -> bool:
+    """Whether the pretrained weights are timm's, which may have to be downloaded."""
+    return config.pretrained and not (config.backbone == OFFLINE_BACKBONE and _find_package_file())
 
 
 def normalise_of(network: nn.Module) -> Normalise:
@@ -113,6 +119,21 @@ def features_of(network: Any, images: Tensor) -> Tensor:
     return network.forward_head(network.forward_features(images), pre_logits=True)
 
 
+def _is_known(backbone: str) -> bool:
+    """Whether timm has a model of this name and, after a dot, this set of weights of it."""
+    try:
+        return timm.is_model(backbone) and bool(timm.get_pretrained_cfg(backbone))
+    except RuntimeError:
+        return False
+
+
+def _nearest_names(backbone: str) -> list[str]:
+    """timm's names that go on after this one, or are spelt nearly like it."""
+    name, names = backbone.lower(), timm.list_models(pretrained="." in backbone)  # those with weights carry a tag
+    longer = [known for known in names if known.startswith(name)]
+    return (longer or difflib.get_close_matches(name, names, cutoff=0.5))[:3]
+
+
 def _create(config: ModelConfig, classes: int, *, from_hub: bool) -> nn.Module:
     """The network with random weights or, `from_hub`, with those of timm's hub; errors as in `build_network`."""
     if from_hub and not _hub_is_reachable():
@@ -125,6 +146,8 @@ def _create(config: ModelConfig, classes: int, *, from_hub: bool) -> nn.Module:
     try:
         return timm.create_model(config.backbone, pretrained=from_hub, **arguments)
     except TypeError as error:
+        if config.drop_path and "drop_path_rate" in str(error):
+            raise UsageError(f"model.drop_path: {config.backbone} has no stochastic depth; set it to 0") from error
         raise UsageError(f"model: {config.backbone} does not take {sorted(arguments)}: {error}") from error
     except Exception as error:  # the hub's client raises a dozen types, from those of requests to its own
         if not from_hub:

@@ -29,10 +29,12 @@ def train(
         from pipeline.intake.corrections import load_labelled
         from pipeline.intake.reading_report import show_reading
         from pipeline.reports.augmentation_preview import write_previews
+        from pipeline.training.settings_check import refuse_unusable_settings
 
         dataset = load_labelled(data, context.settings).require_usable()
         show_reading(dataset, context.console, scores=True)
         photos = dataset.train
+        refuse_unusable_settings(context.settings)
         paths = [str(path) for path in write_previews(photos, detect_photos(photos, context), run, context)]
         text = "\n".join(f"Preview: {path}" for path in paths)
         chosen = ("--out", out) if out is not None else ()

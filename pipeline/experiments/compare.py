@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cache.config import fingerprint
 from cache.errors import DataError, FacelineError, UsageError
-from pipeline.chain import ValidatedDataset, load_and_validate, train_on
+from pipeline.chain import ValidatedDataset, load_trainable, train_on, validate
 from pipeline.context import RunContext
 from pipeline.detection.detect import detect_photos
 from pipeline.run_record import refuse_other_settings, write_json
@@ -156,9 +156,12 @@ def train_plan(plan: Plan, context: RunContext, after_round: Callable[[int], Non
         for configuration in plan.configurations:
             refuse_other_settings(plan.run(configuration.name, seed, fold), plan.settings(configuration, seed, fold))
     # All configurations read the same labels, so the data set is loaded once.
-    validated = load_and_validate(plan.data, replace(context, settings=plan.configurations[0].settings))
-    if any(photo.held_out is not None for photo in validated.dataset.train) and plan.held_out != (0,):
+    first_context = replace(context, settings=plan.configurations[0].settings)
+    dataset = load_trainable(plan.data, first_context)
+    if any(photo.held_out is not None for photo in dataset.train) and plan.held_out != (0,):
         raise UsageError(f"{plan.data} says itself which photos are held out; compare on these: --held-out 0")
+    _refuse_unusable(plan)
+    validated = validate(dataset, first_context)
     people = len({photo.person for photo in validated.dataset.train})
     if people < plan.folds:
         raise UsageError(f"--folds {plan.folds}: {plan.data} has labelled photos of only {people} people")
@@ -212,6 +215,17 @@ def _refuse_other_labels(first: Configuration, other: Configuration) -> None:
         raise UsageError(f"{where} do not have their tasks in the same order: {[*first_tasks]} and {[*other_tasks]}")
     if first.settings.data != other.settings.data:
         raise UsageError(f"{where} read different labels (data.columns, data.corrections); they must be the same")
+
+
+def _refuse_unusable(plan: Plan) -> None:
+    """Raise an error, which names the file, if a configuration can't be trained."""
+    from pipeline.training.settings_check import refuse_unusable_settings
+
+    for configuration in plan.configurations:
+        try:
+            refuse_unusable_settings(configuration.settings)
+        except FacelineError as error:
+            raise type(error)(f"{configuration.file}: {error}") from error
 
 
 def _chosen_folds(folds: int, held_out: str | None, first: int | None) -> tuple[int, ...]:

@@ -112,6 +112,15 @@ def augmentation_groups(plan: Plan, samples: Sequence[Sample], tasks: Sequence[T
     return groups
 
 
+def refuse_wrong_rules(plan: Plan, tasks: Sequence[Task]) -> None:
+    """Raise an error if a rule of the augmentation groups is no condition on the columns that rules can use."""
+    example = Sample("folder/photo.jpg", "", "person", (0,) * len(tasks), (0.0,) * len(tasks), 0)
+    table = _rule_columns([example], tasks).clear()
+    for task, config in zip(plan.tasks, plan.configs, strict=True):
+        for group in config.augment.groups:
+            _apply_rule(table, group.where, f"tasks.{task.name}.augment.groups: {group.where!r}")
+
+
 def _apply_rule(table: pl.DataFrame, rule: str, where: str) -> NDArray[np.bool_]:
     """Return (M,) whether the SQL condition holds for each sample; `where` names the rule in errors."""
     if match := FORBIDDEN_SQL.search(rule):
@@ -191,22 +200,37 @@ def _drawn_masks(
     share = plan.configs[0].augment.masks
     if not share:
         return None
+    column, bare, worn_codes = _mask_codes(settings)
+    landmarks = training_landmarks([sample.source for sample in samples], plan.model, detection)
+    landmarks += np.array(margin[::-1], np.float32)
+    landmarks[codes[:, column] != bare] = np.nan
+    masks = settings.masks
+    network_column = next((i for i, task in enumerate(plan.tasks) if task.name == masks.task), -1)
+    return DrawnMasks(landmarks, share, {**masks.fabrics}, {**masks.wearings}, network_column, worn_codes)
+
+
+def refuse_wrong_masks(plans: Sequence[Plan], settings: Settings) -> None:
+    """Raise an error if masks are to be drawn, but `masks` names a task or class that does not exist."""
+    if any(plan.configs[0].augment.masks for plan in plans):
+        _mask_codes(settings)
+
+
+def _mask_codes(settings: Settings) -> tuple[int, int, dict[str, int]]:
+    """Return the column of the task of masks, its class index without one, and its class index for each wearing."""
     tasks, masks = settings.task_list(), settings.masks
     names = [task.name for task in tasks]
     if masks.task not in names:
         raise UsageError(f"masks.task: there is no task {masks.task!r}, which says who wears no mask (augment.masks)")
     column = names.index(masks.task)
     classes = tasks[column].classes
-    worn = {"right": masks.right, "nose_out": masks.nose_out, "under_chin": masks.under_chin}
-    for key, name in {"bare": masks.bare, **worn}.items():
+    named = {
+        "bare": masks.bare, "right": masks.right, "nose_out": masks.nose_out, "under_chin": masks.under_chin
+    }  # fmt: skip
+    for key, name in named.items():
         if name not in classes:
             raise UsageError(f"masks.{key}: the task {masks.task} has no class {name!r}; it has {', '.join(classes)}")
-    landmarks = training_landmarks([sample.source for sample in samples], plan.model, detection)
-    landmarks += np.array(margin[::-1], np.float32)
-    landmarks[codes[:, column] != classes.index(masks.bare)] = np.nan
-    network_column = next((i for i, task in enumerate(plan.tasks) if task.name == masks.task), -1)
-    worn_codes = {wearing: classes.index(name) for wearing, name in worn.items()}
-    return DrawnMasks(landmarks, share, {**masks.fabrics}, {**masks.wearings}, network_column, worn_codes)
+    codes = {key: classes.index(name) for key, name in named.items()}
+    return column, codes.pop("bare"), codes
 
 
 def share_with_ranks(data: NetworkData | None, run: Path, ranks: Ranks) -> NetworkData:

@@ -154,6 +154,14 @@ def _predict(
     return {task.name: table.select(probability_columns(task)).to_numpy().astype(np.float64) for task in tasks}
 
 
+def refuse_wrong_teachers(teachers: Sequence[Path], tasks: Sequence[Task]) -> None:
+    """Raise BundleError if a teacher is missing or damaged, or does not predict the student's tasks."""
+    for teacher in teachers:
+        is_folder_of_validation = (teacher / "validation.csv").is_file() and not (teacher / "bundle").is_dir()
+        if not is_folder_of_validation or (teacher / VOTES).is_file():
+            _load_teacher(teacher, tasks)
+
+
 def _load_teacher(teacher: Path, tasks: Sequence[Task]) -> Ensemble:
     """Load a teacher, which must predict the student's tasks."""
     is_run = not any((teacher / name).is_file() for name in ("bundle.json", VOTES))

@@ -24,6 +24,7 @@ from classify.inference.trained_photos import TrainedPhotos
 from classify.models.network_plan import Plan, plan_networks
 from classify.tasks import UNLABELLED, Task, joint_class
 from classify.training.loop import ComputeSetup, EpochMetrics, train_network
+from classify.training.network_trial import refuse_unusable_network
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.evaluation.held_out_scores import HeldOut
@@ -157,6 +158,7 @@ def _data_of_members(
         if key not in made:
             data = made[key] = network_data(plan, samples, member.held_out, detection, context, teacher_targets, packs)
             _refuse_unlabelled_tasks(member, data)
+            _refuse_single_photo(plan, data)
             if member.held_out == members[0].held_out:
                 show_counts(plan, data, context)
     return [made[member.plan.name, member.held_out] for member in members]
@@ -171,6 +173,12 @@ def _refuse_unlabelled_tasks(member: Member, data: NetworkData) -> None:
             raise DataError(
                 f"{task.name}: no labelled photo is left to train on{when}; leave the task out with {leave_out}"
             )
+
+
+def _refuse_single_photo(plan: Plan, data: NetworkData) -> None:
+    """Try the network on one photo if there is only one to train on, which batch norm may not take."""
+    if build_augmenter(plan).multipliers(data.training_set(plan.heads).augmentation_groups).sum() == 1:
+        refuse_unusable_network(plan, step_size=1)
 
 
 def show_counts(plan: Plan, data: NetworkData, context: RunContext) -> None:

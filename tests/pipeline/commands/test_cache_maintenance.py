@@ -95,6 +95,11 @@ def test_packs_that_were_made_before_are_what_training_reads(finished, tmp_path)
     made = {path.name for path in (cache / "packs").iterdir()}
     assert len(made) == 1
     assert made <= {path.name for path in before}, "other tests may have packed other sizes"
+    turned = ("--set", "tasks.age.augment.every=[Rotate: {limit: [-20, 20]}]")
+    words = ("--cache", cache, "--json", *tiny_options(), *turned)
+    wide = last(faceline("cache", "pack", finished.data, *words))["packs"]
+    assert [pack["margin"] for pack in wide] == [[0, 0], [4, 3]], "only age's pixels are turned"
+    assert wide[1]["bytes"] == wide[1]["rows"] * 40 * 30 * 3
 
 
 def test_a_cache_in_an_object_store_serves_the_whole_chain(some_data, tmp_path, monkeypatch):

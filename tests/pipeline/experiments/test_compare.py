@@ -239,7 +239,9 @@ def test_a_data_set_with_a_validation_part_is_compared_on_that_fold_only(tmp_pat
 
 
 def test_a_failing_configuration_is_named(drawn, shared_cache, tmp_path):
-    plain, unknown = write_settings(tmp_path), write_settings(tmp_path, train={"optimiser": "nonsense"})
-    with pytest.raises(UsageError, match=r"^train, seed 0, fold 0: .*nonsense"):
-        compared(drawn, shared_cache, tmp_path / "out", plain, unknown)
+    # Photos are needed to see that their names are no numbers; what can be seen before is refused before any run.
+    rule = {"augment": {"groups": [{"where": "CAST(stem AS INT) > 1"}]}}
+    plain, failing = write_settings(tmp_path), write_settings(tmp_path, tasks={"age": None, "gender": rule})
+    with pytest.raises(UsageError, match=r"^tasks, seed 0, fold 0: tasks\.gender\.augment\.groups"):
+        compared(drawn, shared_cache, tmp_path / "out", plain, failing)
     assert compare.is_finished(tmp_path / "out" / "plain" / "seed-0" / "fold-0")

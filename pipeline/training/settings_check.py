@@ -1,0 +1,28 @@
+"""Refuse settings that no training can follow, before a photo is read.
+
+In: settings. Out: nothing, or an error that names the setting. What depends on the photos is checked later.
+"""
+
+from classify.data.augmentation import build_augmenter, needed_margin
+from classify.models.network_plan import plan_networks
+from classify.training.network_trial import refuse_unusable_network
+from classify.training.optimisation import refuse_without_compiler
+from pipeline.settings import Settings
+from pipeline.training.network_data import refuse_wrong_masks, refuse_wrong_rules
+
+
+def refuse_unusable_settings(settings: Settings) -> None:
+    """Try the augmentation and the network of every plan.
+
+    Raises:
+        UsageError: settings contradict each other, or a transform, rule, class, backbone or optimiser can't be used.
+        BundleError: pretrained weights can't be downloaded.
+    """
+    plans = plan_networks(settings.tasks)
+    for plan in plans:
+        build_augmenter(plan, needed_margin(plan))
+        refuse_wrong_rules(plan, settings.task_list())
+        refuse_without_compiler(plan.train)
+    refuse_wrong_masks(plans, settings)
+    for plan in plans:  # last, as weights may have to be downloaded
+        refuse_unusable_network(plan)
