@@ -20,7 +20,7 @@ from detect.config import CropConfig, DetectConfig
 from detect.failures import retry_rule
 from detect.fingerprints import crop_spec, detector_spec
 from pipeline.context import RunContext
-from pipeline.detection.unreadable import report_unreadable, why_missing
+from pipeline.detection.unreadable import report_unreadable, require_a_readable_file, why_missing
 from pipeline.intake.photo import Photo
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def detect_photos(
     if sources is None:
         sources = source_ids([photo.path for photo in photos], context)
     paths = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
+    if not paths:
+        require_a_readable_file(photos)
     crops = CropStore(context.cache, crop_spec(detect, crop))
     facts = FactStore(context.cache, detector_spec(detect))
     max_megapixels = context.settings.data.max_megapixels

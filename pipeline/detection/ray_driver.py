@@ -24,7 +24,7 @@ from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.detection.ray_pool import WorkerPool, cluster, plan_actors
 from pipeline.detection.ray_worker import UnitDone, WorkerSettings
-from pipeline.detection.unreadable import report_unreadable
+from pipeline.detection.unreadable import report_unreadable, require_a_readable_file
 from pipeline.intake.photo import Photo
 
 FILES_AT_ONCE = 256  # that an actor hashes in one call
@@ -53,6 +53,7 @@ def detect_on_cluster(
     Raises:
         UsageError: there is no such cluster, or no actor fits into it.
         DataError: other machines do not see the photos.
+        DetectionError: none of the files can be read at the moment.
         CacheError: the run can't continue; what was committed is kept.
     """
     started = time.perf_counter()
@@ -71,6 +72,8 @@ def detect_on_cluster(
         pool = WorkerPool(ray, settings, min(plan.count, max(-(-len(files) // FILES_AT_ONCE), 1)))
         try:
             sources = _hash_files(pool, context, files)
+            if not sources:
+                require_a_readable_file(photos)
             paths = {source: str(path.absolute()) for path, source in sources.items()}
             missing = store.missing(paths, retry=due)
             units = [[(source, paths[source]) for source in unit] for unit in units_of(missing)]

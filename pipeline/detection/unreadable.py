@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from cache.errors import DetectionError
+from cache.sources import hash_files
 from cache.unit import OK, Entry
 from detect.failures import is_passing
 from pipeline.console import Console
@@ -43,12 +45,28 @@ def report_unreadable(photos: Sequence[Photo], entry: Callable[[Photo], Entry], 
 
 
 def why_missing(path: Path) -> str:
-    """Return why a file can't be opened, or that it could not be."""
-    try:
-        with path.open("rb"):
-            return "the file could not be read before"
-    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    """Return why a file can't be read, or that it could not be."""
+    error = _reading_errors([path])[path]
+    return f"cannot be read: {error.strerror}" if error else "the file could not be read before"
+
+
+def require_a_readable_file(photos: Sequence[Photo]) -> None:
+    """Make sure that a disk or its permissions do not keep all files of several photos from being read.
+
+    Raises:
+        DetectionError: they do. Files that do not exist are another matter: the check of the data names them.
+    """
+    errors = _reading_errors(photo.path for photo in photos)
+    if len(errors) > 1 and all(error and not isinstance(error, FileNotFoundError) for error in errors.values()):
+        listed = "\n".join(f"{path}: {error.strerror}" for path, error in list(errors.items())[:NAMED] if error)
+        raise DetectionError(
+            f"none of the {len(errors):,} files can be read at the moment:\n{listed}\n"
+            "No photo is recorded as unreadable for that. When the cause is mended, run the same command again."
+        )
+
+
+def _reading_errors(paths: Iterable[Path]) -> dict[Path, OSError | None]:
+    return {path: result if isinstance(result, OSError) else None for path, result in hash_files(paths).items()}
 
 
 def _summary(failures: Iterable[tuple[Photo, Entry]]) -> str:

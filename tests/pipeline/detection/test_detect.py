@@ -1,6 +1,7 @@
 """What the commands say and keep about photos that can't be read, or not this time."""
 
 import json
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -84,6 +85,33 @@ def test_a_detector_that_fails_on_everything_stops_every_command(finished, folde
         assert isinstance(error, DetectionError)
         assert "illegal memory access" in str(error)
     assert not (tmp_path / "out" / "predictions.csv").exists()
+
+
+def test_a_disk_that_can_not_be_read_at_all_stops_the_run(folder, monkeypatch):
+    opened = Path.open
+
+    def fail(path, *words, **options):
+        if path.suffix == ".jpg":
+            raise OSError(116, "Stale file handle")
+        return opened(path, *words, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "open", fail)
+        error = faceline("detect", folder, *ON_CPU, ok=False).exception
+    assert isinstance(error, DetectionError)
+    assert "none of the 3 files can be read at the moment" in str(error)
+    assert "a.jpg: Stale file handle" in str(error)
+    assert detect(folder)[0]["unreadable"] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_named_like_a_photo_is_reported_and_not_waited_for(folder, tmp_path):
+    os.mkfifo(folder / "pipe.jpg")
+    table = folder / "photos.csv"
+    table.write_text("path\na.jpg\npipe.jpg\n")
+    summary, stderr = detect(table)
+    assert summary["reasons"] == {"missing": 1}
+    assert "pipe.jpg: cannot be read: not a regular file" in stderr
 
 
 def test_a_sheet_shows_photos_on_which_the_detector_failed_as_empty_fields(folder, tmp_path, monkeypatch):

@@ -319,7 +319,7 @@ def test_a_driver_that_is_stopped_or_killed_and_run_again_makes_what_is_left_and
     driver.send_signal(signal.SIGINT)
     _, stderr = driver.communicate(timeout=PATIENCE_S)
     assert driver.returncode == 130
-    assert "what was done is kept" in stderr
+    assert "the same command goes on" in stderr
     driver = cluster.detect(photos, cache)
     wait_for_units(cache, units_in(cache) + 1, driver)
     driver.send_signal(signal.SIGKILL)
