@@ -32,7 +32,7 @@ def predictions(tmp_path):
     submission.write_csv(tmp_path / "submission.csv")
     truth = {"path": columns["path"], "person": ["a", "b", "c"], "gender": "male", "age": [20, 33, 70]}
     pl.DataFrame(truth).write_csv(tmp_path / "truth.csv")
-    write_record(PredictionRecord({"run/bundle": "0" * 64}, (GENDER, AGE), SETTINGS, COUNTS, 0, True), tmp_path)
+    write_record(PredictionRecord({"run/bundle": "0" * 64}, (GENDER, AGE), SETTINGS, COUNTS, 0, submission=True), tmp_path)
     return tmp_path / "predictions.csv"
 
 
@@ -54,7 +54,7 @@ def test_a_record_is_read_as_it_was_written(predictions):
     record = read_record(predictions)
     assert record is not None
     assert record.tasks == (GENDER, AGE)
-    assert (record.settings, record.counts, record.trained_on, record.submission) == (SETTINGS, COUNTS, 0, True)
+    assert (record.settings, record.counts, record.trained_on, record.submission) == (SETTINGS, COUNTS, 0, submission=True)
     assert read_record(predictions.with_name("truth.csv")) is None
 
 
@@ -135,11 +135,11 @@ def test_a_record_of_a_newer_version_is_refused(predictions):
 
 
 def test_a_submission_of_photos_that_were_trained_on_says_so(predictions):
-    write_record(PredictionRecord({}, (GENDER, AGE), SETTINGS, COUNTS, 2, True), predictions.parent)
+    write_record(PredictionRecord({}, (GENDER, AGE), SETTINGS, COUNTS, 2, submission=True), predictions.parent)
     scores = evaluated(predictions.with_name("submission.csv"))
     assert scores["trained_on"] == 2
     assert any("2 of the 3 photos" in remark for remark in scores["remarks"])
-    write_record(PredictionRecord({}, (GENDER, AGE), SETTINGS, COUNTS, None, True), predictions.parent)
+    write_record(PredictionRecord({}, (GENDER, AGE), SETTINGS, COUNTS, None, submission=True), predictions.parent)
     scores = evaluated(predictions.with_name("submission.csv"))
     assert scores["trained_on"] is None
     assert any("not known" in remark for remark in scores["remarks"])
