@@ -32,7 +32,8 @@ def predictions(tmp_path):
     submission.write_csv(tmp_path / "submission.csv")
     truth = {"path": columns["path"], "person": ["a", "b", "c"], "gender": "male", "age": [20, 33, 70]}
     pl.DataFrame(truth).write_csv(tmp_path / "truth.csv")
-    write_record(PredictionRecord({"run/bundle": "0" * 64}, (GENDER, AGE), SETTINGS, COUNTS, 0, submission=True), tmp_path)
+    folders = {"run/bundle": "0" * 64}
+    write_record(PredictionRecord(folders, (GENDER, AGE), SETTINGS, COUNTS, 0, submission=True), tmp_path)
     return tmp_path / "predictions.csv"
 
 
@@ -54,7 +55,7 @@ def test_a_record_is_read_as_it_was_written(predictions):
     record = read_record(predictions)
     assert record is not None
     assert record.tasks == (GENDER, AGE)
-    assert (record.settings, record.counts, record.trained_on, record.submission) == (SETTINGS, COUNTS, 0, submission=True)
+    assert (record.settings, record.counts, record.trained_on, record.submission) == (SETTINGS, COUNTS, 0, True)
     assert read_record(predictions.with_name("truth.csv")) is None
 
 
