@@ -4,12 +4,12 @@ import torch
 from facenet_pytorch.models.utils.detect_face import nms_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import batched_nms
 
 from detect import cascade
 from detect.cascade import Candidates, Cascade, _copied_together, pyramid_scales, suppress, suppress_nested
 from detect.networks import TorchNetworks
+from tests.waiting import OperationsThatWait
 
 
 def candidates(seed, count, images):
@@ -69,25 +69,6 @@ def test_o_net_settles_on_the_face_in_a_box_that_is_a_little_off(photos):
     assert np.abs(refined.landmarks[0] - face.landmarks[0]).max() < 12
     [none] = cascade.refine_boxes(photos[6:7], np.array([[0, 0, 60, 60]], np.float32), 0.3)
     assert len(none) == 0
-
-
-class OperationsThatWait(TorchDispatchMode):
-    """Lists operations for whose result Python has to wait on a GPU: their size, or their value, is needed."""
-
-    SIZES = ("nonzero", "nonzero_numpy", "nms", "masked_select", "bincount")
-    VALUES = ("_local_scalar_dense", "equal", "_to_copy", "lift_fresh")
-
-    def __init__(self):
-        super().__init__()
-        self.waited = []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        name = operation.__name__.split(".")[0]
-        is_mask = name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
-        is_to_device = name != "_to_copy" or "device" in (kwargs or {})
-        if is_mask or (name in self.SIZES + self.VALUES and is_to_device):
-            self.waited.append(name)
-        return operation(*args, **(kwargs or {}))
 
 
 def test_a_gpu_is_waited_for_five_times_before_o_nets_results_are_copied_at_once(photos, monkeypatch):

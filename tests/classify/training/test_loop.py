@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +10,16 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from cache.errors import BundleError, UsageError
-from classify.config import AugmentConfig
-from classify.data.training_set import DrawnMasks
+from classify.config import AugmentConfig, TaskConfig
+from classify.data.training_set import DrawnMasks, NetworkData
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import normalise_of
+from classify.tasks import Task
 from classify.training.checkpoint import load_checkpoint, optimiser_tensors, restore_optimiser, save_checkpoint
 from classify.training.loop import ComputeSetup, Trainer, load_best, train_network
 from classify.training.weight_averaging import WeightAverage
-from tests.classify.conftest import network_data, plan, task_config
+from tests.classify.conftest import TINY, network_data, plan, task_config
+from tests.waiting import OperationsThatWait
 
 CPU = ComputeSetup("cpu")
 HEADS = plan(task_config()).heads
@@ -222,6 +225,28 @@ def test_each_network_is_compiled_also_after_many_others(halves, monkeypatch):
     for size in [(32, 24), (40, 32)]:
         Trainer(plan(task_config(compile=True, batch=48, size=size)), halves, 0, CPU).run_epoch(0)
     assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("head", [{}, {"kind": "coral"}, {"kind": "years", "spread": 2.0, "bins_loss": 1.0}])
+def test_no_step_waits_for_a_gpu(head):
+    years = Task("age", ("young", "old"), (30,), 18, 60)
+    config = TaskConfig.model_validate(
+        {
+            "classes": years.classes, "edges": years.edges, "range": (18, 60), "head": head,
+            "model": {"backbone": TINY, "pretrained": False, "input": (32, 24), "dropout": 0.2},
+            "train": {"epochs": 2, "batch": 8, "ema": 0.9, "mixup": 0.5, "clip_norm": 1.0, "consistency": 1.0,
+                      "optimiser": "sgd"},
+        }
+    )  # fmt: skip
+    codes, ages = np.arange(16)[:, None] % 2, np.where(np.arange(16) % 2, 40.0, 20.0)[:, None]
+    pixels, people = np.zeros((16, 32, 24, 3), np.uint8), np.arange(16) // 4
+    data = NetworkData(pixels, codes, ages, codes >= 0, codes, np.arange(16), np.arange(0), person_ids=people)
+    trainer = Trainer(plan(config, years), data, 0, CPU)
+    trainer.run_epoch(0)
+    with OperationsThatWait() as operations:
+        trainer.run_epoch(1)
+    of_a_step = ["lift_fresh", "lift_fresh", "lift_fresh", "nonzero"]  # on the CPU: images, targets, the mask of pairs
+    assert Counter(operations.waited) == Counter([*2 * of_a_step, "_local_scalar_dense"])  # the loss of the epoch
 
 
 def test_too_little_gpu_memory_is_told_in_words(halves, tmp_path, monkeypatch):
