@@ -33,6 +33,7 @@ from cache.unit import (
 )
 
 RetryRule = Callable[[Entry], bool]  # whether a failure is tried again
+MANIFESTS_KEPT = 4096  # of the units that were read last, in a process that runs on and on
 UNIT_SIZE = 256  # photos; a killed run loses one unit, and its 256 syncs take a fraction of a second
 
 
@@ -177,6 +178,8 @@ class Store:
 
     def _manifest(self, unit: Path) -> dict[str, Entry]:
         if unit not in self._manifests:
+            if len(self._manifests) >= MANIFESTS_KEPT:
+                self._manifests.clear()
             self._manifests[unit] = {entry.source: entry for entry in self._read_unit(unit)[0]}
         return self._manifests[unit]
 

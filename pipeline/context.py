@@ -2,8 +2,10 @@
 
 import math
 import os
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cache.errors import UsageError
 from classify.distributed import SINGLE_PROCESS, Ranks, ranks_from_environment
@@ -26,6 +28,9 @@ def available_cpus() -> int:
     return cores
 
 
+Made = TypeVar("Made")
+
+
 @dataclass(frozen=True)
 class RunContext:
     """The circumstances in which one command runs; of its fields, only the settings decide results."""
@@ -37,6 +42,16 @@ class RunContext:
     workers: int = field(default_factory=available_cpus)
     console: Console = field(default_factory=Console)
     ranks: Ranks = SINGLE_PROCESS  # this process among those that train together
+    # What stays open from call to call (stores, detectors, networks on the device); with None, each call opens its own
+    kept: dict[Hashable, Any] | None = None
+
+    def keep(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what `make` returns; of later calls with this key, the same object, if anything is kept."""
+        if self.kept is None:
+            return make()
+        if key not in self.kept:
+            self.kept[key] = make()
+        return self.kept[key]
 
     def torch_device(self) -> str:
         """Resolve `device` to a torch device name; of several processes on a machine, each gets its own GPU.

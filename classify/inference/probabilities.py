@@ -16,6 +16,10 @@ from classify.inference.decision import Probabilities
 from classify.models.backbones import Normalise
 from classify.models.heads import Heads
 
+FEW = (
+    8  # images for which calling a network takes longer than computing: they go through it together with their mirrors
+)
+
 
 @torch.inference_mode()
 def probabilities(
@@ -62,6 +66,9 @@ def probabilities(
 
     def compute(batch: Tensor) -> Tensor:
         images = normalise(batch) if normalise else batch
+        if flip and len(images) <= FEW:
+            plain, mirrored = predict(torch.cat([images, images.flip(3)])).split(len(images))
+            return (plain + mirrored) / 2
         return (predict(images) + predict(images.flip(3))) / 2 if flip else predict(images)
 
     predicted = compute_in_batches(compute, inputs, rows, device)

@@ -103,8 +103,8 @@ def detect_photos(
     paths = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
     if not paths:
         require_a_readable_file(photos)
-    crops = CropStore(context.cache, crop_spec(detect, crop))
-    facts = FactStore(context.cache, detector_spec(detect))
+    crops = context.keep((CropStore, detect, crop), lambda: CropStore(context.cache, crop_spec(detect, crop)))
+    facts = context.keep((FactStore, detect), lambda: FactStore(context.cache, detector_spec(detect)))
     max_megapixels = context.settings.data.max_megapixels
     due = retry_rule(max_megapixels, everything=retry)
     missing = crops.missing(paths, retry=due)
@@ -135,4 +135,4 @@ def source_ids(paths: Sequence[Path], context: RunContext) -> dict[Path, str]:
 def _load_finder(detect: DetectConfig, context: RunContext) -> "SubjectFinder":
     from detect.subject_finder import SubjectFinder  # imports torch
 
-    return SubjectFinder(detect, context.torch_device(), context.workers)
+    return context.keep((SubjectFinder, detect), lambda: SubjectFinder(detect, context.torch_device(), context.workers))

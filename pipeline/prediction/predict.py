@@ -9,6 +9,7 @@ the cache are not detected again.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def predict_photos(
         BundleError: this version of faceline would not make the crops that a bundle was trained on.
     """
     # Crop settings: of all bundles, before any photo is read.
-    settings = [_crop_settings_of(bundle) for bundle in ensemble.bundles]
+    settings = [
+        context.keep((_crop_settings_of, id(bundle)), partial(_crop_settings_of, bundle)) for bundle in ensemble.bundles
+    ]
     if sources is None:
         sources = source_ids([photo.path for photo in photos], context)
 
@@ -195,7 +198,7 @@ def _predict_bundle(
     """Return each task's (N, C) calibrated probabilities."""
     device = context.torch_device()
     for network in bundle.networks:
-        network.network.to(device)
+        context.keep((device, id(network)), partial(network.network.to, device))
     totals = {task.name: np.zeros((len(entries), len(task.classes))) for task in bundle.tasks}
     networks = {task.name: np.zeros((len(entries), 1)) for task in bundle.tasks}  # how many there are in the total
     chosen = network_rows(bundle, [entry.source for entry in entries])
@@ -220,8 +223,9 @@ def _predict_bundle(
                     networks[task.name][start + in_batch] += 1
             start += count
             advance(count)
-    for network in bundle.networks:
-        network.network.cpu()  # frees the device's memory for the next bundle
+    if context.kept is None:
+        for network in bundle.networks:
+            network.network.cpu()  # frees the device's memory for the next bundle
     means = {name: (total / networks[name]).astype(np.float32) for name, total in totals.items()}
     voting = {task.name: sum(task in network.heads.tasks for network in bundle.networks) for task in bundle.tasks}
     return {name: bundle.calibrated(name, mean, networks[name][:, 0] < voting[name]) for name, mean in means.items()}
