@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from cache.errors import DetectionError
+from cache.sources import split_part
 from cache.unit import OK, Entry
 from detect.decode import decode_file
 from detect.faces import Image
@@ -80,7 +81,7 @@ class CachedSubjectDetector:
             self._finder = self._load_finder()
         finder = self._finder
         try:
-            return finder.find([image for _, image in photos])
+            return finder.find([image for _, image in photos], [self._is_part(source) for source, _ in photos])
         except Exception:  # of any kind: a photo on which the detector fails must not stop the run
             found = [self._detect_single(finder, source, image) for source, image in photos]
         if all(isinstance(subject, Failure) for subject in found):
@@ -94,8 +95,11 @@ class CachedSubjectDetector:
                 ) from error
         return found
 
+    def _is_part(self, source: str) -> bool:
+        return split_part(self._paths[source])[1] is not None
+
     def _detect_single(self, finder: "SubjectFinder", source: str, image: Image) -> Subject | Failure:
         try:
-            return finder.find([image])[0]
+            return finder.find([image], [self._is_part(source)])[0]
         except Exception as error:
             return failure_of(error, self._paths[source], "the detector failed on it")

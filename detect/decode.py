@@ -4,7 +4,6 @@ Detection, crops and prediction all read photos through this module. A change to
 `DECODE_VERSION`, which is part of the cache's key; a format that is added needs none.
 """
 
-import hashlib
 import importlib
 import io
 import math
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps, features
 
+from cache.sources import Part, source_id, split_part
 from detect.faces import Image
 from detect.failures import DAMAGED, MAX_MEGAPIXELS, NO_DECODER, Failure, first_line, is_memory_error
 from detect.formats import FORMATS, HEIC_EXTRA
@@ -33,19 +33,21 @@ def decode_file(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, source: s
     file with several pages, the first one is read. Larger photos are refused before any pixel is read.
 
     Args:
-        path: the file.
+        path: the file, or a part of it: see `cache.sources`. Outside the photo, the part has the border's pixels.
         max_megapixels: the largest photo to read.
         source: the source id that the bytes must have, if it is known.
     """
+    file, part = split_part(path)
     try:
-        content = path.read_bytes()
+        content = file.read_bytes()
     except OSError as error:
         return Failure(path, "missing", f"cannot be read: {error.strerror}")
     except MemoryError:
         return _no_memory(path)
-    if source and hashlib.sha256(content).hexdigest() != source:
+    if source and source_id(content, path) != source:
         return Failure(path, "changed", "the file was changed while it was read; run the command again")
-    return decode_bytes(content, path, max_megapixels=max_megapixels)
+    image = decode_bytes(content, path, max_megapixels=max_megapixels)
+    return image if part is None or isinstance(image, Failure) else _cut_part(image, part, path, max_megapixels)
 
 
 def decode_bytes(content: bytes, path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image | Failure:
@@ -86,6 +88,16 @@ def why_unreadable(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> str
     """Return the Failure's message, or None if the photo can be read."""
     image = decode_file(path, max_megapixels=max_megapixels)
     return image.message if isinstance(image, Failure) else None
+
+
+def _cut_part(image: Image, part: Part, path: Path, max_megapixels: float) -> Image | Failure:
+    (x, y, width, height), (tall, wide) = part, image.shape[:2]
+    if not (0 <= x + width / 2 < wide and 0 <= y + height / 2 < tall):
+        return Failure(path, "unreadable", f"the face's box is outside the photo, which has {wide}x{tall} pixels")
+    if width * height > max_megapixels * 1e6:
+        return _too_large(path, width * height, f"{width}x{height} pixels around the face", max_megapixels)
+    rows, columns = np.arange(y, y + height).clip(0, tall - 1), np.arange(x, x + width).clip(0, wide - 1)
+    return np.ascontiguousarray(image[rows[:, None], columns])
 
 
 def _opened(content: bytes) -> Pillow.Image:

@@ -17,6 +17,8 @@ from detect.window import Window, fallback_window, window_around
 
 # Where a portrait's subject usually is, (x, y) in shares of the photo's width and height.
 CENTRE = (0.5, 0.47)
+# How far from the middle of a part of a photo the centre of its face may be, in shares of its sides: half a face.
+CENTRAL = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,16 @@ class Subject:
         return window_around(self.box, crop, self.landmarks)
 
 
-def choose_subject(faces: Faces, photo_height: int, photo_width: int, min_subject: float) -> int | None:
+def choose_subject(
+    faces: Faces, photo_height: int, photo_width: int, min_subject: float, *, is_part: bool = False
+) -> int | None:
     """Choose the largest face, with a weight that falls with the distance from the centre.
 
     Args:
         photo_height, photo_width: in pixels.
         min_subject: minimum shorter side of a face, as a share of the photo's shorter side. Faces below it, or with
             their centre outside the photo, are not considered.
+        is_part: this is the part of a photo around a given face, so that a face beside the middle is another one.
 
     Returns:
         The index into `faces`, or None if no face can be the subject.
@@ -81,6 +86,8 @@ def choose_subject(faces: Faces, photo_height: int, photo_width: int, min_subjec
     far = np.hypot(across - CENTRE[0], down - CENTRE[1])
     # Boxes jitter by a few percent between pyramid levels; a tolerance of a tenth keeps subjects at the limit.
     possible = (side >= 0.9 * min_subject) & (across > 0) & (across < 1) & (down > 0) & (down < 1)
+    if is_part:
+        possible &= np.maximum(abs(across - 0.5), abs(down - 0.5)) < CENTRAL
     if not possible.any():
         return None
     weight = np.where(possible, side * np.exp(-((far / 0.35) ** 2)), -1.0)

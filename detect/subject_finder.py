@@ -46,16 +46,23 @@ class SubjectFinder:
             if name != "none"
         ]
 
-    def find(self, images: Sequence[Image]) -> list[Subject]:
-        """Find the subject of each image, in order."""
+    def find(self, images: Sequence[Image], are_parts: Sequence[bool] | None = None) -> list[Subject]:
+        """Find the subject of each image, in order; of a part of a photo around a given face, only that face."""
         subjects: list[Subject | None] = [None] * len(images)
+        parts = are_parts or [False] * len(images)
         for name, detector, min_subject in self._detectors:
-            self._try(name, detector, min_subject, images, subjects)
-        self._try("mtcnn-retry", _WithContrast(self._retry), self._detect.retry_min_subject, images, subjects)
+            self._try(name, detector, min_subject, images, parts, subjects)
+        self._try("mtcnn-retry", _WithContrast(self._retry), self._detect.retry_min_subject, images, parts, subjects)
         return [subject or Subject("fallback") for subject in subjects]
 
     def _try(
-        self, name: str, detector: Detector, min_subject: float, images: Sequence[Image], subjects: list[Subject | None]
+        self,
+        name: str,
+        detector: Detector,
+        min_subject: float,
+        images: Sequence[Image],
+        are_parts: Sequence[bool],
+        subjects: list[Subject | None],
     ) -> None:
         """Run a detector on the images without a subject, and fill in those that it finds."""
         remaining = [index for index, subject in enumerate(subjects) if subject is None]
@@ -64,7 +71,7 @@ class SubjectFinder:
         chosen: dict[int, Faces] = {}
         for index, faces in zip(remaining, faces_of_each, strict=True):
             height, width = images[index].shape[:2]
-            number = choose_subject(faces, height, width, min_subject)
+            number = choose_subject(faces, height, width, min_subject, is_part=are_parts[index])
             if number is not None:
                 chosen[index] = faces[number : number + 1]
         if name in OFFSETS:

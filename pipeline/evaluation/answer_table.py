@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cache.errors import DataError
 from classify.tasks import UNLABELLED, Task, comparable, joint_names, split_joint
+from pipeline.intake.face_rows import BOX_COLUMNS, face_name, parse_box
 from pipeline.intake.table_file import read_table, row_location
 
 NAME_COLUMNS = ("ImageID", "path", "name", "file", "filename", "file_name")
@@ -85,7 +86,20 @@ def _names(table: pl.DataFrame, path: Path, columns: Mapping[str, str]) -> list[
     for name, index in zip(names, table[ROW], strict=True):
         if not name.strip():
             raise DataError(f"{row_location(path, index)}: {column} is empty; name the photo or remove the row")
+    if len(set(names)) < len(names) and set(BOX_COLUMNS) <= set(table.columns):
+        return _face_names(names, table, path)
     return names
+
+
+def _face_names(names: Sequence[str], table: pl.DataFrame, path: Path) -> list[str]:
+    """The names of faces, as predictions have them, in a table with a row for each face of a photo."""
+    named: list[str] = []
+    for name, index, cells in zip(names, table[ROW], table.select(BOX_COLUMNS).iter_rows(named=True), strict=True):
+        try:
+            named.append(face_name(name, parse_box(cells)))
+        except ValueError as error:
+            raise DataError(f"{row_location(path, index)}: {error}") from None
+    return named
 
 
 def _codes(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cache.sources import split_part
 from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_names
 from pipeline.intake.folder_index import printable_name
 from pipeline.intake.label_table import same_label
@@ -21,7 +22,7 @@ Decode = Callable[[Path], str | None]  # returns why a photo can't be read, or N
 DEFECT_KINDS = {
     "missing file": "a photo that a table or the layout names does not exist",
     "paths without a file": "most paths of a table lead to no photo, so the table is read in a wrong way",
-    "several faces a photo": "a table has a row for each face, with its box; one face of a photo is taken",
+    "no box": "a row of a table with a row for each face has no box, or an empty one",
     "row without photos": "a row of train.csv whose folder does not exist or is empty",
     "photos without a row": "a folder that train.csv does not name",
     "folder without photos": "a person's folder that holds none of the seven photos",
@@ -193,7 +194,7 @@ def _find_unreadable(dataset: Dataset, decode: Decode, threads: int) -> list[Def
     """A defect for each existing file that `decode` can't read."""
     photos = {photo.path: photo for photo in (*dataset.train, *dataset.evaluation)}
     # Missing files are defects already. Unlike Path.is_file, this is False for a name that is too long for the disk.
-    existing = [photo for photo in photos.values() if os.path.isfile(photo.path)]  # noqa: PTH113
+    existing = [photo for photo in photos.values() if os.path.isfile(split_part(photo.path)[0])]  # noqa: PTH113
     with ThreadPoolExecutor(threads) as pool:
         reasons = pool.map(lambda photo: decode(photo.path), existing)
         return [

@@ -8,21 +8,22 @@ once instead of checking every file, and the loop over the rows does little.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from classify.tasks import EMPTY_CELLS, Task, comparable
 from pipeline.intake.defects import ALLOW_LINKS
+from pipeline.intake.face_rows import BOX_COLUMNS, face_name, face_path, parse_box
 from pipeline.intake.folder_index import printable_name
-from pipeline.intake.given_split import Part, columns_like_a_split, part_of, shared_people, split_note, split_photos
+from pipeline.intake.given_split import Part, part_of, shared_people, split_note, split_photos
+from pipeline.intake.label_columns import find_boxes, find_split, named_columns
 from pipeline.intake.photo import OUTSIDE, Dataset, Defect, Photo
-from pipeline.intake.table_file import missing_columns, read_table, row_location
+from pipeline.intake.table_file import read_table, row_location
 from pipeline.intake.table_paths import LEAVES_THE_FOLDER, TablePaths, has_bad_path
 from pipeline.settings import DataConfig
 
-BOX = ("x1", "y1", "x2", "y2")
-PATH_COLUMNS = ("path", "file_name")  # ours, and that of Hugging Face's imagefolder
 SHOWN_MISSING = 3
 
 
@@ -37,13 +38,13 @@ def load_table(path: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset
         UsageError: there is no folder `data.images`.
     """
     table = read_table(path)
-    named = _named_columns(table, path, tasks, config.columns)
+    named = named_columns(table, path, tasks, config.columns)
     paths = TablePaths(path, config.images, follow_links=config.follow_links)
     labelled = [task for task in tasks if task.name in named]
-    notes = _column_notes(table, named, labelled)
+    notes = [*find_split(table, named, labelled), *find_boxes(table, named)]
     cells = _cells(table, named, paths)
     defects = [*_path_defects(cells, path), *_person_defects(cells, path)]
-    rows = _Rows(path, labelled, paths, has_boxes=set(BOX) <= set(table.columns))
+    rows = _Rows(path, labelled, paths)
     rows.add(cells.filter(~has_bad_path()))
     notes += [*paths.reading_notes(), *rows.notes()]
     defects += rows.defects
@@ -75,15 +76,14 @@ def same_label(task: Task, first: str | float | None, second: str | float | None
 class _Rows:
     """The photos of the rows so far (by their path on disk), and what is wrong with the rows."""
 
-    def __init__(self, table: Path, tasks: Sequence[Task], paths: TablePaths, *, has_boxes: bool) -> None:
+    def __init__(self, table: Path, tasks: Sequence[Task], paths: TablePaths) -> None:
         self.photos: dict[str, Photo] = {}
         self.parts: dict[str, Part] = {}  # of the photos, if the table has a split
         self.defects: list[Defect] = []
-        self._table, self._tasks, self._paths, self._has_boxes = table, tasks, paths, has_boxes
+        self._table, self._tasks, self._paths = table, tasks, paths
         self._spellings: defaultdict[str, dict[str, str]] = defaultdict(dict)  # task -> label as written -> as kept
         self._missing: list[str] = []
         self._rows = self._without_part = 0
-        self._several_faces: set[str] = set()
 
     def add(self, cells: pl.DataFrame) -> None:
         """Add rows whose paths have passed `has_bad_path`."""
@@ -94,7 +94,9 @@ class _Rows:
         # Many rows have the same label cells, which are parsed once.
         parsed: dict[tuple[str | None, ...], tuple[dict[str, str | float], list[str]]] = {}
         root, has_split = str(self._paths.root), "split" in cells.columns
-        for row, path, person, word, texts in zip(cells["row"], cells["path"], people, parts, label_cells, strict=True):
+        boxes = cells.select(BOX_COLUMNS).rows(named=True) if BOX_COLUMNS[0] in cells.columns else None
+        columns = zip(cells["row"], cells["path"], people, parts, label_cells, strict=True)
+        for number, (row, path, person, word, texts) in enumerate(columns):
             if texts not in parsed:
                 parsed[texts] = self._parse_labels(texts)
             labels, problems = parsed[texts]
@@ -107,15 +109,18 @@ class _Rows:
             photo = Photo(Path(f"{root}/{found.key}"), printable_name(found.name), known, labels)
             for problem in problems:
                 self._add_defect("unknown label", row, problem)
-            first = self.photos.setdefault(found.key, photo)
+            key = found.key
+            if boxes is not None:
+                key, photo = self._face(key, photo, boxes[number], row)
+            first = self.photos.setdefault(key, photo)
             if first is not photo:
                 self._add_duplicate(first, photo, row)
             elif not found.exists:
                 could_be = f"; it could be {' or '.join(found.several[:3])}" if found.several else ""
-                self._add_defect("missing file", row, f"there is no file {photo.path}{could_be}", fatal=False)
+                self._add_defect("missing file", row, f"there is no file {root}/{found.key}{could_be}", fatal=False)
                 self._missing.append(path)
             if has_split and first is photo:
-                self.parts[found.key] = self._part(word, row)
+                self.parts[key] = self._part(word, row)
         self._summarise(len(cells))
 
     def notes(self) -> list[str]:
@@ -128,9 +133,18 @@ class _Rows:
             notes.append(f"{self._without_part:,} rows name no part of the split; they are in train")
         if self._missing:
             notes.append(self._missing_text())
-        if self._has_boxes and not self._several_faces:
-            notes.append(f"the boxes in {', '.join(BOX)} are not read: faceline finds the face itself")
         return notes
+
+    def _face(self, key: str, photo: Photo, cells: Mapping[str, str | None], row: int) -> tuple[str, Photo]:
+        """Narrow a photo down to one of its faces."""
+        try:
+            box = parse_box(cells)
+        except ValueError as error:
+            self._add_defect("no box", row, f"{error}. Correct it, or remove the row.")
+            return key, photo
+        name = face_name(photo.name, box)
+        person = name if photo.person == printable_name(key) else photo.person
+        return face_name(key, box), replace(photo, path=face_path(photo.path, box), name=name, person=person)
 
     def _part(self, word: str | None, row: int) -> Part:
         if word is None or word in EMPTY_CELLS:
@@ -164,9 +178,6 @@ class _Rows:
 
     def _add_duplicate(self, first: Photo, photo: Photo, row: int) -> None:
         """Record that `photo` repeats `first`, which is fatal if the two rows disagree."""
-        if self._has_boxes:
-            self._several_faces.add(first.name)
-            return
         same_labels = all(same_label(t, first.labels.get(t.name), photo.labels.get(t.name)) for t in self._tasks)
         if same_labels and first.person == photo.person:
             message = f"{photo.name} has a row already, with the same labels; this one is ignored"
@@ -181,13 +192,6 @@ class _Rows:
         if len(self._missing) * 2 > rows:
             message = f"{self._missing_text()}.\nName the folder that they start from with --set data.images=FOLDER"
             self.defects.append(Defect("paths without a file", str(self._table), message, fatal=True))
-        if self._several_faces:
-            message = (
-                f"each row is a face with its box ({', '.join(BOX)}), and {len(self._several_faces):,} photos "
-                "have several. faceline takes one face of a photo: cut the faces out, with some room around them, and "
-                "list these pictures"
-            )
-            self.defects.append(Defect("several faces a photo", str(self._table), message, fatal=True))
 
     def _missing_text(self) -> str:
         """A sentence on the paths that lead to no photo, with the nearest names that do."""
@@ -251,41 +255,3 @@ def _person_defects(cells: pl.DataFrame, table: Path) -> list[Defect]:
     rows = cells.filter(pl.col("person").is_null())["row"]
     message = f"the person is not given; the photo {risk}"
     return [Defect("no person", row_location(table, row), message) for row in rows]
-
-
-def _named_columns(
-    table: pl.DataFrame, path: Path, tasks: Sequence[Task], columns: Mapping[str, str]
-) -> dict[str, str]:
-    """What a column holds -> its name. A table has label columns for all tasks or, if it is to predict, for none."""
-    named: dict[str, str] = {}
-    lacking: list[tuple[str, str]] = []
-    task_names = [task.name for task in tasks]
-    for what in ("path", "person", "split", *task_names):
-        column = comparable(columns.get(what, what))
-        if what == "path" and what not in columns:
-            column = next((name for name in PATH_COLUMNS if name in table.columns), column)
-        if column in table.columns:
-            named[what] = column
-        elif column != what or what == "path":
-            raise missing_columns(table, path, [(what, column)])
-        elif what in task_names:
-            lacking.append((what, column))
-    if lacking and len(lacking) < len(tasks):
-        raise missing_columns(table, path, lacking)
-    return named
-
-
-def _column_notes(table: pl.DataFrame, named: dict[str, str], labelled: Sequence[Task]) -> list[str]:
-    """Sentences on columns that are not read as one might think; a column `split` without a split is forgotten."""
-    notes: list[str] = []
-    if "split" in named and named["split"] == "split" and labelled:
-        words = [word for word in table["split"].drop_nulls().unique().to_list() if word.strip()]
-        if not any(part_of(word) for word in words):
-            del named["split"]
-            notes.append("the column 'split' names none of train, val and test, so it is no split")
-    if labelled and "split" not in named:
-        notes += [
-            f"the column {column!r} looks like a split; it is not obeyed without --set data.columns.split={column}"
-            for column in columns_like_a_split(table, named.values())
-        ]
-    return notes

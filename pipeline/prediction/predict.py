@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from cache import atomic
 from cache.config import fingerprint
 from cache.errors import BundleError
+from cache.sources import split_part
 from cache.unit import Entry
 from classify.inference.bundle import Bundle
 from classify.inference.decision import DecisionRule, Probabilities
@@ -239,7 +240,10 @@ def _photo_columns(photos: Sequence[Photo], entries: Sequence[Entry]) -> pl.Data
             facts = entry.facts
             status = "no_face" if facts["box"] is None else "ok"
             box = facts["box"] or facts["window"]  # without a face, the fallback window
-            rows.append([photo.name, status, facts["found_by"], *map(float, box), facts["score"]])
+            _, part = split_part(photo.path)
+            left, top = part[:2] if part else (0, 0)
+            box = [float(edge) + start for edge, start in zip(box, (left, top, left, top), strict=True)]
+            rows.append([photo.name, status, facts["found_by"], *box, facts["score"]])
         else:
             rows.append([photo.name, "unreadable", *[None] * 6])
     schema: dict[str, Any] = {"path": pl.String, "status": pl.String, "found_by": pl.String}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.sources import FILES_AT_ONCE, hash_files
+from cache.sources import FILES_AT_ONCE, hash_files, part_path, source_id, split_part
 
 
 def test_a_source_id_is_the_sha256_of_the_bytes_whatever_the_name(tmp_path):
@@ -49,3 +49,16 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     if hashing.is_alive():  # lets it go
         os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
     assert "not a regular file" in str(hashes[pipe])
+
+
+def test_a_part_of_a_picture_is_a_source_of_its_own(tmp_path):
+    file = tmp_path / "a#1.jpg"
+    file.write_bytes(b"picture")
+    first, second = part_path(file, (-5, 0, 30, 40)), part_path(file, (0, 0, 30, 40))
+    assert first.name == "a#1.jpg#xywh=-5,0,30,40"
+    assert split_part(first) == (file, (-5, 0, 30, 40))
+    assert split_part(file) == (file, None)
+    hashes = hash_files([file, first, second])
+    assert len(set(hashes.values())) == 3
+    assert hashes[first] == hashlib.sha256(b"picture#xywh=-5,0,30,40").hexdigest() == source_id(b"picture", first)
+    assert isinstance(hash_files([part_path(tmp_path / "no.jpg", (0, 0, 1, 1))]).popitem()[1], OSError)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cache.errors import DetectionError
-from cache.sources import hash_files
+from cache.sources import hash_files, part_path
 from cache.store import CropStore, FactStore
 from cache.unit import Entry
 from cache.verify import verify
@@ -85,7 +85,7 @@ def test_what_is_there_is_not_made_again(photos, tmp_path):
 class Failing(SubjectFinder):
     """Fails on dark photos."""
 
-    def find(self, images):
+    def find(self, images, are_parts=None):
         if any(image.mean() < 5 for image in images):
             raise ValueError("too dark")
         return super().find(images)
@@ -156,7 +156,7 @@ def test_no_passing_fault_is_recorded_and_the_next_run_tries_again(place, error,
         fail = raised(error)
         if "find" in place:  # on the photo, but not on the blank image
             find = SubjectFinder.find
-            fail = lambda self, images: find(self, images) if images[0].std() == 0 else raised(error)(0)  # noqa: E731
+            fail = lambda self, images, *_: find(self, images) if images[0].std() == 0 else raised(error)(0)  # noqa: E731
         broken.setattr(place, fail)
         store, [source], _, result = fill([path], root)
     assert store.entry(source) is None
@@ -336,3 +336,16 @@ def test_a_photo_that_decodes_to_no_image_is_no_reason_to_take_small_slices(tmp_
         slices = [sources for _, sources, _ in _decoded([missing], lambda _: failure, pool)]
     assert sum(map(len, slices)) == 200
     assert max(map(len, slices)) == 128
+
+
+def test_two_parts_of_one_photo_have_a_crop_each_of_their_own_face(photos, tmp_path):
+    both = np.concatenate([photos[0], photos[7]], axis=1)  # 512 x 768, a woman and a man
+    Pillow.fromarray(both).save(tmp_path / "both.png")
+    parts = [part_path(tmp_path / "both.png", (left, 0, 384, 512)) for left in (0, 384)]
+    whole = [tmp_path / "left.png", tmp_path / "right.png"]
+    for path, image in zip(whole, (photos[0], photos[7]), strict=True):
+        Pillow.fromarray(image).save(path)
+    store, _, _ = filled([*parts, *whole], tmp_path / "cache")
+    boxes = [store.entry(source).facts["box"] for source in hash_files([*parts, *whole]).values()]
+    assert boxes[:2] == boxes[2:]
+    assert boxes[0] != boxes[1]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cache.config import fingerprint
+from cache.sources import part_path
 from detect.config import CropConfig, DetectConfig
 from detect.decode import decode_bytes, decode_file, why_unreadable
 from detect.failures import Failure, is_passing
@@ -247,3 +248,22 @@ def test_more_formats_change_no_key_of_the_cache():
     # Of crops that were made before GIF and HEIC could be read. Raise DECODE_VERSION to change it on purpose.
     spec = crop_spec(DetectConfig(), CropConfig())
     assert fingerprint(spec) == "01d2739fd13e8c9f249743ab4e984e5cb7dd82d5aa63bda926fd8dae060512c8"
+
+
+def test_a_part_of_a_photo_is_cut_out_of_the_upright_photo_and_goes_on_with_its_border(tmp_path):
+    pixels = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    file = tmp_path / "a.png"
+    file.write_bytes(encoded(Pillow.fromarray(pixels)))
+    assert (decode_file(part_path(file, (2, 1, 3, 4))) == pixels[1:5, 2:5]).all()
+    beyond = decode_file(part_path(file, (-2, -1, 8, 8)))
+    assert beyond.shape == (8, 8, 3)
+    assert (beyond[:2, :3] == pixels[0, 0]).all()
+    assert (beyond[1:7, 2:] == pixels[:, :6]).all()
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"), [((9, 0, 3, 4), "unreadable"), ((-10_000, -10_000, 20_000, 20_000), "too_large")]
+)
+def test_a_part_outside_the_photo_or_too_large_is_a_failure(tmp_path, part, reason):
+    (tmp_path / "a.png").write_bytes(encoded(Pillow.new("RGB", (8, 6))))
+    assert decode_file(part_path(tmp_path / "a.png", part)).reason == reason

@@ -34,7 +34,7 @@ sources = {{source: path for path, source in hash_files(sorted(photos.iterdir())
 class Finder:
     def __init__(self, log, run):
         self.log, self.run = log, run
-    def find(self, images):
+    def find(self, images, are_parts=None):
         for image in images:
             number = int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])
             os.write(self.log, f"{{self.run}} {{number}}\\n".encode())

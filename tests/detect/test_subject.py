@@ -23,3 +23,10 @@ def test_faces_that_are_too_small_or_outside_are_no_subject():
     assert choose_subject(faces((180, 200, 210, 240)), 512, 384, 0.15) is None
     assert choose_subject(faces((-300, 100, -20, 400)), 512, 384, 0.15) is None
     assert choose_subject(Faces.none(), 512, 384, 0.15) is None
+
+
+def test_of_a_part_of_a_photo_only_the_face_in_its_middle_is_the_subject():
+    beside, middle = (300, 40, 384, 150), (150, 200, 230, 310)
+    assert choose_subject(faces(beside, middle), 512, 384, 0.1, is_part=True) == 1
+    assert choose_subject(faces(beside), 512, 384, 0.1, is_part=True) is None
+    assert choose_subject(faces(beside), 512, 384, 0.1) == 0

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from cache.errors import DataError, UsageError
+from cache.sources import split_part
 from pipeline.intake.load import load_data
 from pipeline.settings import load_settings
 
@@ -273,16 +274,43 @@ def test_a_table_beside_a_folder_of_images_is_a_table_and_no_competition(data):
     assert len(data.load().train) == 4
 
 
-def test_rows_for_several_faces_of_a_photo_are_recognised(data):
+FACES = "path,person,gender,x1,y1,x2,y2"
+BOX = ("10", "60", "90", "180")
+
+
+def test_rows_for_several_faces_of_a_photo_are_a_photo_each(data):
+    data.touch("img/a.jpg", "b.jpg")
+    rows = [
+        ("img\\a.jpg", "p", "male", *BOX), ("img/a.jpg", "q", "female", "90", "60", "170.5", "180"),
+        ("b.jpg", "", "male", *BOX),
+    ]  # fmt: skip
+    dataset = data.load(data.write("l.csv", rows, header=FACES))
+    assert [photo.name for photo in dataset.train] == [
+        "img/a.jpg#10,60,90,180", "img/a.jpg#90,60,170.5,180", "b.jpg#10,60,90,180"
+    ]  # fmt: skip
+    assert [photo.labels["gender"] for photo in dataset.train] == ["male", "female", "male"]
+    assert [photo.person for photo in dataset.train] == ["p", "q", "b.jpg#10,60,90,180"]
+    files, parts = zip(*(split_part(photo.path) for photo in dataset.train), strict=True)
+    assert files == (data.root / "img/a.jpg", data.root / "img/a.jpg", data.root / "b.jpg")
+    x, y, width, height = parts[0]
+    assert (x + width / 2, y + height / 2) == pytest.approx((50, 120), abs=1)
+    assert (height, width) == (408, 306)
+    assert [defect.kind for defect in dataset.defects] == ["no person"]
+
+
+def test_boxes_of_single_faces_are_not_read_with_a_note(data):
     data.touch("a.jpg", "b.jpg")
-    header = "path,person,gender,x1,y1,x2,y2"
-    box = ("1", "2", "30", "40")
-    table = data.write("l.csv", [("a.jpg", "p", "male", *box), ("b.jpg", "r", "male", *box)], header=header)
-    assert "boxes in x1, y1, x2, y2 are not read" in data.load(table).notes[0]
-    rows = [("a.jpg", "p", "male", *box), ("a.jpg", "q", "female", *box), ("b.jpg", "r", "male", *box)]
-    dataset = data.load(data.write("l.csv", rows, header=header))
-    assert fatal(dataset) == ["several faces a photo"]
-    assert "each row is a face with its box" in dataset.defects[0].message
+    dataset = data.load(data.write("l.csv", [("a.jpg", "p", "male", *BOX), ("b.jpg", "r", "male", *BOX)], header=FACES))
+    assert [photo.name for photo in dataset.train] == ["a.jpg", "b.jpg"]
+    assert "boxes in x1, y1, x2, y2 are not read" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("box", [("", "60", "90", "180"), ("a", "60", "90", "180"), ("90", "60", "90", "180")])
+def test_a_row_for_a_face_without_a_box_is_fatal(data, box):
+    data.touch("a.jpg")
+    rows = [("a.jpg", "p", "male", *BOX), ("a.jpg", "q", "male", *box)]
+    dataset = data.load(data.write("l.csv", rows, header=FACES))
+    assert [(d.kind, d.where[-5:]) for d in dataset.defects if d.fatal] == [("no box", "row 3")]
 
 
 # A split that is given

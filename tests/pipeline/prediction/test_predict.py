@@ -111,3 +111,25 @@ def test_a_bundle_whose_crops_cannot_be_made_is_refused(finished, folder, tmp_pa
     (bundle / "bundle.json").write_text(json.dumps(described))
     with pytest.raises(BundleError, match="not understood"):
         faceline("predict", folder, "--bundle", bundle, "--out", tmp_path / "out", "--cache", finished.cache)
+
+
+def test_faces_of_one_photo_have_a_row_each_with_their_boxes_in_the_photo_and_are_scored(finished, photos, tmp_path):
+    both = np.concatenate([photos[0], photos[7]], axis=1)  # a woman left and a man right, 384 wide each
+    (tmp_path / "faces").mkdir()
+    Pillow.fromarray(both).save(tmp_path / "faces" / "both.png")
+    boxes = [(110, 150, 270, 360), (110 + 384, 150, 270 + 384, 360)]
+    table = pl.DataFrame(
+        [("both.png", gender, *box) for gender, box in zip(("female", "male"), boxes, strict=True)],
+        schema=["path", "gender", "x1", "y1", "x2", "y2"], orient="row",
+    )  # fmt: skip
+    table.write_csv(tmp_path / "faces" / "faces.csv")
+    predict(finished, tmp_path / "faces" / "faces.csv", tmp_path / "out")
+    rows = pl.read_csv(tmp_path / "out" / "predictions.csv").to_dicts()
+    assert [row["path"] for row in rows] == ["both.png#110,150,270,360", "both.png#494,150,654,360"]
+    for row, (x1, y1, x2, y2) in zip(rows, boxes, strict=True):
+        assert x1 - 40 < row["x1"] < row["x2"] < x2 + 40
+        assert y1 - 60 < row["y1"] < row["y2"] < y2 + 60
+    scored = faceline(
+        "evaluate", tmp_path / "out" / "predictions.csv", "--truth", tmp_path / "faces" / "faces.csv", "--json"
+    )
+    assert json.loads(scored.stdout.splitlines()[-1])["photos"] == 2
