@@ -8,7 +8,6 @@ or metadata.jsonl in each part, as Hugging Face's imagefolder has it, the labels
 """
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from pipeline.intake.given_split import Part, part_of, shared_people, split_note
 from pipeline.intake.label_table import load_table
 from pipeline.intake.own_files import own_folder
 from pipeline.intake.photo import Dataset, Defect, Photo
-from pipeline.intake.photo_files import linked_folders, subfolders
+from pipeline.intake.photo_files import list_folder
 from pipeline.settings import DataConfig
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -101,8 +100,9 @@ def load_metadata(data: Path, tasks: Sequence[Task], config: DataConfig) -> Data
 
 def describe_folders(data: Path, tasks: Sequence[Task]) -> list[str]:
     """A sentence on the classes that the folders in `data` could be, which are those of no task."""
-    classes = [folder.name for folder in _class_folders(_parts(data)) if not own_folder(folder)]
-    if not 2 <= len(classes) <= MOST_CLASSES:
+    folders = _class_folders(_parts(data))
+    classes = [folder.name for folder in folders if len(folders) <= MOST_CLASSES and not own_folder(folder)]
+    if len(classes) < 2:
         return []
     listed = ", ".join(classes)
     quoted = ", ".join(f'"{name}"' for name in classes)
@@ -115,7 +115,7 @@ def describe_folders(data: Path, tasks: Sequence[Task]) -> list[str]:
 def _parts(data: Path) -> list[tuple[Path, Part]]:
     """The folders that hold class folders, with their part of the split: DATA itself if none of them is train."""
     parts: list[tuple[Path, Part]] = []
-    for folder in subfolders(data, Counter()):
+    for folder in list_folder(data).folders:
         if part := part_of(folder.name):
             parts.append((folder, part))
     return parts if any(part == "train" for _, part in parts) else [(data, "train")]
@@ -128,7 +128,8 @@ def _class_folders(parts: Sequence[tuple[Path, Part]]) -> list[Path]:
 
 
 def _candidates(parent: Path) -> list[Path]:
-    return sorted([*subfolders(parent, Counter()), *linked_folders(parent)])
+    listing = list_folder(parent)
+    return sorted([*listing.folders, *listing.linked_folders])
 
 
 def _class_names(parts: Sequence[tuple[Path, Part]]) -> list[str]:

@@ -9,7 +9,7 @@ from classify.tasks import Task
 from pipeline.intake.folder_index import is_within, printable_name
 from pipeline.intake.own_files import is_own_picture, own_folder
 from pipeline.intake.photo import OUTSIDE, Defect
-from pipeline.intake.photo_files import LINKED_FOLDERS, linked_folders, photo_files, subfolders
+from pipeline.intake.photo_files import LINKED_FOLDERS, Listing, list_folder
 
 ALLOW_LINKS = "allow such links with --set data.follow_links=true"
 
@@ -48,8 +48,7 @@ class DefectLog:
 
     def list_photos(self, folder: Path) -> list[Path]:
         """The photos directly in `folder`, without links that lead out of the data folder."""
-        files = photo_files(folder, self.skipped)
-        return [file for file in files if not (file.is_symlink() and self.refuses(file))]
+        return self._photos(list_folder(folder))
 
     def walk(self, folder: Path, seen: frozenset[str] = frozenset()) -> Iterator[Path]:
         """Yield the photos in `folder` at any depth, without faceline's own folders and pictures.
@@ -57,12 +56,15 @@ class DefectLog:
         A link to a folder is only followed out of the data folder, where that is allowed: what is inside is found
         without it. `seen` are the folders, links resolved, that led here: a link can lead in a circle.
         """
-        for file in self.list_photos(folder):
+        listing = list_folder(folder)
+        if folder != self.data and self._is_own(folder, listing.names):
+            return
+        for file in self._photos(listing):
             if folder == self.data and is_own_picture(file):
                 self.skipped[f"faceline's own pictures ({printable_name(file.name)})"] += 1
             else:
                 yield file
-        for subfolder in self.subfolders(folder):
+        for subfolder in self._folders(listing):
             real = str(subfolder.resolve()) if self.follow_links else ""
             if real and real in seen:
                 self.skipped["links to folders that lead in a circle"] += 1
@@ -74,15 +76,26 @@ class DefectLog:
 
         A link out of the data folder that may not be followed is passed over, or with `refuse_links` a fatal defect.
         """
-        folders: list[Path] = []
-        for subfolder in subfolders(folder, self.skipped):
-            if what := own_folder(subfolder):
-                self.skipped[f"faceline's own folders ({printable_name(subfolder.name)}: {what})"] += 1
-            else:
-                folders.append(subfolder)
-        for link in linked_folders(folder):
+        folders = self._folders(list_folder(folder), refuse_links=refuse_links)
+        return [subfolder for subfolder in folders if not self._is_own(subfolder, None)]
+
+    def _photos(self, listing: Listing) -> list[Path]:
+        self.skipped.update(listing.other_files)
+        return [file for file in listing.photos if not (file in listing.links and self.refuses(file))]
+
+    def _folders(self, listing: Listing, *, refuse_links: bool = False) -> list[Path]:
+        self.skipped.update(listing.other_folders)
+        folders = listing.folders
+        for link in listing.linked_folders:
             if self.follow_links and not is_within(link, self.real):
-                folders.append(link)
+                folders = sorted([*folders, link])
             elif not (refuse_links and self.refuses(link)):
                 self.skipped[LINKED_FOLDERS] += 1
-        return sorted(folders)
+        return folders
+
+    def _is_own(self, folder: Path, names: set[str] | None) -> bool:
+        """Whether faceline wrote the folder, which is counted then; `names` are those in it, if they are known."""
+        what = own_folder(folder, names)
+        if what:
+            self.skipped[f"faceline's own folders ({printable_name(folder.name)}: {what})"] += 1
+        return what is not None

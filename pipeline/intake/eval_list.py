@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.intake.defects import ALLOW_LINKS, DefectLog
 from pipeline.intake.folder_index import FolderIndex, printable_name
 from pipeline.intake.photo import OUTSIDE, Photo
-from pipeline.intake.photo_files import photo_files
+from pipeline.intake.photo_files import list_folder
 from pipeline.intake.table_file import read_table, row_location
 
 
@@ -35,7 +35,11 @@ def read_eval_list(log: DefectLog) -> tuple[list[Photo], list[str]]:
     if not (folder / "info.csv").is_file():
         names = {file: printable_name(file.name) for file in log.list_photos(images)}
         return [Photo(file, f"{prefix}/{name}", name) for file, name in names.items()], []
-    on_disk = {file.name for file in photo_files(images, log.skipped)} if images.is_dir() else set[str]()
+    on_disk: set[str] = set()
+    if images.is_dir():
+        listing = list_folder(images)
+        log.skipped.update(listing.other_files)
+        on_disk = {file.name for file in listing.photos}
     index = FolderIndex(log.data, follow_links=log.follow_links)
     photos: list[Photo] = []
     requested: set[str] = set()

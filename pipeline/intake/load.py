@@ -6,7 +6,6 @@ photos to train on, the photos to predict, and the defects.
 
 import itertools
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from pipeline.intake.folder_index import printable_name
 from pipeline.intake.label_table import load_table
 from pipeline.intake.own_files import is_own_table, own_folder
 from pipeline.intake.photo import Dataset, Photo
-from pipeline.intake.photo_files import junk_reason, photo_files, skipped_text, subfolders
+from pipeline.intake.photo_files import junk_reason, list_folder, skipped_text
 from pipeline.intake.table_file import TABLE_SUFFIXES
 from pipeline.settings import DataConfig
 
@@ -63,7 +62,7 @@ def _load(data: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset:
         raise UsageError(f"{data} is neither a folder nor a table ({', '.join(sorted(TABLE_SUFFIXES))})")
     if not data.is_dir():
         raise UsageError(f"there is no folder or table {data}")
-    if (what := own_folder(data)) in NOT_DATA and not any(photo_files(data, Counter())):
+    if (what := own_folder(data)) in NOT_DATA and not list_folder(data).photos:
         raise UsageError(f"{data} is a {what} of faceline's and holds no data set")
     if (dataset := _load_known_layout(data, tasks, config)) is not None:
         return dataset
@@ -103,16 +102,18 @@ def _tables(folder: Path) -> list[Path]:
 def _is_train_part(data: Path) -> bool:
     """Whether `data` is the competition's folder train, with its table and a folder of images per person."""
     images = data / "images"
-    if not ((data / "train.csv").is_file() and images.is_dir()) or any(photo_files(images, Counter())):
+    if not ((data / "train.csv").is_file() and images.is_dir()) or list_folder(images).photos:
         return False
-    return all(folder.name.count("_") == len(FOLDER_PARTS) - 1 for folder in subfolders(images, Counter()))
+    return all(folder.name.count("_") == len(FOLDER_PARTS) - 1 for folder in list_folder(images).folders)
 
 
 def _inner_folder(data: Path) -> Path:
     """The folder that `data` leads to through folders which hold no photos, no tables and only one folder."""
     folder = data
-    while not (is_competition(folder) or _tables(folder) or any(photo_files(folder, Counter()))):
-        folders = [inner for inner in subfolders(folder, Counter()) if not own_folder(inner)]
+    while not (is_competition(folder) or _tables(folder) or list_folder(folder).photos):
+        folders = list_folder(folder).folders
+        if len(folders) < MOST_FOLDERS:
+            folders = [inner for inner in folders if not own_folder(inner)]
         if len(folders) != 1:
             break
         folder = folders[0]
@@ -122,7 +123,7 @@ def _inner_folder(data: Path) -> Path:
 def _describe_inner(data: Path) -> list[str]:
     """Sentences on data sets in folders of a folder that holds none itself."""
     notes: list[str] = []
-    for folder in itertools.islice(subfolders(data, Counter()), MOST_FOLDERS):
+    for folder in itertools.islice(list_folder(data).folders, MOST_FOLDERS):
         if is_competition(folder):
             notes.append(f"{folder} has the competition's layout; name this folder to read its labels")
         elif not own_folder(folder):

@@ -36,9 +36,9 @@ MARK = b"faceline: not a photo"
 MARK_WITHIN = 256  # bytes
 
 
-def own_folder(folder: Path) -> str | None:
-    """What the folder is, if faceline wrote it."""
-    names = {path.name for path in folder.iterdir()}
+def own_folder(folder: Path, names: set[str] | None = None) -> str | None:
+    """What the folder is, if faceline wrote it; `names` are those in it, if they are known."""
+    names = {path.name for path in folder.iterdir()} if names is None else names
     for marks, what in FOLDERS:
         if marks <= names:
             return what

@@ -5,7 +5,8 @@ In: a folder. Out: its photos in a stable order; whatever is passed over is coun
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from detect.formats import PHOTO_SUFFIXES
@@ -24,38 +25,51 @@ def junk_reason(name: str) -> str | None:
     return None
 
 
-def photo_files(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """Yield the photos directly in `folder`, sorted by name; count the other files in `skipped` by reason."""
-    for entry in _sorted_entries(folder):
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is directly in a folder, in the order of names.
+
+    Attributes:
+        photos: the files that are photos by their names.
+        links: those of the photos that are links.
+        folders: the folders, without links and hidden ones.
+        linked_folders: the links to folders.
+        other_files, other_folders: reason for passing something over -> how often.
+        names: all names.
+    """
+
+    photos: list[Path]
+    links: set[Path]
+    folders: list[Path]
+    linked_folders: list[Path]
+    other_files: Counter[str]
+    other_folders: Counter[str]
+    names: set[str]
+
+
+def list_folder(folder: Path) -> Listing:
+    """Read a folder once; nothing in it is opened, except for tables that could be faceline's own."""
+    found = Listing([], set(), [], [], Counter(), Counter(), set())
+    with os.scandir(folder) as unsorted:
+        entries = sorted(unsorted, key=lambda entry: entry.name)
+    for entry in entries:
+        path, reason, is_link = Path(entry.path), junk_reason(entry.name), entry.is_symlink()
+        found.names.add(entry.name)
         if entry.is_dir():
-            continue
-        path = Path(entry.path)
-        reason = junk_reason(entry.name)
-        if reason is None and entry.is_file():
-            if path.suffix.lower() in PHOTO_SUFFIXES:
-                yield path
-                continue
-            reason = other_file(path)
-        skipped[
-            reason or ("links that lead nowhere" if entry.is_symlink() else "files that are no photos (special)")
-        ] += 1
-
-
-def subfolders(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
-    """Yield the folders directly in `folder`, sorted by name, without links; count ignored ones in `skipped`."""
-    for entry in _sorted_entries(folder):
-        if entry.is_dir(follow_symlinks=False):
-            reason = junk_reason(entry.name)
             if reason is None:
-                yield Path(entry.path)
-            else:
-                skipped[reason] += 1
-
-
-def linked_folders(folder: Path) -> list[Path]:
-    """The links to folders that are directly in `folder`, sorted by name, without hidden ones."""
-    entries = [entry for entry in _sorted_entries(folder) if entry.is_symlink() and entry.is_dir()]
-    return [Path(entry.path) for entry in entries if junk_reason(entry.name) is None]
+                (found.linked_folders if is_link else found.folders).append(path)
+            elif not is_link:
+                found.other_folders[reason] += 1
+        elif reason is not None:
+            found.other_files[reason] += 1
+        elif not entry.is_file():
+            found.other_files["links that lead nowhere" if is_link else "files that are no photos (special)"] += 1
+        elif path.suffix.lower() in PHOTO_SUFFIXES:
+            found.photos.append(path)
+            found.links.update([path] if is_link else [])
+        else:
+            found.other_files[other_file(path)] += 1
+    return found
 
 
 def skipped_text(skipped: Mapping[str, int]) -> str:
@@ -68,9 +82,3 @@ def other_file(path: Path) -> str:
     if path.name in TABLES and is_own_table(path):
         return f"faceline's own files ({path.name})"
     return f"files that are no photos ({path.suffix.lower() or 'no ending'})"
-
-
-def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of `folder`, sorted by name."""
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
