@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-    from cache.errors import BundleError, CacheError, DataError, FacelineError, UsageError
+    from cache.errors import BundleError, CacheError, DataError, DetectionError, FacelineError, UsageError
     from detect import FaceDetector, Faces
     from pipeline.prediction.predictor import Predictor
 
@@ -25,6 +25,7 @@ __all__ = [
     "BundleError",
     "CacheError",
     "DataError",
+    "DetectionError",
     "FaceDetector",
     "FacelineError",
     "Faces",
@@ -39,7 +40,9 @@ _MODULES = {
     "FaceDetector": "detect",
     "Faces": "detect",
     "Predictor": "pipeline.prediction.predictor",
-    **dict.fromkeys(("FacelineError", "UsageError", "DataError", "CacheError", "BundleError"), "cache.errors"),
+    **dict.fromkeys(
+        ("FacelineError", "UsageError", "DataError", "CacheError", "DetectionError", "BundleError"), "cache.errors"
+    ),
 }
 
 if not TYPE_CHECKING:  # type checkers know the names from the imports above, and refuse all others

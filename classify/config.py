@@ -8,44 +8,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from cache.config import Config
+from classify.model_config import ModelConfig, ShareBelowOne
 from classify.tasks import Task, comparable
 
 Fabric = Literal["kf94", "surgical", "thin", "cloth", "patterned", "scarf"]
 Wearing = Literal["right", "nose_out", "under_chin"]
 Share = Annotated[float, Field(ge=0, le=1)]
-ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(ge=0, le=100)]
 Transform = dict[str, dict[str, Any]]  # one albumentations transform: {name: {argument: value}}
-
-
-class ModelConfig(Config):
-    """The network of one task. `model` sets it for all tasks, `tasks.NAME.model` for one."""
-
-    sharing: Literal["separate", "shared", "joint"] = Field(
-        default="separate",
-        description="separate: a network per task; shared: one network with a head per task; joint: one network over "
-        "the joint classes.",
-    )
-    backbone: str = Field(default="tf_efficientnet_lite0", description="Any timm model name; see timm.list_models().")
-    pretrained: bool = Field(
-        default=True,
-        description="Start from ImageNet weights: those of the installed `offline` extra for tf_efficientnet_lite0, "
-        "else those that timm downloads.",
-    )
-    input: tuple[int, int] = Field(default=(128, 96), description="Input size, [height, width] in pixels.")
-    zoom: float = Field(
-        default=1.3, ge=1, le=4, description="How far to zoom into the centre of the crop; 1 uses the whole crop."
-    )
-    dropout: ShareBelowOne = Field(default=0.2, description="Dropout before the last layer.")
-    drop_path: ShareBelowOne = Field(default=0.0, description="Stochastic depth: timm's drop_path_rate.")
-
-    @field_validator("input")
-    @classmethod
-    def _sides_make_sense(cls, sides: tuple[int, int]) -> tuple[int, int]:
-        """Refuse input sizes that no network takes."""
-        if not all(16 <= side <= 1024 for side in sides):
-            raise ValueError("each side must be between 16 and 1024 pixels")
-        return sides
 
 
 class TrainConfig(Config):

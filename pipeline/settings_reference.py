@@ -66,7 +66,7 @@ def _type(annotation: Any) -> str:
         return f"map to {_type(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
+    return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "file"}.get(
         getattr(annotation, "__name__", ""), "value"
     )
 

@@ -45,9 +45,10 @@ def test_a_fresh_interpreter_imports_a_public_name(flags, name, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_is_there_and_every_error_is_public():
     for name in faceline.__all__:
         assert getattr(faceline, name) is not None
+    assert {error.__name__ for error in faceline.FacelineError.__subclasses__()} <= set(faceline.__all__)
 
 
 def test_python_m_faceline_is_the_command_line(tmp_path):

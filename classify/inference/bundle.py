@@ -27,6 +27,7 @@ from classify.inference.trained_photos import TrainedPhotos
 from classify.models.backbones import Normalise, build_network, normalise_of
 from classify.models.heads import Heads
 from classify.models.network_plan import Plan
+from classify.models.pretrained_weights import Architecture, origin_record
 from classify.tasks import Task
 
 FORMAT = 3
@@ -108,6 +109,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             ],
             "joint": trained.plan.joint,
             "model": trained.model.model_dump(mode="json"),
+            **origin_record(trained.model),
             "mean": list(trained.normalise.mean),
             "std": list(trained.normalise.std),
             "held_out": list(trained.held_out),
@@ -196,7 +198,8 @@ def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], entry: dict[
     )
     plan = Plan(name, predicted_tasks, configs, entry.get("joint", False))
 
-    network = build_network(model, plan.heads.outputs, pretrained=False)
+    architecture = Architecture(**entry["architecture"]) if "architecture" in entry else None
+    network = build_network(model, plan.heads.outputs, pretrained=False, architecture=architecture)
     try:
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as error:

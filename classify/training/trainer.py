@@ -31,6 +31,7 @@ from classify.inference.probabilities import probabilities
 from classify.models.backbones import build_network, head_of, normalise_of, tie_rows
 from classify.models.frozen_features import compute_features
 from classify.models.network_plan import Plan
+from classify.models.pretrained_weights import weights_digest
 from classify.tasks import UNLABELLED
 from classify.training import checkpoint
 from classify.training.optimisation import RECIPE, build_optimiser, build_schedule, precision_of
@@ -92,6 +93,8 @@ class Trainer:
             "codes": data.codes.tolist(),
             "targets": hashlib.sha256(self._training_set.targets.tobytes()).hexdigest(),
         }
+        if plan.model.weights is not None:
+            identity["weights"] = weights_digest(plan.model.weights)
         self._identity = fingerprint({**identity, "sources": data.sources_digest})
         self._identity_before = fingerprint(identity)  # as versions wrote it that did not look at the photos' content
 

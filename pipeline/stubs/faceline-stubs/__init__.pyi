@@ -2,6 +2,7 @@
 from cache.errors import BundleError as BundleError
 from cache.errors import CacheError as CacheError
 from cache.errors import DataError as DataError
+from cache.errors import DetectionError as DetectionError
 from cache.errors import FacelineError as FacelineError
 from cache.errors import UsageError as UsageError
 from detect import FaceDetector as FaceDetector

@@ -7,8 +7,6 @@ import torch
 from cache.errors import BundleError, UsageError
 from classify.config import ModelConfig
 from classify.models.backbones import (
-    OFFLINE_BACKBONE,
-    OFFLINE_PACKAGE,
     Normalise,
     build_network,
     features_of,
@@ -16,6 +14,7 @@ from classify.models.backbones import (
     normalise_of,
     tie_rows,
 )
+from classify.models.pretrained_weights import OFFLINE_BACKBONE, OFFLINE_PACKAGE
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])

@@ -71,7 +71,7 @@ def test_the_trial_takes_no_memory_and_little_time():
 
 
 def test_weights_that_timm_lacks_or_that_can_not_be_downloaded_are_refused_too(monkeypatch):
-    monkeypatch.setattr("classify.models.backbones._hub_is_reachable", lambda: False)
+    monkeypatch.setattr("classify.models.backbones.go_offline_without_hub", lambda: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     plan = plan_of("model.pretrained=true", "model.backbone=test_convnext", "model.input=[64,48]")
     with pytest.raises(BundleError, match="can't be loaded from timm's hub"):
