@@ -75,7 +75,7 @@ def test_prediction_gives_it_a_row_and_the_next_one_its_answer(finished, folder,
 
 
 def test_a_detector_that_fails_on_everything_stops_every_command(finished, folder, tmp_path, monkeypatch):
-    def fail(self, images):
+    def fail(self, images, *more):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(SubjectFinder, "find", fail)
@@ -117,10 +117,10 @@ def test_a_pipe_named_like_a_photo_is_reported_and_not_waited_for(folder, tmp_pa
 def test_a_sheet_shows_photos_on_which_the_detector_failed_as_empty_fields(folder, tmp_path, monkeypatch):
     find = SubjectFinder.find
 
-    def fail_on_bright(self, images):
+    def fail_on_bright(self, images, *more):
         if any(image.mean() > 250 for image in images):
             raise ValueError("too bright")
-        return find(self, images)
+        return find(self, images, *more)
 
     Pillow.new("RGB", (96, 128), "white").save(folder / "white.jpg")
     monkeypatch.setattr(SubjectFinder, "find", fail_on_bright)
