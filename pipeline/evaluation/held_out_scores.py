@@ -36,7 +36,7 @@ from pipeline.settings import PredictConfig
 
 @dataclass(frozen=True, slots=True)
 class HeldOutScores:
-    """What held-out people tell about a run's networks."""
+    """What held-out people reveal about a run's networks."""
 
     scores: Mapping[str, Score]  # "joint" and one per task; empty if nobody was held out
     decision_rules: Mapping[str, DecisionRule]  # per task, for the mean of all networks

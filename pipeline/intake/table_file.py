@@ -2,7 +2,7 @@
 
 In: a file. Out: a polars frame of strings, whose column names are in one Unicode form and without surrounding blanks.
 
-All tables are read here, those of labels, answers, corrections and folds, so that all of them may look alike.
+All tables are read here, those of labels, answers, corrections and folds, so that all may be written in the same ways.
 """
 
 import csv
