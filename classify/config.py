@@ -75,8 +75,7 @@ class TrainConfig(Config):
         default=0,
         ge=0,
         le=10_000,
-        description="Number of last epochs whose weights (with ema: moving averages) are averaged; needs `keep: last`. "
-        "0 turns it off.",
+        description="Number of last epochs whose weights (ema: moving averages) are averaged; needs `keep: last`.",
     )
     consistency: Factor = Field(
         default=0.0,
@@ -87,8 +86,7 @@ class TrainConfig(Config):
         default=0.5, description="With `faceline distill`: the teacher's share; the labels have the rest."
     )
     freeze: bool = Field(
-        default=False,
-        description="Compute the backbone's features once and train a linear head on them; fast enough for laptops.",
+        default=False, description="Compute the backbone's features once and train a linear head on them."
     )
     compile: bool = Field(
         default=False,
