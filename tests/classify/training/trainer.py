@@ -26,7 +26,7 @@ CONFIGURATIONS = {
     "pairs": {"consistency": 1.0, "optimiser": "sgd", "lr": 0.01},
     "frozen": {"freeze": True, "lr": 0.05},
     "norms": {"optimiser": "sgd", "lr": 0.05},
-    "killed": {"loss": "focal"},
+    "killed": {"loss": "focal", "lr": 0.001},
 }
 KILLED_AFTER = 2
 
