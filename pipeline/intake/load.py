@@ -79,14 +79,14 @@ def _load_known_layout(data: Path, tasks: Sequence[Task], config: DataConfig) ->
         return load_competition(data, tasks, config)
     if _is_train_part(data):
         raise UsageError(f"{data} is the train part of a competition folder; name the folder that it is in")
-    own = [file for file in _tables(data) if is_own_table(file)]
-    tables = [file for file in _tables(data) if file not in own]
+    outputs = [file for file in _tables(data) if is_own_table(file)]
+    tables = [file for file in _tables(data) if file not in outputs]
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise UsageError(f"{data} holds several tables ({names}); name the one that lists the photos")
     if tables:
         dataset = load_table(tables[0], tasks, config)
-        skipped = {**dataset.skipped, **{f"faceline's own files ({file.name})": 1 for file in own}}
+        skipped = {**dataset.skipped, **{f"faceline's own files ({file.name})": 1 for file in outputs}}
         return replace(dataset, skipped=skipped)
     return load_metadata(data, tasks, config) or load_class_folders(data, tasks, config)
 

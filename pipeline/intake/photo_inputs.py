@@ -65,8 +65,8 @@ def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
     photos: list[Photo] = []
     seen: set[str] = set()
     for item in inputs:
-        if len(inputs) > 1 and (own := _own(item.path)):  # a shell or a pattern puts it among the photos
-            skipped[own] += 1
+        if len(inputs) > 1 and (reason := _own_reason(item.path)):  # a shell or a pattern puts it among the photos
+            skipped[reason] += 1
             continue
         named = list(_photos_of(item, load, skipped, notes))
         new = [photo for photo in named if _absolute(photo.path) not in seen]
@@ -133,7 +133,7 @@ def _is_data(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES
 
 
-def _own(path: Path) -> str | None:
+def _own_reason(path: Path) -> str | None:
     """What is counted where a file or folder is faceline's own."""
     if path.is_dir():
         what = own_folder(path)

@@ -87,3 +87,7 @@ def test_training_on_folders_that_are_no_classes_says_which_it_found(folder):
     result = faceline("train", ".", ok=False)
     assert "no labelled photos" in str(result.exception)
     assert 'tasks.NAME={classes: ["cat", "dog"]}' in str(result.exception)
+
+
+def test_run_counts_what_it_passed_over_in_its_json_object(finished):
+    assert last_json(finished)["skipped"] == {"macOS shadow files (._*)": 1}
