@@ -76,8 +76,8 @@ class SplitConfig(Config):
         lt=100,
         description="With `held_out: all`, number of consecutive folds that each network leaves out, at most "
         "folds - 2. With 2 or more, each person is predicted by as many networks that have not seen them, and the "
-        "temperature of the mean of all networks is derived from that. With 1, it is assumed, as for errors with a "
-        "correlation of 0.5 between networks.",
+        "temperature of the mean of all networks is derived from that. With 1, 70% of a single network's temperature "
+        "is assumed to remain in the mean of any number of them.",
     )
     repeats: int = Field(
         default=1, ge=1, le=100, description="Networks that differ only in the seed; probabilities are averaged."

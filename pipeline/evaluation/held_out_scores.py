@@ -152,8 +152,8 @@ def _say_what_is_assumed(counts: Mapping[str, NetworkCounts], predict: PredictCo
     voting = max((c.voting for c in counts.values() if c.held_out == 1), default=1)
     if voting > 1 and (predict.calibrate or predict.decide != "probable"):
         console.line(
-            f"Each held-out person is predicted by one network, and new photos by {voting}: how much surer their mean "
-            "may be is assumed, as for errors with a correlation of 0.5. --set split.leave_out=2 measures it."
+            f"Each held-out person is predicted by one network, and new photos by {voting}: the temperature of their "
+            "mean is assumed, not measured. --set split.leave_out=2, with four folds or more, measures it."
         )
 
 

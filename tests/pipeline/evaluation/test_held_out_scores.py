@@ -87,7 +87,7 @@ def test_with_a_single_network_a_person_the_correction_is_assumed_and_said(tmp_p
     fitted = calibration["face"]
     assert fitted["fitted_to"] == "single networks, corrected for 8"
     assert fitted["temperature_held_out"] == fitted["temperature_single"]
-    assert rules["face"].temperature == pytest.approx(fitted["temperature_single"] * (0.5 + 0.5 / 8), abs=1e-3)
+    assert rules["face"].temperature == pytest.approx(fitted["temperature_single"] * (0.7 + 0.3 / 8), abs=1e-3)
     said = capsys.readouterr().err
     assert "predicted by one network, and new photos by 8" in said
     assert "--set split.leave_out=2" in said
