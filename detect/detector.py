@@ -5,30 +5,21 @@ RGB images -> MTCNN, once or in steps, alone or with YuNet -> Faces of each imag
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016.
 """
 
-import math
 import re
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 
 from cache.errors import UsageError
-from detect.faces import Faces, Image
+from detect.faces import Detector, Faces, Image
+from detect.modes import THOROUGH_YUNET, PortraitMode, ThoroughMode
 from detect.mtcnn import Mtcnn
-from detect.subject import choose_subject
 from detect.yunet import Yunet
 
 Mode = Literal["exact", "portrait", "thorough"]
 MODES: tuple[Mode, ...] = ("exact", "portrait", "thorough")
-
-
-class Detector(Protocol):
-    """What all face detectors have in common."""
-
-    def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """Find the faces of each image, by descending score, none smaller than its `min_faces` pixels."""
-        ...
 
 
 class FaceDetector:
@@ -57,11 +48,13 @@ class FaceDetector:
         batch: int | None = None,
     ) -> None:
         _check_options(min_face, thresholds, factor, mode, device, batch)
-        self.min_face, self.mode, self._factor = min_face, mode, factor
+        self.min_face, self.mode = min_face, mode
         self._mtcnn = Mtcnn(thresholds, factor, device, batch=batch)
-        if mode == "thorough":
-            self._yunet = Yunet(THOROUGH_YUNET, torch.get_num_threads())
-        self._find = {"exact": self._mtcnn.detect, "portrait": self._portrait, "thorough": self._thorough}[mode]
+        self._detector: Detector = self._mtcnn
+        if mode == "portrait":
+            self._detector = PortraitMode(self._mtcnn, min_face, factor)
+        elif mode == "thorough":
+            self._detector = ThoroughMode(self._mtcnn, Yunet(THOROUGH_YUNET, torch.get_num_threads()))
 
     def detect(self, images: Sequence[Image], min_faces: Sequence[float] | None = None) -> list[Faces]:
         """Find the faces of each image, by descending score; image sizes may differ.
@@ -75,63 +68,7 @@ class FaceDetector:
         """
         for number, image in enumerate(images):
             _check_image(number, image)
-        return self._find(images, [self.min_face] * len(images) if min_faces is None else list(min_faces))
-
-    def _portrait(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """Find each image's subject: large faces first, smaller ones only if no large one has a high score."""
-        found = [Faces.none()] * len(images)
-        remaining = list(range(len(images)))
-        for share, certain in PORTRAIT_STEPS:
-            sizes = [self._level(max(min_faces[i], share * min(images[i].shape[:2]))) for i in remaining]
-            uncertain: list[int] = []
-            faces_of_each = self._mtcnn.detect([images[i] for i in remaining], sizes)
-            for index, size, faces in zip(remaining, sizes, faces_of_each, strict=True):
-                height, width = images[index].shape[:2]
-                subject = choose_subject(faces, height, width, size / max(min(height, width), 1))
-                if subject is not None:
-                    found[index] = faces[subject : subject + 1]
-                if subject is None or faces.scores[subject] < certain:
-                    uncertain.append(index)
-            remaining = uncertain
-        return found
-
-    def _level(self, min_face: float) -> float:
-        """Return the face size, in pixels, of the coarsest level of the full pyramid that shows `min_face` pixels.
-
-        A pyramid with other levels would find the same faces, but with other boxes.
-        """
-        steps = math.floor(math.log(max(min_face / self.min_face, 1)) / -math.log(self._factor))
-        return self.min_face / self._factor**steps
-
-    def _thorough(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """Find YuNet's faces, plus those of MTCNN with a high score that YuNet misses."""
-        mtcnn_faces = self._mtcnn.detect(images, min_faces)
-        pairs = zip(self._yunet.detect(images, min_faces), mtcnn_faces, strict=True)
-        return [_joined(yunet, mtcnn[mtcnn.scores >= THOROUGH_MTCNN]) for yunet, mtcnn in pairs]
-
-
-# Of each step: the smallest face, as a share of the photo's shorter side, and the score that ends the search.
-PORTRAIT_STEPS = ((0.3, 0.9), (0.12, 0.0))
-
-# Scores that a face needs in thorough mode; chosen on street photos (docs/benchmarks.md).
-THOROUGH_YUNET, THOROUGH_MTCNN = 0.6, 0.9
-SAME_FACE = 0.4  # boxes with a larger IoU show the same face
-
-
-def _joined(first: Faces, second: Faces) -> Faces:
-    """Return all faces of `first`, plus those of `second` that `first` does not have, by descending score."""
-    if not len(first) or not len(second):
-        return first if len(first) else second
-    start = np.maximum(second.boxes[:, None, :2], first.boxes[:, :2])
-    end = np.minimum(second.boxes[:, None, 2:], first.boxes[:, 2:])
-    shared = np.clip(end - start, 0, None).prod(2)
-    areas = [(faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1) for faces in (second, first)]
-    smaller, larger = np.minimum(areas[0][:, None], areas[1]), np.maximum(areas[0][:, None], areas[1])
-    # A box inside another one shows the same face, too.
-    new = ((shared < SAME_FACE * (smaller + larger - shared)) & (shared < 0.7 * smaller)).all(1)
-    names = ("boxes", "scores", "landmarks")
-    joined = Faces(*(np.concatenate([getattr(first, name), getattr(second, name)[new]]) for name in names))
-    return joined[np.argsort(-joined.scores, kind="stable")]
+        return self._detector.detect(images, [self.min_face] * len(images) if min_faces is None else list(min_faces))
 
 
 def _check_options(

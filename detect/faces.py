@@ -1,7 +1,8 @@
-"""The result of a detector for one image."""
+"""What a detector is, and its result for one image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,3 +36,11 @@ class Faces:
     def none(cls) -> "Faces":
         """Return an empty result."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+
+class Detector(Protocol):
+    """What all face detectors have in common."""
+
+    def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
+        """Find the faces of each image, by descending score, none smaller than its `min_faces` pixels."""
+        ...

@@ -7,13 +7,15 @@ The face with the highest score is often not the subject: a small sharp face on 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detect.config import CropConfig
 from detect.faces import Faces
 from detect.window import Window, fallback_window, window_around
+
+if TYPE_CHECKING:
+    from detect.config import CropConfig  # with pydantic, which the runtime of an export does without
 
 # Where a portrait's subject usually is, (x, y) in shares of the photo's width and height.
 CENTRE = (0.5, 0.47)
@@ -57,7 +59,7 @@ class Subject:
             "landmarks": None if self.landmarks is None else [list(point) for point in self.landmarks],
         }
 
-    def window(self, photo_height: int, photo_width: int, crop: CropConfig) -> Window:
+    def window(self, photo_height: int, photo_width: int, crop: "CropConfig") -> Window:
         """Return the window to cut from a photo of this size, in pixels."""
         if self.box is None:
             return fallback_window(photo_height, photo_width)

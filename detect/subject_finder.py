@@ -1,28 +1,18 @@
 """Find the subject of each photo, with a ladder of detectors.
 
-image -> first detector -> if it finds no subject, second detector -> then MTCNN on more contrast with lower thresholds
--> then the fallback, without a face. A subject's `found_by` names the step that found it.
+DetectConfig + device -> the detectors with their networks -> `ladder.Ladder`, which uses them; images -> Subjects.
 """
 
 from collections.abc import Sequence
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from detect.config import DetectConfig
-from detect.detector import Detector, FaceDetector
-from detect.faces import Faces, Image
+from detect.detector import FaceDetector
+from detect.faces import Detector, Image
+from detect.ladder import Ladder, Step
 from detect.mtcnn import Mtcnn
 from detect.retinaface import RetinaFace
-from detect.subject import Subject, choose_subject
+from detect.subject import Subject
 from detect.yunet import Yunet
-
-# Offsets of x1, y1, x2, y2, in shares of a box's sides, that turn another detector's box into MTCNN's box of the same
-# face, so that all crops have the same framing. Medians over 1,332 stand-in photos in which both find the subject.
-OFFSETS = {"yunet": (0.015, 0.044, -0.045, -0.073)}
-# O-Net refines that box, shrunk by this factor: IoU with MTCNN's box 0.88, without it 0.80.
-REFINE_FACTOR, REFINE_SCORE, REFINE_OVERLAP = 0.9, 0.3, 0.5
 
 
 class SubjectFinder:
@@ -38,75 +28,17 @@ class SubjectFinder:
     """
 
     def __init__(self, detect: DetectConfig, device: str, threads: int = 1) -> None:
-        self._detect = detect
-        self._retry = Mtcnn(detect.retry_thresholds, detect.factor, device, batch=detect.batch)
-        self._detectors: list[tuple[str, Detector, float]] = [
-            (name, _detector(name, detect, device, threads), min_subject)
+        retry = Mtcnn(detect.retry_thresholds, detect.factor, device, batch=detect.batch)
+        steps = [
+            Step(name, _detector(name, detect, device, threads), min_subject)
             for name, min_subject in ((detect.detector, detect.min_subject), (detect.second, detect.retry_min_subject))
             if name != "none"
         ]
+        self._ladder = Ladder(steps, retry, detect.retry_min_subject)
 
     def find(self, images: Sequence[Image], are_parts: Sequence[bool] | None = None) -> list[Subject]:
         """Find the subject of each image, in order; of a part of a photo around a given face, only that face."""
-        subjects: list[Subject | None] = [None] * len(images)
-        parts = are_parts or [False] * len(images)
-        for name, detector, min_subject in self._detectors:
-            self._try(name, detector, min_subject, images, parts, subjects)
-        self._try("mtcnn-retry", _WithContrast(self._retry), self._detect.retry_min_subject, images, parts, subjects)
-        return [subject or Subject("fallback") for subject in subjects]
-
-    def _try(
-        self,
-        name: str,
-        detector: Detector,
-        min_subject: float,
-        images: Sequence[Image],
-        are_parts: Sequence[bool],
-        subjects: list[Subject | None],
-    ) -> None:
-        """Run a detector on the images without a subject, and fill in those that it finds."""
-        remaining = [index for index, subject in enumerate(subjects) if subject is None]
-        min_faces = [max(min_subject * min(images[i].shape[:2]), 12.0) for i in remaining]
-        faces_of_each = detector.detect([images[i] for i in remaining], min_faces)
-        chosen: dict[int, Faces] = {}
-        for index, faces in zip(remaining, faces_of_each, strict=True):
-            height, width = images[index].shape[:2]
-            number = choose_subject(faces, height, width, min_subject, is_part=are_parts[index])
-            if number is not None:
-                chosen[index] = faces[number : number + 1]
-        if name in OFFSETS:
-            refined = self._refined(name, [images[i] for i in chosen], [*chosen.values()])
-            chosen = dict(zip(chosen, refined, strict=True))
-        for index, face in chosen.items():
-            subjects[index] = Subject.of_face(name, face)
-
-    def _refined(self, name: str, images: Sequence[Image], faces: Sequence[Faces]) -> list[Faces]:
-        """Turn one face per image of another detector into MTCNN's: O-Net's if it confirms it, else a moved box."""
-        boxes = [_moved(face.boxes[0], OFFSETS[name]) for face in faces]
-        onet_faces = self._retry.refine_boxes(images, [_shrunk(box) for box in boxes], REFINE_SCORE)
-        return [
-            refined if len(refined) and _iou(refined.boxes[0], box) >= REFINE_OVERLAP
-            else Faces(box[None], face.scores, face.landmarks)
-            for face, box, refined in zip(faces, boxes, onet_faces, strict=True)
-        ]  # fmt: skip
-
-
-def with_contrast(image: Image) -> Image:
-    """Equalise the brightness of an image in tiles (CLAHE), for faces in shadow or against the light."""
-    luma = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
-    luma[..., 0] = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(luma[..., 0])
-    return np.asarray(cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
-
-
-class _WithContrast:
-    """A detector that sees images with more contrast."""
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
-
-    def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
-        """See `Detector.detect`."""
-        return self._detector.detect([with_contrast(image) for image in images], min_faces)
+        return self._ladder.find(images, are_parts)
 
 
 def _detector(name: str, detect: DetectConfig, device: str, threads: int) -> Detector:
@@ -117,18 +49,3 @@ def _detector(name: str, detect: DetectConfig, device: str, threads: int) -> Det
     return FaceDetector(
         thresholds=detect.thresholds, factor=detect.factor, device=device, mode=detect.mode, batch=detect.batch
     )
-
-
-def _moved(box: NDArray[np.float32], offsets: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    return (box + np.array(offsets, np.float32) * np.tile(box[2:] - box[:2], 2)).astype(np.float32)
-
-
-def _shrunk(box: NDArray[np.float32]) -> NDArray[np.float32]:
-    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * REFINE_FACTOR
-    return np.concatenate([middle - half, middle + half]).astype(np.float32)
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the intersection over union of two boxes."""
-    shared = float(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod())
-    return shared / (float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - shared)

@@ -9,12 +9,15 @@ on, pixel for pixel.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from detect.config import CropConfig
 from detect.faces import Image
+
+if TYPE_CHECKING:
+    from detect.config import CropConfig  # with pydantic, which the runtime of an export does without
 
 ASPECT = 3 / 4  # width to height
 STEEPEST = 45.0  # degrees; a steeper line between the eyes is taken for a wrong detection
@@ -48,7 +51,7 @@ class Window:
 
 
 def window_around(
-    box: tuple[float, float, float, float], crop: CropConfig, landmarks: Sequence[tuple[float, float]] | None = None
+    box: tuple[float, float, float, float], crop: "CropConfig", landmarks: Sequence[tuple[float, float]] | None = None
 ) -> Window:
     """Return the 3:4 window around a face box: its centre, and its height plus the margin above and below.
 
@@ -73,7 +76,7 @@ def fallback_window(photo_height: int, photo_width: int) -> Window:
     return _centred(FALLBACK_CENTRE[0] * photo_width, FALLBACK_CENTRE[1] * photo_height, height)
 
 
-def cut(photo: Image, window: Window, crop: CropConfig) -> Image:
+def cut(photo: Image, window: Window, crop: "CropConfig") -> Image:
     """Cut `window` out of a photo and shrink it if it is taller than `crop.max_height`.
 
     Outside the photo, the border pixels are repeated. Shrinking averages, so that fine patterns do not alias.
@@ -114,7 +117,7 @@ def _resampled(photo: Image, window: Window) -> Image:
     return np.asarray(turned_photo, dtype=np.uint8)
 
 
-def encode(image: Image, crop: CropConfig) -> bytes:
+def encode(image: Image, crop: "CropConfig") -> bytes:
     """Encode a crop as JPEG with full colour resolution (4:4:4)."""
     sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     options = [cv2.IMWRITE_JPEG_QUALITY, crop.quality, *sampling]

