@@ -20,18 +20,18 @@ class ModelConfig(Config):
     )
     backbone: str = Field(
         default="tf_efficientnet_lite0",
-        description="Any timm model name, see timm.list_models(), or hf-hub:OWNER/NAME for a timm model in that "
-        "repository of the hub.",
+        description="Any timm model name, see timm.list_models(); hf-hub:OWNER/NAME for a timm model in that "
+        "repository of the hub; or face_dlib, which has learned from faces.",
     )
     pretrained: bool = Field(
         default=True,
-        description="Start from ImageNet weights: those of the installed `offline` extra for tf_efficientnet_lite0, "
-        "else those that timm downloads.",
+        description="Start from published weights: those of the installed `offline` extra for tf_efficientnet_lite0, "
+        "of the `faces` extra for face_dlib, else those that timm downloads.",
     )
     weights: Path | None = Field(
         default=None,
         description="Start from this file instead: .safetensors, or .pth or .bin with tensors only, such as timm's "
-        "own files or a network of a bundle. The last layer of the file is not used.",
+        "own files or a network of a bundle, or dlib's .dat for face_dlib. The last layer of the file is not used.",
     )
     input: tuple[int, int] = Field(default=(128, 96), description="Input size, [height, width] in pixels.")
     zoom: float = Field(

@@ -1,6 +1,6 @@
-"""The timm networks and where their pretrained weights come from.
+"""The networks: timm's, and those that have learned from faces.
 
-ModelConfig + number of outputs -> network with ImageNet weights -> logits.
+ModelConfig + number of outputs -> network with pretrained weights -> logits.
 """
 
 import difflib
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cache.errors import BundleError, UsageError
 from classify.config import ModelConfig
+from classify.models.face_backbones import FACE_BACKBONES, build_face_backbone, load_face_weights
 from classify.models.pretrained_weights import (
     OFFLINE_BACKBONE,
     Architecture,
@@ -62,15 +63,23 @@ def build_network(
         architecture: what the backbone's name stands for, if that is known and need not be looked up in the hub.
 
     Raises:
-        UsageError: timm has no such backbone, or the backbone can't take this input size.
-        BundleError: the weights can't be downloaded or do not fit; the message says what to do.
+        UsageError: there is no such backbone, or the backbone can't take this input size.
+        BundleError: the weights can't be downloaded, are not installed or do not fit; the message says what to do.
     """
     if not _is_known(config.backbone):
         nearest = ", ".join(_nearest_names(config.backbone))
         hint = f" The nearest names are {nearest}." if nearest else ""
-        raise UsageError(f"model.backbone: timm has no model {config.backbone!r}.{hint} All: timm.list_models()")
-    network = _create(config, classes, architecture, from_hub=pretrained and needs_hub(config))
-    if pretrained and config.weights is not None:
+        raise UsageError(
+            f"model.backbone: timm has no model {config.backbone!r}.{hint} All: timm.list_models() and "
+            f"{', '.join(FACE_BACKBONES)}"
+        )
+    if config.backbone in FACE_BACKBONES:
+        network = build_face_backbone(config, classes)
+    else:
+        network = _create(config, classes, architecture, from_hub=pretrained and needs_hub(config))
+    if pretrained and config.backbone in FACE_BACKBONES:
+        load_face_weights(network, config, _head_names(network))
+    elif pretrained and config.weights is not None:
         load_file(network, config.weights, _head_names(network), config.backbone)
     elif pretrained and config.pretrained and not needs_hub(config) and (file := find_package_file()):
         load_in_order(network, file, _head_names(network))
@@ -81,7 +90,23 @@ def build_network(
 def needs_hub(config: ModelConfig) -> bool:
     """Whether the pretrained weights are timm's, which may have to be downloaded."""
     is_installed = config.backbone == OFFLINE_BACKBONE and find_package_file() is not None
-    return config.pretrained and config.weights is None and not is_installed
+    return config.pretrained and config.weights is None and not is_installed and config.backbone not in FACE_BACKBONES
+
+
+def loads_weights(config: ModelConfig) -> bool:
+    """Whether a network starts from weights that may be missing: all but the offline backbone's and random ones."""
+    starts_from_faces = config.pretrained and config.backbone in FACE_BACKBONES
+    return needs_hub(config) or config.weights is not None or starts_from_faces
+
+
+def size_made_for(config: ModelConfig) -> tuple[int, int] | None:
+    """Height and width of the inputs that a known backbone has learned from; None for names of the hub."""
+    if config.backbone in FACE_BACKBONES:
+        return FACE_BACKBONES[config.backbone].made_for
+    if is_hub_name(config.backbone):
+        return None
+    about: Any = timm.get_pretrained_cfg(config.backbone)
+    return about.input_size[1], about.input_size[2]
 
 
 def normalise_of(network: nn.Module) -> Normalise:
@@ -128,9 +153,9 @@ def features_of(network: Any, images: Tensor) -> Tensor:
 
 
 def _is_known(backbone: str) -> bool:
-    """Whether timm has a model of this name and, after a dot, this set of weights of it; names in the hub may exist."""
-    if is_hub_name(backbone):
-        return True
+    """Whether a face backbone or, perhaps with a set of weights after a dot, a timm model has this name."""
+    if is_hub_name(backbone) or backbone in FACE_BACKBONES:
+        return True  # whether the hub has it shows later
     try:
         return timm.is_model(backbone) and bool(timm.get_pretrained_cfg(backbone))
     except RuntimeError:
@@ -138,8 +163,9 @@ def _is_known(backbone: str) -> bool:
 
 
 def _nearest_names(backbone: str) -> list[str]:
-    """timm's names that go on after this one, or are spelt nearly like it."""
-    name, names = backbone.lower(), timm.list_models(pretrained="." in backbone)  # those with weights carry a tag
+    """The names that go on after this one, or are spelt nearly like it."""
+    name = backbone.lower()
+    names = [*FACE_BACKBONES, *timm.list_models(pretrained="." in backbone)]  # those with weights carry a tag
     longer = [known for known in names if known.startswith(name)]
     return (longer or difflib.get_close_matches(name, names, cutoff=0.5))[:3]
 

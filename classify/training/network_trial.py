@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from cache.errors import FacelineError, UsageError
-from classify.models.backbones import build_network, features_of, head_of, needs_hub, tie_rows
+from classify.models.backbones import (
+    build_network,
+    features_of,
+    head_of,
+    loads_weights,
+    needs_hub,
+    size_made_for,
+    tie_rows,
+)
 from classify.models.network_plan import Plan
 from classify.models.pretrained_weights import is_hub_name
 from classify.training.optimisation import build_optimiser
@@ -23,8 +31,8 @@ def refuse_unusable_network(plan: Plan, step_size: int | None = None) -> None:
         step_size: images in a step, where that is not `train.batch`.
 
     Raises:
-        UsageError: timm has no such backbone, weights or optimiser, or the backbone can't take the inputs or the step.
-        BundleError: the pretrained weights can't be downloaded.
+        UsageError: there is no such backbone, weights or optimiser, or the backbone can't take the inputs or the step.
+        BundleError: the pretrained weights can't be downloaded or are not installed.
     """
     model, train, heads = plan.model, plan.train, plan.heads
     count = min(step_size or train.batch, 2)  # more take memory, but no other path
@@ -46,7 +54,7 @@ def refuse_unusable_network(plan: Plan, step_size: int | None = None) -> None:
             f"model.pretrained: timm has no weights for {model.backbone}; start from random ones with "
             "--set model.pretrained=false, or choose one of timm.list_models(pretrained=True)"
         )
-    if needs_hub(model) or model.weights is not None:
+    if loads_weights(model):
         build_network(model, heads.outputs, pretrained=True)  # downloads the weights, or reads the file
 
 
@@ -59,8 +67,8 @@ def _in_words(error: Exception, plan: Plan) -> str:
             f"train.batch: {backbone} normalises over the photos of a step, and can't with a single one of "
             f"{height}x{width} pixels; train on two or more a step, or raise model.input"
         )
-    about = None if is_hub_name(backbone) else timm.get_pretrained_cfg(backbone)
-    made_for = f" It was made for {about.input_size[1]}x{about.input_size[2]};" if about else ""
+    size = size_made_for(plan.model)
+    made_for = f" It was made for {size[0]}x{size[1]};" if size else ""
     return (
         f"model.input: {backbone} can't take inputs of {height}x{width} (height x width): {reason}.{made_for} "
         "set another model.input or model.backbone"

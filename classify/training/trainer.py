@@ -29,6 +29,7 @@ from classify.evaluation.metrics import macro_f1
 from classify.inference.calibration import log_loss
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import build_network, head_of, normalise_of, tie_rows
+from classify.models.batch_statistics import measure_statistics
 from classify.models.frozen_features import compute_features
 from classify.models.network_plan import Plan
 from classify.models.pretrained_weights import weights_digest
@@ -101,6 +102,8 @@ class Trainer:
         # Network. When its backbone is frozen, only the head runs, on features that are computed once.
         network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(compute.device)
         tie_rows(network, plan.heads.tied)
+        if getattr(network, "lacks_statistics", False):
+            measure_statistics(network, normalise_of(network), data.pixels, data.train, compute.device)
         self._network = self._ranks.with_sync_batch_norm(network, compute.device)
         self._normalise = normalise_of(self._network)
         self._features: Tensor | None = None  # (N, D) float32 on the CPU, one row per sample
