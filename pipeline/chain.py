@@ -143,8 +143,15 @@ def _run_stages(
         dataset, sources = validated.dataset, validated.sources
         refuse_replaced_photos(run, dataset.train, sources)
 
-        processes = context.ranks.world_size
-        with recorded_run(run, context.settings, device=device, processes=processes, seconds=seconds):
+        with recorded_run(
+            run,
+            context.settings,
+            data=data if isinstance(data, Path) else dataset.root,
+            device=device,
+            processes=context.ranks.world_size,
+            seconds=seconds,
+            warn=context.console.warn,
+        ):
             # Detect
             with _timed(seconds, "detect"):
                 photos = [*dataset.train, *(dataset.evaluation if predict else ())]

@@ -1,15 +1,17 @@
 """The record of a run: config.yaml with its settings, run.json with its circumstances and its outcome.
 
 A run folder belongs to one configuration: to continue it with another one is refused, and the error names the keys that
-differ.
+differ. Records that nothing is computed from (run.json, data.json, metrics.jsonl) never end a run: one that can't be
+written is a warning.
 """
 
 import importlib.metadata
 import json
+import math
 import platform
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +27,25 @@ PACKAGES = ("faceline", "torch", "torchvision", "timm", "facenet-pytorch", "open
 
 @contextmanager
 def recorded_run(
-    run: Path, settings: Settings, *, device: str, processes: int, seconds: Mapping[str, float]
+    run: Path,
+    settings: Settings,
+    *,
+    data: Path,
+    device: str,
+    processes: int,
+    seconds: Mapping[str, float],
+    warn: Callable[[str], None],
 ) -> Generator[None]:
     """Write config.yaml, and run.json when the block starts and when it ends, then with the `seconds` of each stage.
+
+    Args:
+        run: its folder.
+        settings: all of them.
+        data: the data set's folder or table.
+        device: as torch names it.
+        processes: that train together.
+        seconds: of each stage; filled while the block runs.
+        warn: gets a message if run.json can't be written.
 
     Raises:
         UsageError: the folder holds a run with other settings.
@@ -38,6 +56,7 @@ def recorded_run(
         atomic.write_text(config, settings.as_yaml())
     record = {
         "command": sys.argv,
+        "data": str(data.absolute()),
         "status": "started",
         "start": _now(),
         "end": None,
@@ -47,7 +66,7 @@ def recorded_run(
         "processes": processes,
         "seeds": {"seed": settings.seed},
     }
-    write_json(run / "run.json", record)
+    keep_json(run / "run.json", record, warn)
     status = "failed"
     try:
         yield
@@ -56,7 +75,8 @@ def recorded_run(
         status = "stopped"
         raise
     finally:
-        write_json(run / "run.json", {**record, "status": status, "end": _now(), "seconds": dict(seconds)})
+        ended = {**record, "status": status, "end": _now(), "seconds": dict(seconds)}
+        keep_json(run / "run.json", ended, warn)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -64,11 +84,48 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     atomic.write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def keep_json(path: Path, content: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+    """Write a record as indented JSON, whatever is in it; if it can't be written, call `warn` and go on."""
+    _keep(path, json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n", warn)
+
+
+def keep_json_lines(path: Path, lines: Iterable[Mapping[str, Any]], warn: Callable[[str], None]) -> None:
+    """Write records as lines of JSON, whatever is in them; if they can't be written, call `warn` and go on."""
+    _keep(path, "".join(json.dumps(_plain(line), ensure_ascii=False) + "\n" for line in lines), warn)
+
+
+def _keep(path: Path, text: str, warn: Callable[[str], None]) -> None:
+    try:
+        atomic.write_text(path, text)
+    except OSError as error:
+        warn(f"{path} can't be written ({error.strerror or error}); the run goes on without it")
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: without NaN, infinity and bytes that are no text; what JSON doesn't know is text."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case Mapping():
+            return {str(_plain(str(key))): _plain(item) for key, item in value.items()}
+        case Sequence() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _ if hasattr(value, "tolist"):  # numpy's arrays and numbers
+            return _plain(value.tolist())
+        case _:
+            return _plain(str(value))
+
+
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that results depend on."""
     installed = {"python": platform.python_version()}
     for name in PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
+        # PackageNotFoundError is an ImportError; a package's metadata can also be unreadable, or lack the version.
+        with suppress(ImportError, KeyError, ValueError, OSError):
             installed[name] = importlib.metadata.version(name)
     return installed
 
@@ -85,7 +142,7 @@ def git_state() -> dict[str, Any] | None:
         if Path(git("rev-parse", "--show-toplevel")) != here.parent:
             return None  # installed into somebody else's checkout
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):  # ValueError: its output is not UTF-8
         return None
 
 

@@ -21,7 +21,7 @@ from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_n
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.intake.photo import AppliedCorrections, Photo
-from pipeline.run_record import write_json
+from pipeline.run_record import keep_json
 from pipeline.settings import SplitConfig
 from pipeline.training.given_folds import given_folds
 from pipeline.training.packed_crops import with_crops
@@ -97,7 +97,7 @@ def record_data(
     }
     _refuse_other_data(run / "data.json", data_fingerprint)
     write_photos(run, samples)
-    write_json(run / "data.json", record)
+    keep_json(run / "data.json", record, context.console.warn)
 
 
 def _refuse_other_data(path: Path, data_fingerprint: str) -> None:

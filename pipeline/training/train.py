@@ -4,7 +4,6 @@ In: labelled photos with crops. Out: in RUN/, folds.csv, data.json, metrics.json
 validation.csv and bundle/.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cache import atomic
 from cache.errors import DataError
 from classify.data.augmentation import build_augmenter
 from classify.data.sample import Sample
@@ -30,6 +28,7 @@ from pipeline.detection.detect import Detection
 from pipeline.evaluation.held_out_scores import HeldOut
 from pipeline.intake.photo import AppliedCorrections, Photo
 from pipeline.prediction.predict import crop_settings
+from pipeline.run_record import keep_json_lines
 from pipeline.settings import Settings
 from pipeline.training.network_data import View, network_data, share_with_ranks
 from pipeline.training.open_ends import with_open_ends
@@ -213,8 +212,8 @@ def _reporter(
     def report(history: list[EpochMetrics]) -> None:
         metrics[member.name] = [{**line, **name} for line in history]
         # Rewritten from the checkpoints' histories: after a kill, no line is there twice and none is missing.
-        lines = [json.dumps(line, allow_nan=False) + "\n" for member_lines in metrics.values() for line in member_lines]
-        atomic.write_text(run / "metrics.jsonl", "".join(lines))
+        lines = [line for member_lines in metrics.values() for line in member_lines]
+        keep_json_lines(run / "metrics.jsonl", lines, context.console.warn)
         last = history[-tasks:]
         scores = [f"{line['task']} {line['macro_f1']:.3f}" for line in last if "macro_f1" in line]
         held_out = f", macro-F1 {', '.join(scores)}" if scores else ""
