@@ -23,6 +23,7 @@ from pipeline.commands.labels import labels_app
 from pipeline.commands.predict import predict
 from pipeline.commands.report import report
 from pipeline.commands.run import run
+from pipeline.commands.runs import runs_app
 from pipeline.commands.train import train
 from pipeline.commands.vote import vote
 
@@ -38,7 +39,7 @@ app = typer.Typer(
 PANELS = {  # within a panel, Typer lists groups such as `cache` after the commands
     "Start here": (demo,),
     "The main way": (check, detect, train, predict, run, evaluate),
-    "Looking": (report, compare, labels_app),
+    "Looking": (report, compare, labels_app, runs_app),
     "Several models": (vote, distill),
     "Looking after": (doctor, cache_app),
 }

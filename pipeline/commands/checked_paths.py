@@ -33,7 +33,25 @@ def _files(paths: Sequence[Path]) -> Sequence[Path]:
 
 def _run(path: Path) -> Path:
     if not (with_home(path) / "bundle" / BUNDLE).is_file():
+        from pipeline.run_state import is_run, read_run
+
+        if is_run(with_home(path)):
+            raise BundleError(f"{path} holds no finished run: {read_run(with_home(path)).describe()}")
         raise BundleError(f"{path} holds no finished run: there is no bundle/bundle.json in it")
+    return path
+
+
+def _any_run(path: Path) -> Path:
+    from pipeline.run_state import is_run
+
+    if not is_run(with_home(path)):
+        raise BundleError(f"{path} holds no run: there is neither a run.json nor a config.yaml with results in it")
+    return path
+
+
+def _runs_folder(path: Path) -> Path:
+    if not with_home(path).is_dir():
+        raise UsageError(f"there is no folder {path}; name the one that your runs are in")
     return path
 
 
@@ -71,6 +89,10 @@ ConfigsArg = Annotated[
 RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", callback=_run)]
 RunsArg = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Finished runs on the same folds.", callback=_runs)
+]
+AnyRunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, in any state.", callback=_any_run)]
+RunsFolderArg = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="A folder with runs at any depth.", callback=_runs_folder)
 ]
 BundlesOpt = Annotated[
     list[Path],

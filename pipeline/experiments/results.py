@@ -18,8 +18,8 @@ from classify.evaluation.paired_bootstrap import Difference, PairedScore, paired
 from classify.tasks import UNLABELLED, joint_names
 from pipeline.evaluation.validation_table import Validation, read_validation
 from pipeline.experiments.compare import FIXED_KEYS, Configuration, Plan
-from pipeline.run_record import dotted, git_state, versions, write_json
-from pipeline.settings import COMMON_SECTIONS
+from pipeline.experiments.setting_differences import differing_settings, flat_settings
+from pipeline.run_record import git_state, versions, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,8 @@ class Comparison:
 
     def differing(self) -> dict[str, list[str]]:
         """Dotted key of each setting that differs -> its value, as JSON, in each configuration."""
-        flat = [_flat_settings(configuration) for configuration in self.plan.configurations]
-        keys = dict.fromkeys(key for settings in flat for key in settings if not _is_common(key, flat))
-        values = {key: [json.dumps(settings.get(key), ensure_ascii=False) for settings in flat] for key in keys}
-        return {key: row for key, row in values.items() if len(set(row)) > 1}
+        settings = [configuration.settings for configuration in self.plan.configurations]
+        return differing_settings(settings, without=FIXED_KEYS)
 
     def warnings(self) -> list[str]:
         """Reasons to distrust the scores."""
@@ -104,7 +102,7 @@ class Comparison:
                 f"the runs in {self.plan.out} were made by different code, versions or devices (see its compare.json); "
                 "compare into another folder with --out to train all of them anew"
             )
-        flat = [_flat_settings(configuration) for configuration in self.plan.configurations]
+        flat = flat_settings([each.settings for each in self.plan.configurations], without=FIXED_KEYS)
         for number, settings in enumerate(flat):
             if settings in flat[:number]:
                 warnings.append(f"{self.names[number]} and {self.names[flat.index(settings)]} have the same settings")
@@ -117,7 +115,7 @@ class Comparison:
             for name, score in zip(self.names, scores, strict=True):
                 difference = ["", "", ""]
                 if paired := score.difference:
-                    difference = [_signed(paired.macro_f1), _signed_interval(paired), f"{paired.better:.0%}"]
+                    difference = [signed(paired.macro_f1), signed_interval(paired), f"{paired.better:.0%}"]
                 rows.append([name, score.macro_f1, f"{score.low:.3f} to {score.high:.3f}", *difference])
             yield "", [task, "macro-F1", "95% interval", "difference", "95% interval", "better"], rows
         seconds: list[object] = ["seconds a run", *(f"{self.seconds(name):.1f}" for name in self.names)]
@@ -244,28 +242,17 @@ def _read_run_record(plan: Plan, name: str, seed: int, fold: int) -> RunRecord:
     return RunRecord(name, seed, fold, folder, seconds, made_by)
 
 
-def _flat_settings(configuration: Configuration) -> dict[str, Any]:
-    """The settings by dotted key, without those that the plan sets."""
-    flat = dotted(configuration.settings.model_dump(mode="json"))
-    return {key: value for key, value in flat.items() if key not in FIXED_KEYS}
-
-
-def _is_common(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a task's key repeats `model` or `train` in all settings."""
-    steps = key.split(".")
-    common = ".".join(steps[2:])
-    return steps[0] == "tasks" and steps[2] in COMMON_SECTIONS and all(s.get(key) == s.get(common) for s in settings)
-
-
 def _difference(difference: Difference | None) -> str:
-    return f"{_signed(difference.macro_f1)} ({_signed_interval(difference)})" if difference else ""
+    return f"{signed(difference.macro_f1)} ({signed_interval(difference)})" if difference else ""
 
 
-def _signed_interval(difference: Difference) -> str:
-    return f"{_signed(difference.low)} to {_signed(difference.high)}"
+def signed_interval(difference: Difference) -> str:
+    """Format the interval of a difference, as in "-0.010 to +0.020"."""
+    return f"{signed(difference.low)} to {signed(difference.high)}"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Format a difference with its sign, as in "+0.012"."""
     return f"{value:+.3f}" if round(value, 3) else "0.000"
 
 
