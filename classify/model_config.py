@@ -21,12 +21,12 @@ class ModelConfig(Config):
     backbone: str = Field(
         default="tf_efficientnet_lite0",
         description="Any timm model name, see timm.list_models(); hf-hub:OWNER/NAME for a timm model in that "
-        "repository of the hub; or face_dlib, which has learned from faces.",
+        "repository of the hub; or face_dlib, face_vggface2 or face_casia, which have learned from faces.",
     )
     pretrained: bool = Field(
         default=True,
         description="Start from published weights: those of the installed `offline` extra for tf_efficientnet_lite0, "
-        "of the `faces` extra for face_dlib, else those that timm downloads.",
+        "of the `faces` extra for face_dlib, else those that timm or facenet-pytorch publish, which are downloaded.",
     )
     weights: Path | None = Field(
         default=None,

@@ -28,6 +28,7 @@ from classify.models.backbones import Normalise, build_network, normalise_of
 from classify.models.heads import Heads
 from classify.models.network_plan import Plan
 from classify.models.pretrained_weights import Architecture, origin_record
+from classify.models.weights_origin import weights_origin
 from classify.tasks import Task
 
 FORMAT = 3
@@ -110,6 +111,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "joint": trained.plan.joint,
             "model": trained.model.model_dump(mode="json"),
             **origin_record(trained.model),
+            "weights": weights_origin(trained.model),
             "mean": list(trained.normalise.mean),
             "std": list(trained.normalise.std),
             "held_out": list(trained.held_out),

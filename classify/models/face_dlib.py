@@ -151,7 +151,9 @@ def load_weights(network: FaceDlib, file: Path) -> Tensor:
                 bias.copy_(values[weight.numel() :])  # pyright: ignore[reportOptionalMemberAccess]
             return next(tensors).view(STAGES[-1][0], DESCRIPTOR)
     except (RuntimeError, StopIteration) as error:
-        raise BundleError(f"{file} does not hold dlib's face network ({error}); reinstall 'faceline[faces]'") from error
+        raise BundleError(
+            f"{file} does not hold dlib's face network ({error}); pip install --force-reinstall 'faceline[faces]'"
+        ) from error
 
 
 def read_layers(content: bytes) -> Iterator[Tensor]:

@@ -1,13 +1,17 @@
 """Backbones that have learned from faces; dlib itself says what its network must compute."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from facenet_pytorch import InceptionResnetV1
 
 from cache.errors import BundleError, UsageError
 from classify.config import ModelConfig
-from classify.models import face_dlib
+from classify.models import face_dlib, face_facenet
 from classify.models.backbones import build_network, features_of, head_of, normalise_of, tie_rows
 from classify.models.batch_statistics import measure_statistics
 from classify.training.loop import ComputeSetup, train_network
@@ -136,3 +140,105 @@ def test_two_epochs_at_the_default_rate_do_not_collapse(tmp_path):
         on_epoch_end=histories.append,
     )  # fmt: skip
     assert histories[-1][-1]["accuracy"] == 1, histories[-1]
+
+
+@pytest.fixture
+def facenet(tmp_path, monkeypatch):
+    """facenet-pytorch's network with its classes, as its publisher has the files, and the folder of its downloads."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    network = InceptionResnetV1(classify=True, num_classes=7)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+    torch.save(network.state_dict(), tmp_path / "published.pt")
+    network.classify = False
+    return network.eval()
+
+
+@pytest.fixture
+def release(tmp_path, monkeypatch):
+    """A server with the published files; yields the answers that it gives, by name."""
+    answers = {}
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = answers.get(self.path[1:])
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(int(answers.get("length", len(content or b"")))))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(face_facenet, "RELEASE", f"http://127.0.0.1:{server.server_port}/")
+    yield answers
+    server.shutdown()
+    server.server_close()
+
+
+def facenet_config(**more):
+    return ModelConfig.model_validate({"backbone": "face_vggface2", "input": [96, 80], "dropout": 0, **more})
+
+
+@pytest.mark.parametrize("source", ["file", "release"])
+def test_facenets_features_are_those_that_its_embedding_is_made_of(source, facenet, release, tmp_path):
+    file = tmp_path / "published.pt"
+    release["20180402-114759-vggface2.pt"] = file.read_bytes()
+    network = build_network(facenet_config(weights=file if source == "file" else None), 3, pretrained=True).eval()
+    images = normalise_of(network)(torch.from_numpy(pictures(2, 96, 80)))
+    with torch.no_grad():
+        features = features_of(network, images)
+        embedding = torch.nn.functional.normalize(facenet.last_bn(facenet.last_linear(features)))
+        assert torch.allclose(embedding, facenet(images), atol=1e-5)
+        assert torch.allclose(head_of(network)(features), network(images), atol=1e-5)
+    assert {module.eps for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)} == {0.001}
+    if source == "release":
+        release.clear()  # the second time, the file is there
+        build_network(facenet_config(), 3, pretrained=True)
+
+
+def test_facenets_pixels_are_normalised_as_its_publisher_does():
+    network = build_network(facenet_config(), 3, pretrained=False)
+    images = normalise_of(network)(torch.tensor([[[[0, 127.5, 255]]]]))
+    assert images.flatten().tolist() == pytest.approx([-127.5 / 128, 0, 127.5 / 128])
+
+
+@pytest.mark.parametrize("size", [(128, 96), (150, 150), (192, 144)])
+def test_facenet_takes_inputs_of_other_sizes(size):
+    refuse_unusable_network(plan(task_config("face_casia", size=size)))
+
+
+def test_facenet_refuses_inputs_that_are_too_small():
+    with pytest.raises(UsageError, match=r"^model\.input: face_casia can't take inputs of 64x48 .* made for 160x160"):
+        refuse_unusable_network(plan(task_config("face_casia", size=(64, 48))))
+
+
+@pytest.mark.parametrize("failure", ["no server", "no file", "half a file"])
+def test_weights_that_can_not_be_downloaded_are_refused_with_the_ways_out(
+    failure, facenet, release, tmp_path, monkeypatch
+):
+    if failure == "no server":
+        monkeypatch.setattr(face_facenet, "RELEASE", "http://127.0.0.1:1/")
+    if failure == "half a file":
+        release |= {"20180402-114759-vggface2.pt": b"half", "length": 8}
+        monkeypatch.setattr(face_facenet, "TIMEOUT_S", 0.5)
+    ways = r"face_vggface2 can't be downloaded .* HTTPS_PROXY\. .* model\.weights=FILE, .* model\.backbone=face_dlib"
+    with pytest.raises(BundleError, match=ways) as refusal:
+        build_network(facenet_config(), 3, pretrained=True)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "checkpoints").exists()
+    build_network(facenet_config(pretrained=False), 3, pretrained=True)
+
+
+@pytest.mark.parametrize("content", [b"not weights", {"f": print}])
+def test_a_damaged_download_is_refused_and_code_in_it_is_not_run(content, facenet, release, tmp_path):
+    torch.save(content, tmp_path / "other.pt")
+    release["20180402-114759-vggface2.pt"] = (tmp_path / "other.pt").read_bytes()
+    with pytest.raises(BundleError, match=r"can't be read as the weights of face_vggface2 .* delete it, and"):
+        build_network(facenet_config(), 3, pretrained=True)
