@@ -1,7 +1,8 @@
 """Identify files by content: a source id is the sha256 of a file's bytes, whatever its name, folder or time.
 
 A part of a picture is a source of its own. Its path is the file's with a media fragment, as in a.jpg#xywh=10,20,30,40,
-and its source id is the sha256 of the file's bytes followed by the fragment.
+and its source id is the sha256 of the file's bytes followed by the fragment. A picture that is no file, such as a frame
+of a video, is known by its pixels.
 """
 
 import errno
@@ -51,6 +52,21 @@ def source_id(content: bytes, path: Path) -> str:
     """The source id of the picture, or part of a picture, at `path`, whose file has these bytes."""
     found = FRAGMENT.search(path.name)
     return hashlib.sha256(content + (found[0].encode() if found else b"")).hexdigest()
+
+
+def pixels_id(pixels: bytes, shape: tuple[int, ...], path: Path) -> str:
+    """The source id of a picture that is in memory as RGB pixels; it is no file's, whatever the file holds.
+
+    Args:
+        pixels: the bytes of the rows.
+        shape: (height, width, 3).
+        path: what the picture is called; only its fragment counts.
+    """
+    found = FRAGMENT.search(path.name)
+    digest = hashlib.sha256(f"pixels {shape[0]}x{shape[1]} ".encode())
+    digest.update(pixels)
+    digest.update(found[0].encode() if found else b"")
+    return digest.hexdigest()
 
 
 def _hash(path: Path) -> str | OSError:

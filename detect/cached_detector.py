@@ -12,7 +12,7 @@ import numpy as np
 from cache.errors import DetectionError
 from cache.sources import split_part
 from cache.unit import OK, Entry
-from detect.decode import decode_file
+from detect.decode import decode_content, decode_file
 from detect.faces import Image
 from detect.failures import MAX_MEGAPIXELS, Failure, Reason, failure_of, first_line
 from detect.subject import Subject
@@ -30,6 +30,7 @@ class CachedSubjectDetector:
         paths: source id -> file.
         known: source id -> the cache's entry with its subject, or failure.
         max_megapixels: larger photos are not read.
+        contents: source id -> the photo, where it is in memory and not in a file.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class CachedSubjectDetector:
         paths: Mapping[str, Path],
         known: Mapping[str, Entry],
         max_megapixels: float = MAX_MEGAPIXELS,
+        contents: "Mapping[str, bytes | Image] | None" = None,
     ) -> None:
         self._load_finder, self._paths, self.known = load_finder, paths, known
+        self._contents = contents or {}
         self._max_megapixels = max_megapixels
         self._finder: SubjectFinder | None = None
 
@@ -49,7 +52,10 @@ class CachedSubjectDetector:
         if entry is not None and entry.outcome != OK:
             facts = {key: value for key, value in entry.facts.items() if key != "sentence"}
             return Failure(self._paths[source], cast("Reason", entry.outcome), entry.facts.get("sentence", ""), facts)
-        return decode_file(self._paths[source], max_megapixels=self._max_megapixels, source=source)
+        path, content = self._paths[source], self._contents.get(source)
+        if content is not None:
+            return decode_content(content, path, max_megapixels=self._max_megapixels)
+        return decode_file(path, max_megapixels=self._max_megapixels, source=source)
 
     def find(self, sources: Sequence[str], images: Sequence[Image | Failure]) -> list[Entry]:
         """Return an entry with the subject of each photo, or its failure, in order."""

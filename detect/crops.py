@@ -71,6 +71,7 @@ def fill_cache(
     progress: Progress,
     retry: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
+    contents: Mapping[str, bytes | Image] | None = None,
 ) -> Filled:
     """Make the crops that `crops` lacks and commit them unit by unit.
 
@@ -83,6 +84,7 @@ def fill_cache(
         progress: called after each unit with its number of photos.
         retry: try all photos that failed before again, not only those of `retry_rule`.
         max_megapixels: larger photos are not read.
+        contents: source id -> the photo, where it is in memory and not in a file.
 
     Raises:
         CacheError: a unit could not be written; earlier units are kept.
@@ -92,7 +94,7 @@ def fill_cache(
     failed: dict[str, Entry] = {}
     due = retry_rule(max_megapixels, everything=retry)
     missing = crops.missing(paths, retry=due)
-    detector = CachedSubjectDetector(load_finder, paths, facts.known(missing, retry=due), max_megapixels)
+    detector = CachedSubjectDetector(load_finder, paths, facts.known(missing, retry=due), max_megapixels, contents)
     units = _uncommitted(units_of(missing), crops, progress, due)
     with ThreadPoolExecutor(threads, "crops") as pool, ThreadPoolExecutor(1, "commit") as writer:
         written: Future[None] = writer.submit(lambda: None)

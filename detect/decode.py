@@ -84,6 +84,26 @@ def decode_bytes(content: bytes, path: Path, *, max_megapixels: float = MAX_MEGA
         return Failure(path, reason, f"{DAMAGED}{first_line(error)}")
 
 
+def decode_content(
+    content: bytes | Image | Failure, path: Path, *, max_megapixels: float = MAX_MEGAPIXELS
+) -> Image | Failure:
+    """Like `decode_file`, for a photo in memory.
+
+    Args:
+        content: the bytes of a file; or pixels, of which a part is cut out already; or why there is nothing.
+        path: what the photo is called; of bytes, also which part is meant.
+        max_megapixels: the largest photo to read.
+    """
+    if isinstance(content, Failure):
+        return content
+    if not isinstance(content, bytes):
+        pixels = content.shape[0] * content.shape[1]
+        size = f"{content.shape[1]}x{content.shape[0]} pixels"
+        return _too_large(path, pixels, size, max_megapixels) if pixels > max_megapixels * 1e6 else content
+    image, part = decode_bytes(content, path, max_megapixels=max_megapixels), split_part(path)[1]
+    return image if part is None or isinstance(image, Failure) else _cut_part(image, part, path, max_megapixels)
+
+
 def why_unreadable(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> str | None:
     """Return the Failure's message, or None if the photo can be read."""
     image = decode_file(path, max_megapixels=max_megapixels)

@@ -17,7 +17,7 @@ from detect.formats import FORMATS
 
 Reason = Literal[
     "empty_file", "not_an_image", "truncated", "too_large", "unreadable",
-    "missing", "changed", "no_decoder", "no_memory", "detector_error",
+    "missing", "changed", "no_decoder", "no_memory", "detector_error", "encrypted", "crashed",
 ]  # fmt: skip
 KEPT = frozenset({OK, "empty_file", "not_an_image", "truncated", "too_large", "unreadable"})
 # What befalls all photos at once. A missing decoder does not: other formats can still be read.

@@ -13,17 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache.sources import hash_files
+from cache.sources import hash_files, pixels_id, source_id
 from cache.store import CropStore, FactStore
 from cache.unit import OK, Entry
 from detect.config import CropConfig, DetectConfig
-from detect.failures import retry_rule
+from detect.failures import Failure, retry_rule
 from detect.fingerprints import crop_spec, detector_spec
 from pipeline.context import RunContext
 from pipeline.detection.unreadable import report_unreadable, require_a_readable_file, why_missing
 from pipeline.intake.photo import Photo
 
 if TYPE_CHECKING:
+    from detect.faces import Image
     from detect.subject_finder import SubjectFinder
 
 
@@ -53,6 +54,8 @@ class Detection:
 
     def entry(self, photo: Photo) -> Entry:
         """Return a photo's cache entry, or its failure in this run; "missing" if the file can't be read."""
+        if isinstance(photo.content, Failure):
+            return photo.content.entry("")
         source = self.sources.get(photo.path)
         entry = (self.failed.get(source) or self.store.entry(source)) if source else None
         return entry or Entry("", str(photo.path), "missing", {"sentence": why_missing(photo.path)})
@@ -99,10 +102,10 @@ def detect_photos(
     started = time.perf_counter()
     detect, crop = detect or context.settings.detect, crop or context.settings.crop
     if sources is None:
-        sources = source_ids([photo.path for photo in photos], context)
+        sources = photo_source_ids(photos, context)
     paths = {sources[photo.path]: photo.path for photo in photos if photo.path in sources}
     if not paths:
-        require_a_readable_file(photos)
+        require_a_readable_file([photo for photo in photos if photo.content is None])
     crops = context.keep((CropStore, detect, crop), lambda: CropStore(context.cache, crop_spec(detect, crop)))
     facts = context.keep((FactStore, detect), lambda: FactStore(context.cache, detector_spec(detect)))
     max_megapixels = context.settings.data.max_megapixels
@@ -118,6 +121,7 @@ def detect_photos(
             filled = fill_cache(
                 paths, facts, crops, partial(_load_finder, detect, context), crop,
                 threads=context.workers, progress=advance, retry=retry, max_megapixels=max_megapixels,
+                contents=_contents(photos, sources),
             )  # fmt: skip
             waiting, failed = filled.waiting, filled.failed
     seconds = time.perf_counter() - started
@@ -126,10 +130,30 @@ def detect_photos(
     return detection
 
 
+def photo_source_ids(photos: Sequence[Photo], context: RunContext) -> dict[Path, str]:
+    """Return path -> source id for the photos that can be read, from files or from memory."""
+    sources = source_ids([photo.path for photo in photos if photo.content is None], context)
+    for photo in photos:
+        if isinstance(photo.content, bytes):
+            sources[photo.path] = source_id(photo.content, photo.path)
+        elif photo.content is not None and not isinstance(photo.content, Failure):
+            sources[photo.path] = pixels_id(photo.content.tobytes(), photo.content.shape, photo.path)
+    return sources
+
+
 def source_ids(paths: Sequence[Path], context: RunContext) -> dict[Path, str]:
     """Return file -> source id (sha256) for the files that can be read."""
     hashes = hash_files(paths, threads=context.workers)
     return {path: source for path, source in hashes.items() if isinstance(source, str)}
+
+
+def _contents(photos: Sequence[Photo], sources: Mapping[Path, str]) -> "dict[str, bytes | Image]":
+    """Source id -> photo of those that are in memory."""
+    return {
+        sources[photo.path]: photo.content
+        for photo in photos
+        if photo.content is not None and not isinstance(photo.content, Failure)
+    }
 
 
 def _load_finder(detect: DetectConfig, context: RunContext) -> "SubjectFinder":

@@ -23,6 +23,8 @@ REASONS = {
     "no_decoder": "of a format that needs an extra",
     "no_memory": "too large for the memory",
     "detector_error": "where the detector failed",
+    "encrypted": "encrypted",
+    "crashed": "that made the decoder crash",
 }
 
 

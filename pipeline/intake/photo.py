@@ -4,9 +4,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from cache.errors import DataError
+
+if TYPE_CHECKING:  # numpy is not needed to list photos
+    from detect.faces import Image
+    from detect.failures import Failure
 
 OUTSIDE = "path outside the data folder"  # the kind of defect of a path or link that is never opened
 
@@ -21,6 +25,8 @@ class Photo:
         person: who is in it; all photos of one person stay on one side of every split.
         labels: task -> class name, or number as the user wrote it; an absent task is unlabelled.
         held_out: whether the data set itself holds the photo out of training, or None if it leaves that to the folds.
+        content: a photo that is in no file, as from an archive or a video: its bytes, its pixels, or why there is none.
+            `path` then is only a name that no other photo has.
     """
 
     path: Path
@@ -28,6 +34,7 @@ class Photo:
     person: str
     labels: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
     held_out: bool | None = None
+    content: "bytes | Image | Failure | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

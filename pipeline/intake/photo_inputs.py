@@ -1,6 +1,7 @@
 """What the arguments of `faceline predict` name: photos, folders, tables, patterns, lists of paths, and stdin.
 
-In: the words of the command line. Out: a `Dataset` whose photos are to be predicted, in the order of the arguments.
+In: the words of the command line. Out: a `Dataset` whose photos are to be predicted, in the order of the arguments. An
+archive, a video, a camera and a URL each have one Photo in it, which `pipeline.intake.sources` opens.
 
 A single folder or table is read as any other data set, so that an eval part and its submission are found. Several
 arguments are put together: each photo once, under the path that the user gave.
@@ -18,11 +19,14 @@ from pathlib import Path
 from cache.errors import UsageError
 from cache.location import with_home
 from detect.formats import PHOTO_SUFFIXES
+from pipeline.intake.archives import is_archive
+from pipeline.intake.downloads import is_url
 from pipeline.intake.folder_index import printable_name
 from pipeline.intake.own_files import is_own_table, own_folder
 from pipeline.intake.photo import Dataset, Photo
 from pipeline.intake.photo_files import junk_reason, other_file, skipped_text
 from pipeline.intake.table_file import TABLE_SUFFIXES
+from pipeline.intake.videos import CAMERA, is_video
 
 STDIN = "-"
 LIST_SUFFIX = ".txt"
@@ -44,8 +48,9 @@ def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
     """Load the photos that the arguments name.
 
     Args:
-        arguments: photos, folders, tables, patterns with * ? or [], .txt files with a path a line, and "-" for paths on
-            stdin. A relative path in a .txt file is looked for beside that file, then in the current folder.
+        arguments: photos, folders, tables, archives, videos, URLs, camera:0, patterns with * ? or [], .txt files with a
+            path a line, and "-" for paths on stdin. A relative path in a .txt file is looked for beside that file, then
+            in the current folder.
         load: reads a folder or a table.
 
     Raises:
@@ -69,11 +74,11 @@ def load_inputs(arguments: Sequence[str], load: Load) -> Dataset:
             skipped[reason] += 1
             continue
         named = list(_photos_of(item, load, skipped, notes))
-        new = [photo for photo in named if _absolute(photo.path) not in seen]
+        new = [photo for photo in named if _identity(photo) not in seen]
         if len(new) < len(named):
             skipped["photos that are named more than once"] += len(named) - len(new)
         photos += new
-        seen.update(_absolute(photo.path) for photo in new)
+        seen.update(_identity(photo) for photo in new)
     if not photos:
         raise UsageError(f"{' '.join(arguments)} names no photo ({skipped_text(skipped) or 'nothing'})")
     return Dataset(Path(), "folder", evaluation=tuple(photos), skipped=dict(skipped), notes=tuple(notes))
@@ -90,6 +95,8 @@ def _named_by(argument: str, missing: list[str]) -> Iterator[_Input]:
         yield from _listed(argument, Path(argument).read_bytes(), (Path(argument).parent, Path()), missing)
     elif (path := _existing(argument)) is not None:
         yield _Input(path, argument)
+    elif is_url(argument) or CAMERA.fullmatch(argument):
+        yield _Input(Path(argument), argument)
     elif glob.has_magic(argument):
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 -- Path.glob takes no absolute pattern
         if not matches:
@@ -108,6 +115,9 @@ def _listed(source: str, content: bytes, folders: Sequence[Path], missing: list[
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
+        if is_url(line.strip()):
+            yield _Input(Path(line.strip()), line.strip())
+            continue
         candidates = [str(folder / with_home(line)) for folder in folders]
         path = next((path for path in map(_existing, candidates) if path is not None), None)
         if path is None:
@@ -125,8 +135,8 @@ def _existing(text: str) -> Path | None:
         return None
 
 
-def _absolute(path: Path) -> str:
-    return os.path.normpath(path.absolute())
+def _identity(photo: Photo) -> str:
+    return photo.name if is_url(photo.name) else os.path.normpath(photo.path.absolute())
 
 
 def _is_data(path: Path) -> bool:
@@ -155,7 +165,7 @@ def _photos_of(item: _Input, load: Load, skipped: Counter[str], notes: list[str]
             yield replace(photo, name=f"{folder}/{photo.name}" if folder else photo.name)
         return
     suffix = item.path.suffix.lower()
-    if item.by_pattern and suffix not in PHOTO_SUFFIXES:
+    if item.by_pattern and suffix not in PHOTO_SUFFIXES and not (is_archive(item.path) or is_video(item.path)):
         skipped[junk_reason(item.path.name) or other_file(item.path)] += 1
     else:
         yield Photo(item.path, name, name)

@@ -3,16 +3,16 @@
 In: the folder that the user names, or none. Out: the folder to write into, or an error.
 """
 
+import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from cache.errors import DataError, UsageError
-from classify.inference.ensemble import Ensemble
+from cache.errors import BundleError, DataError, UsageError
 from pipeline.intake.table_file import read_table
-from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_submission, read_record
+from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_submission, recorded_bundles
 
 DEFAULT = "predictions"
 
@@ -23,7 +23,14 @@ def next_free_folder() -> Path:
     return next(Path(name) for name in names if _is_free(Path(name)))
 
 
-def refuse_overwriting(out: Path, names: Iterable[str], ensemble: Ensemble, *, submission: bool) -> None:
+def refuse_overwriting(
+    out: Path,
+    names: Collection[str],
+    bundles: Sequence[Path],
+    *,
+    submission: bool,
+    inside: tuple[str, ...] = (),
+) -> None:
     """Refuse a folder with predictions of photos that are not predicted now, or by another bundle.
 
     Predictions that the same bundles have made of the same photos, or of some of them, may be replaced.
@@ -31,8 +38,9 @@ def refuse_overwriting(out: Path, names: Iterable[str], ensemble: Ensemble, *, s
     Args:
         out: the folder.
         names: of the photos to predict now.
-        ensemble: what predicts them.
+        bundles: the folders of what predicts them.
         submission: whether a submission.csv will be written.
+        inside: beginnings of the names of further photos, those in archives and videos.
 
     Raises:
         UsageError: something would be lost; the message says what, and how to replace it nevertheless.
@@ -44,21 +52,29 @@ def refuse_overwriting(out: Path, names: Iterable[str], ensemble: Ensemble, *, s
     if not table.is_file():
         return
     try:
-        record = read_record(table)
+        recorded = recorded_bundles(table)
         earlier = read_table(table).get_column("path", default=pl.Series("path", [], pl.String)).to_list()
     except DataError as error:
         raise UsageError(f"{error}\n{remedy}") from None
-    if record is None:
+    if recorded is None:
         raise UsageError(f"{table} is there, and no predictions.json says which bundle has made it. {remedy}")
-    if record.digests != sorted(digest for _, digest in ensemble.origins):
-        raise UsageError(f"{out} holds predictions of another bundle, {' and '.join(record.bundles)}. {remedy}")
-    lost = sorted(set(earlier) - set(names))
+    if sorted(recorded.values()) != sorted(map(_digest, bundles)):
+        raise UsageError(f"{out} holds predictions of another bundle, {' and '.join(recorded)}. {remedy}")
+    lost = sorted(name for name in set(earlier) - set(names) if not name.startswith(inside or ("\0",)))
     if lost:
         raise UsageError(
             f"{out} holds predictions of other photos: {lost[0]}"
             + (f" and {len(lost) - 1:,} more are" if len(lost) > 1 else " is")
             + f" not predicted now. {remedy}"
         )
+
+
+def _digest(bundle: Path) -> str:
+    """The sha256 that identifies a bundle, or a folder of `vote`, in predictions.json."""
+    file = next((bundle / name for name in ("votes.json", "bundle.json") if (bundle / name).is_file()), None)
+    if file is None:
+        raise BundleError(f"{bundle} is no bundle: it holds no bundle.json")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _is_free(folder: Path) -> bool:

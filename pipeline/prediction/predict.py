@@ -32,7 +32,7 @@ from detect.config import CropConfig, DetectConfig
 from detect.fingerprints import crop_spec
 from pipeline.console import Console
 from pipeline.context import RunContext
-from pipeline.detection.detect import Detection, detect_photos, source_ids
+from pipeline.detection.detect import Detection, detect_photos, photo_source_ids
 from pipeline.intake.photo import Photo
 from pipeline.prediction.network_inputs import network_inputs, view_of
 from pipeline.prediction.prediction_record import (
@@ -87,7 +87,7 @@ def predict_photos(
         context.keep((_crop_settings_of, id(bundle)), partial(_crop_settings_of, bundle)) for bundle in ensemble.bundles
     ]
     if sources is None:
-        sources = source_ids([photo.path for photo in photos], context)
+        sources = photo_source_ids(photos, context)
 
     # Each bundle: its crops, which photos it could read, and its probabilities for these.
     entries: list[list[Entry]] = []

@@ -3,27 +3,32 @@
 In: an ensemble and the keys of `predict` that the user has set. Out: an ensemble that predicts accordingly.
 
 A bundle predicts as it was trained to. Of the settings, only keys of `predict` that a file or --set names change that.
+Nothing heavy is imported, so that a setting is refused at once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cache.errors import UsageError
-from classify.inference.decision import DecisionRule
-from classify.inference.ensemble import Ensemble
 from pipeline.console import Console
 from pipeline.settings import PredictConfig
+
+if TYPE_CHECKING:
+    from classify.inference.decision import DecisionRule
+    from classify.inference.ensemble import Ensemble
 
 OBEYED = ("predict", "data")  # sections that have a part in `faceline predict`
 NO_PART = ("data.corrections", "data.correction_levels")
 
 
-def refuse_training_settings(options: Sequence[str], ensemble: Ensemble) -> None:
+def refuse_training_settings(options: Sequence[str], bundles: Sequence[Path]) -> None:
     """Raise UsageError for a `--set` option that a trained bundle can't follow.
 
     Args:
         options: "key=value" as on the command line. Settings files are not looked at: they are often those of a run.
-        ensemble: whose bundles the error names.
+        bundles: the folders that the error names.
     """
     for option in options:
         key = option.partition("=")[0].strip()
@@ -31,13 +36,13 @@ def refuse_training_settings(options: Sequence[str], ensemble: Ensemble) -> None
             raise UsageError(f"--set {key} has no part in predict, which reads no labels; leave it out")
         if key.split(".")[0] not in OBEYED:
             raise UsageError(
-                f"--set {key} has no part in predict: {_names(ensemble)} decides it, as it was trained. Leave it out, "
+                f"--set {key} has no part in predict: {_listed(bundles)} decides it, as it was trained. Leave it out, "
                 f"or train another bundle with it.\nWhat can be set here: {', '.join(_predict_keys())}, and data.* for "
                 "tables."
             )
 
 
-def with_predict_settings(ensemble: Ensemble, predict: PredictConfig, console: Console) -> Ensemble:
+def with_predict_settings(ensemble: "Ensemble", predict: PredictConfig, console: Console) -> "Ensemble":
     """Let the keys of `predict` that the user has set replace what the bundles say.
 
     Args:
@@ -94,9 +99,13 @@ def with_predict_settings(ensemble: Ensemble, predict: PredictConfig, console: C
 
 
 def _changed(
-    rules: Mapping[str, DecisionRule], ensemble: Ensemble, changes: Sequence[Callable[[DecisionRule], DecisionRule]]
-) -> Mapping[str, DecisionRule]:
+    rules: "Mapping[str, DecisionRule]",
+    ensemble: "Ensemble",
+    changes: "Sequence[Callable[[DecisionRule], DecisionRule]]",
+) -> "Mapping[str, DecisionRule]":
     """Apply the changes to the rule of every task."""
+    from classify.inference.decision import DecisionRule
+
     if not changes:
         return rules
     changed = {task.name: rules.get(task.name, DecisionRule()) for task in ensemble.tasks}
@@ -105,9 +114,13 @@ def _changed(
     return changed
 
 
-def _names(ensemble: Ensemble) -> str:
+def _names(ensemble: "Ensemble") -> str:
     """The bundles, as the user has named them."""
-    return " and ".join(str(folder) for folder, _ in ensemble.origins) or "the bundle"
+    return _listed([folder for folder, _ in ensemble.origins])
+
+
+def _listed(bundles: Sequence[Path]) -> str:
+    return " and ".join(map(str, bundles)) or "the bundle"
 
 
 def _predict_keys() -> list[str]:

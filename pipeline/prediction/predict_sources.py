@@ -1,0 +1,56 @@
+"""Predict everything that photos can be in, a batch at a time.
+
+In: Photos as `load_inputs` lists them. Out: one row for each photo in them, in their order. Memory holds the rows, and
+of the photos in archives, videos and on the network no more than a batch.
+"""
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from cache.errors import DataError
+from classify.inference.ensemble import Ensemble
+from pipeline.context import RunContext
+from pipeline.intake.photo import Photo
+from pipeline.intake.photo_files import skipped_text
+from pipeline.intake.sources import OpenedSources
+from pipeline.prediction.predict import Predictions, predict_photos
+from pipeline.prediction.prediction_record import joined_records
+
+OnBatch = Callable[[Sequence[Photo], pl.DataFrame], None]
+
+
+def predict_sources(
+    inputs: Sequence[Photo],
+    sources: OpenedSources,
+    ensemble: Ensemble,
+    context: RunContext,
+    *,
+    on_batch: OnBatch | None = None,
+) -> Predictions:
+    """Predict the photos in the inputs; what is passed over, and what can't be read to its end, is in `sources`.
+
+    Args:
+        on_batch: is called with each batch of photos and their rows, while their content is in memory.
+
+    Raises:
+        DataError: there is no photo in them.
+    """
+    parts: list[Predictions] = []
+    shown = 0
+    for photos in sources.batches(inputs):
+        part = predict_photos(photos, ensemble, context)
+        if on_batch is not None:
+            on_batch(photos, part.table)
+        parts.append(part)
+        for problem in sources.problems[shown:]:
+            context.console.warn(problem)
+        shown = len(sources.problems)
+    if passed_over := skipped_text(sources.skipped):
+        context.console.line(f"passed over: {passed_over}")
+    if not parts:
+        reason = "; ".join(sources.problems) or passed_over or "they are empty"
+        raise DataError(f"{inputs[0].name}{' and others' if len(inputs) > 1 else ''}: no photos ({reason})")
+    table = pl.concat([part.table for part in parts], how="diagonal")
+    record = joined_records([part.record for part in parts])
+    return Predictions(table, record.counts, parts[0].fallback_class, record)
