@@ -25,6 +25,8 @@ from pipeline.run_record import recorded_run, refuse_other_settings
 if TYPE_CHECKING:
     from classify.evaluation.metrics import Score
 
+TRACKED_CROPS = 70  # on the sheet that trackers get
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -123,10 +125,12 @@ def _run_stages(
 
     from classify.inference.ensemble import load_ensemble
     from pipeline.prediction.predict import predict_photos, write_predictions
+    from pipeline.reports.contact_sheets import crop_sheet
     from pipeline.training.packed_crops import with_crops
     from pipeline.training.run_photos import refuse_replaced_photos
     from pipeline.training.settings_check import refuse_unusable_settings
     from pipeline.training.teacher_targets import predict_with_teachers, refuse_wrong_teachers
+    from pipeline.training.trackers import tracked_run
     from pipeline.training.train import train_as_worker, train_run
 
     device = context.torch_device()
@@ -143,7 +147,7 @@ def _run_stages(
         dataset, sources = validated.dataset, validated.sources
         refuse_replaced_photos(run, dataset.train, sources)
 
-        with recorded_run(
+        record = recorded_run(
             run,
             context.settings,
             data=data if isinstance(data, Path) else dataset.root,
@@ -151,13 +155,15 @@ def _run_stages(
             processes=context.ranks.world_size,
             seconds=seconds,
             warn=context.console.warn,
-        ):
+        )
+        with record, tracked_run(run, context.settings, context.console) as trackers:
             # Detect
             with _timed(seconds, "detect"):
                 photos = [*dataset.train, *(dataset.evaluation if predict else ())]
                 detection = detect_photos(photos, context, sources=sources)
                 summary = detection.summary(photos)
                 context.console.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
+                trackers.picture("crops", lambda: crop_sheet(dataset.train[:TRACKED_CROPS], detection))
 
             # Teachers
             teacher_targets = None
@@ -168,7 +174,9 @@ def _run_stages(
 
             # Train
             with _timed(seconds, "train"):
-                scores = train_run(dataset.train, detection, run, context, dataset.corrections, teacher_targets)
+                corrections = dataset.corrections
+                scores = train_run(dataset.train, detection, run, context, corrections, teacher_targets, trackers)
+                trackers.log_outcome({name: score.as_json() for name, score in scores.items()}, run / "bundle")
 
             # Predict
             counts: Mapping[str, int] = {}

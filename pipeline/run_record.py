@@ -23,6 +23,7 @@ from pipeline.settings import Settings, load_settings
 
 PACKAGES = ("faceline", "torch", "torchvision", "timm", "facenet-pytorch", "opencv-python-headless", "albumentations",
             "numpy", "scikit-learn")  # fmt: skip
+WITHOUT_EFFECT = {"train.trackers"}  # settings that no result depends on
 
 
 @contextmanager
@@ -159,7 +160,8 @@ def refuse_other_settings(run: Path, settings: Settings) -> None:
             f"{error}\n{run} can't be continued with these settings; use another folder with --out"
         ) from None
     now = dotted(settings.model_dump(mode="json"))
-    differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    keys = sorted((before.keys() | now.keys()) - WITHOUT_EFFECT)
+    differing = [key for key in keys if before.get(key) != now.get(key)]
     if differing:
         shown = "\n".join(f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in differing[:8])
         more = f"\n  ... and {len(differing) - 8} more" if len(differing) > 8 else ""

@@ -133,6 +133,20 @@ class PredictConfig(Config):
     )
 
 
+class RunTrainConfig(TrainConfig):
+    """How networks are trained. `trackers` belongs to the run; each other key can differ from task to task."""
+
+    trackers: tuple[Literal["wandb", "tensorboard", "mlflow"], ...] = Field(
+        default=(),
+        description="What else records settings, curves, pictures, scores and the bundle: Weights & Biases (offline "
+        "without a key), TensorBoard (RUN/tensorboard), MLflow (mlflow.db beside RUN unless MLFLOW_TRACKING_URI is "
+        "set). Each needs the extra of its name. No result depends on it: a run can be continued with others.",
+    )
+
+
+RUN_KEYS = RunTrainConfig.model_fields.keys() - TrainConfig.model_fields.keys()  # of `train`, and of no task
+
+
 class MaskConfig(Config):
     """How masks are drawn on maskless faces and change their label. How often: `augment.masks` of each task."""
 
@@ -173,7 +187,7 @@ class Settings(Config):
         min_length=1, description="What is predicted for a face. Set a task to null to remove it."
     )
     model: ModelConfig = Field(default=ModelConfig(), description="The network; a task can override each key.")
-    train: TrainConfig = Field(default=TrainConfig(), description="Training; a task can override each key.")
+    train: RunTrainConfig = Field(default=RunTrainConfig(), description="Training; a task can override each key.")
     masks: MaskConfig = Field(default=MaskConfig(), description="Masks drawn on maskless faces.")
     split: SplitConfig = Field(default=SplitConfig(), description="Which photos are held out.")
     predict: PredictConfig = Field(default=PredictConfig(), description="How a trained network predicts.")
@@ -258,7 +272,7 @@ def _with_common(tree: dict[str, Any], task: Any) -> Any:
     for section in COMMON_SECTIONS:
         common, task_section = tree.get(section, {}), task.get(section, {})
         if isinstance(common, dict) and isinstance(task_section, dict):
-            merged[section] = {**common, **task_section}
+            merged[section] = {key: common[key] for key in common if key not in RUN_KEYS} | task_section
     return merged
 
 

@@ -10,9 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from classify.config import AugmentConfig, ClassAugment, GroupAugment, HeadConfig, ModelConfig, TaskConfig, TrainConfig
+from classify.config import AugmentConfig, ClassAugment, GroupAugment, HeadConfig, ModelConfig, TaskConfig
 from detect.config import CropConfig, DetectConfig
-from pipeline.settings import DataConfig, MaskConfig, PredictConfig, Settings, SplitConfig
+from pipeline.settings import DataConfig, MaskConfig, PredictConfig, RunTrainConfig, Settings, SplitConfig
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("", Settings),
@@ -20,7 +20,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("detect", DetectConfig),
     ("crop", CropConfig),
     ("model", ModelConfig),
-    ("train", TrainConfig),
+    ("train", RunTrainConfig),
     ("tasks.NAME", TaskConfig),
     ("tasks.NAME.head", HeadConfig),
     ("tasks.NAME.augment", AugmentConfig),

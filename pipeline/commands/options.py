@@ -169,4 +169,5 @@ def run_folder(out: Path | None, data: Path, context: "RunContext") -> Path:
 
     if out is not None:
         return out
-    return Path("runs") / f"{data.resolve().stem}-{fingerprint(context.settings.model_dump(mode='json'))[:8]}"
+    settings = context.settings.model_dump(mode="json", exclude={"train": {"trackers"}})
+    return Path("runs") / f"{data.resolve().stem}-{fingerprint(settings)[:8]}"

@@ -9,15 +9,18 @@ from classify.training.network_trial import refuse_unusable_network
 from classify.training.optimisation import refuse_without_compiler
 from pipeline.settings import Settings
 from pipeline.training.network_data import refuse_wrong_masks, refuse_wrong_rules
+from pipeline.training.trackers import refuse_missing_trackers
 
 
 def refuse_unusable_settings(settings: Settings) -> None:
     """Try the augmentation and the network of every plan.
 
     Raises:
-        UsageError: settings contradict each other, or a transform, rule, class, backbone or optimiser can't be used.
+        UsageError: settings contradict each other; a transform, rule, class, backbone or optimiser can't be used; or a
+            tracker's package is not installed.
         BundleError: pretrained weights can't be downloaded.
     """
+    refuse_missing_trackers(settings)
     plans = plan_networks(settings.tasks)
     for plan in plans:
         build_augmenter(plan, needed_margin(plan))

@@ -34,6 +34,7 @@ from pipeline.training.network_data import View, network_data, share_with_ranks
 from pipeline.training.open_ends import with_open_ends
 from pipeline.training.samples import make_samples, record_data
 from pipeline.training.teacher_targets import TeacherTargets
+from pipeline.training.trackers import Trackers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,11 @@ def train_run(
     context: RunContext,
     corrections: Sequence[AppliedCorrections] = (),
     teacher_targets: TeacherTargets | None = None,
+    trackers: Trackers | None = None,
 ) -> Mapping[str, Score]:
     """Train every network on labelled photos, and on the teachers' targets for them, and write the bundle.
 
-    The corrections were applied to the labels before; data.json records them.
+    The corrections were applied to the labels before; data.json records them. The trackers get every epoch's metrics.
 
     Returns:
         The scores on the held-out photos, "joint" and one per task; empty when nothing was held out.
@@ -95,7 +97,7 @@ def train_run(
     held_out = HeldOut(settings.task_list(), samples)
     for member, data in zip(members, member_data, strict=True):
         share_with_ranks(data, run, context.ranks)
-        folder, report = run / member.folder, _reporter(metrics, member, run, context)
+        folder, report = run / member.folder, _reporter(metrics, member, run, context, trackers)
         network = train_network(member.plan, data, folder, seed=member.seed, compute=compute, on_epoch_end=report)
         trained = trained_network(member.plan, member.name, network.to(compute.device), member.held_out)
         networks.append(trained)
@@ -203,7 +205,7 @@ def show_counts(plan: Plan, data: NetworkData, context: RunContext) -> None:
 
 
 def _reporter(
-    metrics: dict[str, list[EpochMetrics]], member: Member, run: Path, context: RunContext
+    metrics: dict[str, list[EpochMetrics]], member: Member, run: Path, context: RunContext, trackers: Trackers | None
 ) -> Callable[[list[EpochMetrics]], None]:
     """Return a callback that puts a member's metrics among those of all, writes metrics.jsonl and prints a line."""
     epochs, tasks = member.plan.train.epochs, len(member.plan.tasks)
@@ -214,6 +216,8 @@ def _reporter(
         # Rewritten from the checkpoints' histories: after a kill, no line is there twice and none is missing.
         lines = [line for member_lines in metrics.values() for line in member_lines]
         keep_json_lines(run / "metrics.jsonl", lines, context.console.warn)
+        if trackers:
+            trackers.log_epochs(member.name, metrics[member.name])
         last = history[-tasks:]
         scores = [f"{line['task']} {line['macro_f1']:.3f}" for line in last if "macro_f1" in line]
         held_out = f", macro-F1 {', '.join(scores)}" if scores else ""

@@ -110,6 +110,34 @@ def test_metrics_have_a_line_per_epoch_and_task(finished):
     assert all(0 <= line["macro_f1"] <= 1 for line in lines)
 
 
+def test_records_that_cannot_be_written_are_warnings_and_the_run_ends_well(finished, tmp_path):
+    run = tmp_path / "run"
+    for name in ("run.json", "data.json", "metrics.jsonl"):
+        (run / name).mkdir(parents=True)
+    words = ["train", finished.data, "--out", run, "--cache", finished.cache, "--device", "cpu", *tiny_options()]
+    printed = faceline(*words, "--set", "tasks.mask=null", "--set", "tasks.age=null")
+    assert all(
+        f"{run / name} can't be written" in printed.stderr for name in ("run.json", "data.json", "metrics.jsonl")
+    )
+    assert (run / "bundle" / "bundle.json").is_file()
+
+
+@pytest.mark.filterwarnings("ignore")  # TensorBoard's own
+def test_a_run_gives_its_trackers_curves_crops_and_scores(finished, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ["train", finished.data, "--out", tmp_path, "--cache", finished.cache, "--device", "cpu", *tiny_options()]
+    only_gender = ["--set", "tasks.mask=null", "--set", "tasks.age=null"]
+    assert "tensorboard records in" in faceline(*words, *only_gender, "--set", "train.trackers=[tensorboard]").stderr
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert {"gender/train_loss", "gender/macro_f1", "final/joint/macro_f1"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["crops"]
+    metrics = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert events.Scalars("gender/train_loss")[0].value == pytest.approx(metrics["train_loss"])
+    faceline(*words, *only_gender)  # trackers are no part of the result, so the run can be repeated without them
+
+
 def test_photos_that_were_added_since_are_refused_in_the_same_folder(finished, some_data, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished.run, run)
