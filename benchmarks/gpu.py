@@ -284,7 +284,8 @@ class Benchmark:
         from classify.inference.bundle import Bundle, trained_network
         from classify.inference.ensemble import single
         from classify.models.backbones import build_network
-        from pipeline.prediction.predict import crop_settings, predict_photos
+        from pipeline.prediction.crop_settings import crop_settings
+        from pipeline.prediction.predict import predict_photos
 
         speed, memory = prediction_rows(backbone)
         if self.detection is None:

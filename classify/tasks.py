@@ -14,6 +14,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 UNLABELLED = -1
 # How pandas, R, SQL and spreadsheets write an empty cell. Other spellings, such as "none", can be labels.
@@ -154,3 +155,15 @@ def joint_names(tasks: Sequence[Task]) -> list[str]:
     for task in tasks:
         names = [f"{name} {label}".strip() for name in names for label in task.classes]
     return names
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """A task as it stands in bundle.json and predictions.json."""
+    limits = [task.low, task.high] if task.edges else None
+    return {"classes": list(task.classes), "edges": list(task.edges), "range": limits}
+
+
+def read_task(name: str, entry: Mapping[str, Any]) -> Task:
+    """The inverse of `describe_task`; raises KeyError, TypeError or ValueError if the entry is none."""
+    limits = entry["range"] if entry["edges"] else ()
+    return Task(name, tuple(entry["classes"]), tuple(entry["edges"]), *limits)

@@ -126,6 +126,7 @@ def _run_stages(
     from classify.inference.ensemble import load_ensemble
     from pipeline.prediction.predict import predict_photos, write_predictions
     from pipeline.reports.contact_sheets import crop_sheet
+    from pipeline.reports.model_card import write_card
     from pipeline.training.packed_crops import with_crops
     from pipeline.training.run_photos import refuse_replaced_photos
     from pipeline.training.settings_check import refuse_unusable_settings
@@ -176,6 +177,7 @@ def _run_stages(
             with _timed(seconds, "train"):
                 corrections = dataset.corrections
                 scores = train_run(dataset.train, detection, run, context, corrections, teacher_targets, trackers)
+                write_card(run / "bundle", context.console.warn)
                 trackers.log_outcome({name: score.as_json() for name, score in scores.items()}, run / "bundle")
 
             # Predict

@@ -18,6 +18,7 @@ from cache.errors import UsageError
 from classify.config import Fabric, ModelConfig, TaskConfig, TrainConfig, Wearing
 from classify.tasks import Task
 from detect.config import CropConfig, DetectConfig
+from pipeline.card_config import CardConfig
 from pipeline.setting_layers import COMMON_SECTIONS, Key, Layer, describe_errors, merge, read_file, read_option
 from pipeline.task_names import refuse_unusable_names
 
@@ -191,6 +192,7 @@ class Settings(Config):
     masks: MaskConfig = Field(default=MaskConfig(), description="Masks drawn on maskless faces.")
     split: SplitConfig = Field(default=SplitConfig(), description="Which photos are held out.")
     predict: PredictConfig = Field(default=PredictConfig(), description="How a trained network predicts.")
+    card: CardConfig = Field(default=CardConfig(), description="What the bundle's model card says besides figures.")
 
     @field_validator("tasks")
     @classmethod

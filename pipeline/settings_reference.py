@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from classify.config import AugmentConfig, ClassAugment, GroupAugment, HeadConfig, ModelConfig, TaskConfig
 from detect.config import CropConfig, DetectConfig
+from pipeline.card_config import CardConfig
 from pipeline.settings import DataConfig, MaskConfig, PredictConfig, RunTrainConfig, Settings, SplitConfig
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -29,6 +30,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("masks", MaskConfig),
     ("split", SplitConfig),
     ("predict", PredictConfig),
+    ("card", CardConfig),
 )
 HEAD = """# Settings
 

@@ -1,4 +1,4 @@
-"""Everything that prediction needs, in one folder.
+"""Everything that prediction needs, in one folder or one .zip.
 
 bundle/bundle.json (tasks, crop spec, input sizes, mean and std, model names, metrics, sha256 of every file), one
 safetensors file per network, and one about the photos that they were trained on <-> Bundle.
@@ -8,7 +8,7 @@ The crop's settings travel with the weights: a bundle can't be used on crops tha
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from torch import nn
 from cache import atomic
 from cache.errors import BundleError
 from classify.config import HeadConfig, ModelConfig, TaskConfig
+from classify.inference.bundle_check import description_problems
+from classify.inference.bundle_files import DESCRIPTION, FORMAT, BundleFiles, open_bundle
 from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.trained_photos import TrainedPhotos
 from classify.models.backbones import Normalise, build_network, normalise_of
@@ -29,10 +31,10 @@ from classify.models.heads import Heads
 from classify.models.network_plan import Plan
 from classify.models.pretrained_weights import Architecture, origin_record
 from classify.models.weights_origin import weights_origin
-from classify.tasks import Task
+from classify.tasks import Task, describe_task, read_task
 
-FORMAT = 3
 TRAINED_PHOTOS = "trained_photos.safetensors"
+OPTIONAL = ("decide", "held_out_temperatures", "data", "groups", "card", "written_by")  # not in all older bundles
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Bundle:
     decide: str = ""  # what factors were fitted for, as `predict.decide` has it; empty in bundles of older versions
     # per task, the temperature of the mean of those networks that held a person out; that of all where there is none
     held_out_temperatures: Mapping[str, float] = field(default_factory=dict[str, float])
+    # for people: how many photos of what the networks are from, and how good the predictions are in groups of photos
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    groups: Sequence[Mapping[str, Any]] = ()
+    card: Mapping[str, Any] = field(default_factory=dict[str, Any])  # licence and use, as the settings have them
+    written_by: Mapping[str, str] = field(default_factory=dict[str, str])  # versions of faceline and its libraries
 
     def decision_rule(self, task: str) -> DecisionRule:
         """How a task's mean probabilities become an answer."""
@@ -134,60 +141,63 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "trained_photos": trained_photos,
         "decide": bundle.decide,
         "held_out_temperatures": dict(bundle.held_out_temperatures),
+        "data": dict(bundle.data),
+        "groups": [dict(group) for group in bundle.groups],
+        "card": dict(bundle.card),
+        "written_by": dict(bundle.written_by),
     }
-    atomic.write_text(folder / "bundle.json", json.dumps(description, indent=1, allow_nan=False))
+    atomic.write_text(folder / DESCRIPTION, json.dumps(description, indent=1, allow_nan=False))
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle.
+def load_bundle(path: Path) -> Bundle:
+    """Read and check a bundle, a folder or a .zip.
 
     Raises:
-        BundleError: no bundle is there, it is of a newer version, or a file is missing or changed.
+        BundleError: no bundle is there, it is of a newer version, a file is missing or changed, or two parts of it do
+            not fit together.
     """
-    description = _read_description(folder)
+    files = open_bundle(path)
+    for problem in description_problems(files.description):
+        raise BundleError(f"{files.where(DESCRIPTION)} {problem}; train again to remake it")
+    description = files.description
+    tasks = tuple(read_task(name, entry) for name, entry in description["tasks"].items())
+    networks = tuple(load_trained_network(files, name, tasks) for name in description["models"])
+    rules = description.get("decision_rules", description.get("verdicts", {}))  # "verdicts" until format 2
+    decision_rules = {name: DecisionRule(**entry) for name, entry in rules.items()}
+    kept = {key: description[key] for key in ("crop", "metrics", "most_frequent", "flip")}
+    kept |= {key: description[key] for key in OPTIONAL if key in description}
+    return Bundle(tasks, networks, decision_rules=decision_rules, trained_photos=load_trained_photos(files), **kept)
+
+
+def load_trained_network(files: BundleFiles, name: str, tasks: tuple[Task, ...]) -> TrainedNetwork:
+    """Check one weights file against its entry in bundle.json and build the network.
+
+    Raises:
+        BundleError: the file is missing, changed, or does not fit what bundle.json says about the network.
+    """
+    entry = files.description["models"][name]
+    content = files.checked(entry)
     try:
-        tasks = tuple(read_task(name, entry) for name, entry in description["tasks"].items())
-        if not description["models"]:
-            raise KeyError("models")
-        networks = tuple(_load_network(folder, name, tasks, entry) for name, entry in description["models"].items())
-        rules = description.get("decision_rules", description.get("verdicts", {}))  # "verdicts" until format 2
-        decision_rules = {name: DecisionRule(**entry) for name, entry in rules.items()}
-        kept = {key: description[key] for key in ("crop", "metrics", "most_frequent", "flip")}
-        trained_photos = _load_trained_photos(folder, description.get("trained_photos"))
-        kept |= {key: description[key] for key in ("decide", "held_out_temperatures") if key in description}
-        return Bundle(tasks, networks, decision_rules=decision_rules, trained_photos=trained_photos, **kept)
+        model, plan = _plan(name, entry, tasks)
+        architecture = Architecture(**entry["architecture"]) if "architecture" in entry else None
+        network = build_network(model, plan.heads.outputs, pretrained=False, architecture=architecture)
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / 'bundle.json'} lacks or misstates {error}; train again to remake it") from error
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    """Read bundle.json and check that this version knows its format."""
-    path = folder / "bundle.json"
+        where = files.where(DESCRIPTION)
+        raise BundleError(f"{where} lacks or misstates models.{name}: {error}; train again to remake it") from error
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        network.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
+        where = files.where(entry["file"])
         raise BundleError(
-            f"{folder} is no bundle: it holds no bundle.json. A finished training run has its bundle in RUN/bundle."
-        ) from None
-    except (ValueError, OSError) as error:
-        raise BundleError(f"{path} can't be read ({error}); train again to remake it") from error
-    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
-        raise BundleError(f"{path} is not the description of a bundle")
-    if description["format"] > FORMAT:
-        raise BundleError(f"{path} was written by a newer faceline (format {description['format']}); upgrade faceline")
-    return description
+            f"{where} does not fit {model.backbone} with {plan.heads.outputs} outputs: {error}"
+        ) from error
+    normalise = Normalise(tuple(entry["mean"]), tuple(entry["std"]))
+    return TrainedNetwork(name, plan, normalise, network.eval(), tuple(entry.get("held_out", ())))
 
 
-def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], entry: dict[str, Any]) -> TrainedNetwork:
-    """Check one weights file against its entry in bundle.json and build the network."""
-    path = folder / entry["file"]
-    if path.parent != folder or not path.is_file():
-        raise BundleError(f"the bundle's file {path} is missing; copy the whole folder, or train again")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise BundleError(f"{path} is not the bundle's file (its sha256 differs); copy it again, or train again")
+def _plan(name: str, entry: Mapping[str, Any], tasks: tuple[Task, ...]) -> tuple[ModelConfig, Plan]:
+    """What a network's entry says about its backbone, and about its tasks and heads."""
     model = ModelConfig(**entry["model"])
-
     # Format 1 had one network per task, named after it, and format 2 called the tasks "tells".
     task_names = entry.get("tasks", entry.get("tells", [name]))
     heads = entry.get("heads", [{}] * len(task_names))
@@ -198,25 +208,22 @@ def _load_network(folder: Path, name: str, tasks: tuple[Task, ...], entry: dict[
         _task_config(task, HeadConfig.model_validate({"top": None, **head}), model)
         for task, head in zip(predicted_tasks, heads, strict=True)
     )
-    plan = Plan(name, predicted_tasks, configs, entry.get("joint", False))
-
-    architecture = Architecture(**entry["architecture"]) if "architecture" in entry else None
-    network = build_network(model, plan.heads.outputs, pretrained=False, architecture=architecture)
-    try:
-        network.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError) as error:
-        raise BundleError(f"{path} does not fit {model.backbone}: {error}") from error
-    normalise = Normalise(tuple(entry["mean"]), tuple(entry["std"]))
-    return TrainedNetwork(name, plan, normalise, network.eval(), tuple(entry.get("held_out", ())))
+    return model, Plan(name, predicted_tasks, configs, entry.get("joint", False))
 
 
-def _load_trained_photos(folder: Path, entry: dict[str, Any] | None) -> TrainedPhotos | None:
-    """Read the record of the run's photos; None if an older version made the bundle, or if the file was taken out."""
-    if entry is None or not (path := folder / entry["file"]).is_file():
+def load_trained_photos(files: BundleFiles) -> TrainedPhotos | None:
+    """Read the record of the run's photos; None if an older version made the bundle, or if the file was taken out.
+
+    Raises:
+        BundleError: it was changed.
+    """
+    entry = files.description.get("trained_photos")
+    if entry is None or not files.has(entry["file"]):
         return None
-    content = path.read_bytes()
-    if path.parent != folder or hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise BundleError(f"{path} is not the bundle's file (its sha256 differs); copy it again, or delete it")
+    content = files.read(entry["file"])
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        where = files.where(entry["file"])
+        raise BundleError(f"{where} is not the bundle's file (its sha256 differs); copy it again, or delete it")
     return TrainedPhotos.from_bytes(content)
 
 
@@ -229,15 +236,3 @@ def _task_config(task: Task, head: HeadConfig, model: ModelConfig) -> TaskConfig
 def trained_network(plan: Plan, name: str, network: nn.Module, held_out: tuple[int, ...] = ()) -> TrainedNetwork:
     """Put a network together with the plan and folds that it was trained by and the normalisation of its input."""
     return TrainedNetwork(name, plan, normalise_of(network), network, held_out)
-
-
-def describe_task(task: Task) -> dict[str, Any]:
-    """A task as it stands in bundle.json and predictions.json."""
-    limits = [task.low, task.high] if task.edges else None
-    return {"classes": list(task.classes), "edges": list(task.edges), "range": limits}
-
-
-def read_task(name: str, entry: Mapping[str, Any]) -> Task:
-    """The inverse of `describe_task`; raises KeyError, TypeError or ValueError if the entry is none."""
-    limits = entry["range"] if entry["edges"] else ()
-    return Task(name, tuple(entry["classes"]), tuple(entry["edges"]), *limits)

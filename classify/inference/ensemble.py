@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cache.errors import BundleError
 from classify.inference.bundle import Bundle, load_bundle
+from classify.inference.bundle_files import open_bundle
 from classify.inference.decision import DecisionRule, Probabilities
 from classify.tasks import Task
 
@@ -134,10 +135,7 @@ def refuse_other_tasks(bundles: Sequence[Bundle], folders: Sequence[Path]) -> No
 
 def digest_of(bundle: Path) -> str:
     """The sha256 of bundle.json, which contains the sha256 of every weights file."""
-    try:
-        return hashlib.sha256((bundle / "bundle.json").read_bytes()).hexdigest()
-    except OSError as error:
-        raise BundleError(f"{bundle} is no bundle: its bundle.json can't be read ({error})") from None
+    return open_bundle(bundle).digest
 
 
 def _load_weighed(folder: Path) -> Ensemble:

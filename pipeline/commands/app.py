@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.bundle import bundle_app
 from pipeline.commands.cache import cache_app
 from pipeline.commands.check import check
 from pipeline.commands.compare import compare
@@ -41,7 +42,7 @@ PANELS = {  # within a panel, Typer lists groups such as `cache` after the comma
     "The main way": (check, detect, train, predict, run, evaluate),
     "Looking": (report, compare, labels_app, runs_app),
     "Several models": (vote, distill),
-    "Looking after": (doctor, cache_app),
+    "Looking after": (doctor, bundle_app, cache_app),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -1,6 +1,5 @@
 """`faceline cache stats`, `verify` and `gc`: what the cache holds, what is damaged, and what can go."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from cache.errors import UsageError
 from cache.garbage import delete_garbage, find_garbage
 from cache.remote import address
 from cache.verify import stats, verify
+from classify.inference.bundle_files import is_bundle, open_bundle
 from detect.config import CropConfig, DetectConfig
 from detect.fingerprints import crop_spec, detector_spec
 from pipeline.console import cell
@@ -84,8 +84,8 @@ def collect_garbage(keep: Sequence[Path], context: RunContext, *, delete: bool) 
 
 def _fingerprints_of(path: Path | None) -> list[str]:
     """Fingerprints of crops and detection for a settings file, a run or a bundle; None: for the default settings."""
-    if path is not None and (path / "bundle.json").is_file():
-        record = json.loads((path / "bundle.json").read_text(encoding="utf-8"))["crop"]
+    if path is not None and is_bundle(path):
+        record = open_bundle(path).description["crop"]
         detect, crop = DetectConfig(**record["detect"]), CropConfig(**record["crop"])
         return [record["fingerprint"], fingerprint(crop_spec(detect, crop)), fingerprint(detector_spec(detect))]
     if path is not None and path.is_dir():

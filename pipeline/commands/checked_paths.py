@@ -59,20 +59,26 @@ def _runs(paths: Sequence[Path]) -> Sequence[Path]:
     return [_run(path) for path in paths]
 
 
+def _bundle(path: Path) -> Path:
+    from classify.inference.bundle_files import is_bundle
+
+    if not is_bundle(with_home(path)):
+        raise BundleError(
+            f"{path} is no bundle: it holds no bundle.json. A finished training run has its bundle in RUN/bundle."
+        )
+    return path
+
+
 def _bundles(paths: Sequence[Path]) -> Sequence[Path]:
-    for path in paths:
-        if not any((with_home(path) / file).is_file() for file in (BUNDLE, VOTES)):
-            raise BundleError(
-                f"{path} is no bundle: it holds no bundle.json. A finished training run has its bundle in RUN/bundle."
-            )
-    return paths
+    return [path if (with_home(path) / VOTES).is_file() else _bundle(path) for path in paths]
 
 
 def _teachers(paths: Sequence[Path]) -> Sequence[Path]:
+    from classify.inference.bundle_files import is_bundle
+
     for path in paths:
-        if not any(
-            (with_home(path) / file).is_file() for file in (BUNDLE, VOTES, f"bundle/{BUNDLE}", "validation.csv")
-        ):
+        files = (VOTES, f"bundle/{BUNDLE}", "validation.csv")
+        if not is_bundle(with_home(path)) and not any((with_home(path) / file).is_file() for file in files):
             raise BundleError(f"--teacher {path}: it is no finished run, no folder of `vote` and no bundle")
     return paths
 
@@ -94,11 +100,14 @@ AnyRunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a 
 RunsFolderArg = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="A folder with runs at any depth.", callback=_runs_folder)
 ]
+BundleArg = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="RUN/bundle of a training, or its .zip.", callback=_bundle)
+]
 BundlesOpt = Annotated[
     list[Path],
     typer.Option(
         "--bundle",
-        help="RUN/bundle of a training, or a folder of `vote`. Several are averaged.",
+        help="RUN/bundle of a training, its .zip, or a folder of `vote`. Several are averaged.",
         metavar="B",
         callback=_bundles,
     ),

@@ -28,6 +28,7 @@ from cache.errors import UsageError
 from cache.location import with_home
 
 if TYPE_CHECKING:
+    from pipeline.console import Console
     from pipeline.context import RunContext
 
 DEVICES = re.compile(r"auto|cpu|(cuda|mps|xpu)(:\d+)?")
@@ -80,16 +81,21 @@ class SharedOptions:
     json: Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")] = False
 
+    def console(self) -> "Console":
+        """The output of a command that needs no settings."""
+        from pipeline.console import Console
+
+        return Console(as_json=self.json, quiet=self.quiet)
+
     def context(self) -> "RunContext":
         """Load the settings and build the context; UsageError if one or the cache's folder is not valid."""
         from cache import cache_folder
-        from pipeline.console import Console
         from pipeline.context import RunContext, available_cpus
         from pipeline.settings import load_settings
 
         settings = load_settings(self.config or (), self.settings or ())
-        console = Console(as_json=self.json, quiet=self.quiet)
-        return RunContext(settings, cache_folder(self.cache), self.device, self.workers or available_cpus(), console)
+        workers = self.workers or available_cpus()
+        return RunContext(settings, cache_folder(self.cache), self.device, workers, self.console())
 
     def next_command(self, *words: object, carry: Sequence[SharedName] = CARRIED) -> str:
         """The command to continue with, quoted for a shell: `words`, then the shared options given to this command.

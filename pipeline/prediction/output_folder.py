@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from cache.errors import BundleError, DataError, UsageError
+from cache.errors import DataError, UsageError
+from classify.inference.bundle_files import open_bundle
 from pipeline.intake.table_file import read_table
 from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_submission, recorded_bundles
 
@@ -71,10 +72,8 @@ def refuse_overwriting(
 
 def _digest(bundle: Path) -> str:
     """The sha256 that identifies a bundle, or a folder of `vote`, in predictions.json."""
-    file = next((bundle / name for name in ("votes.json", "bundle.json") if (bundle / name).is_file()), None)
-    if file is None:
-        raise BundleError(f"{bundle} is no bundle: it holds no bundle.json")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    votes = bundle / "votes.json"
+    return hashlib.sha256(votes.read_bytes()).hexdigest() if votes.is_file() else open_bundle(bundle).digest
 
 
 def _is_free(folder: Path) -> bool:

@@ -16,11 +16,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from cache import atomic
-from cache.config import fingerprint
-from cache.errors import BundleError
 from cache.sources import split_part
 from cache.unit import Entry
 from classify.inference.bundle import Bundle
@@ -28,12 +25,11 @@ from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.ensemble import Ensemble
 from classify.inference.probabilities import probabilities
 from classify.tasks import Task, joint_class
-from detect.config import CropConfig, DetectConfig
-from detect.fingerprints import crop_spec
 from pipeline.console import Console
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos, photo_source_ids
 from pipeline.intake.photo import Photo
+from pipeline.prediction.crop_settings import read_crop_settings
 from pipeline.prediction.network_inputs import network_inputs, view_of
 from pipeline.prediction.prediction_record import (
     PREDICTIONS,
@@ -57,15 +53,6 @@ class Predictions:
     record: PredictionRecord  # what predictions.json says about them
 
 
-def crop_settings(detect: DetectConfig, crop: CropConfig) -> dict[str, Any]:
-    """Make a bundle's record of its crops: the settings, and a fingerprint of everything that decides the pixels."""
-    return {
-        "detect": detect.model_dump(mode="json"),
-        "crop": crop.model_dump(mode="json"),
-        "fingerprint": fingerprint(crop_spec(detect, crop)),
-    }
-
-
 def predict_photos(
     photos: Sequence[Photo], ensemble: Ensemble, context: RunContext, *, sources: Mapping[Path, str] | None = None
 ) -> Predictions:
@@ -84,7 +71,8 @@ def predict_photos(
     """
     # Crop settings: of all bundles, before any photo is read.
     settings = [
-        context.keep((_crop_settings_of, id(bundle)), partial(_crop_settings_of, bundle)) for bundle in ensemble.bundles
+        context.keep((read_crop_settings, id(bundle)), partial(read_crop_settings, bundle.crop))
+        for bundle in ensemble.bundles
     ]
     if sources is None:
         sources = photo_source_ids(photos, context)
@@ -176,21 +164,6 @@ def prediction_columns(
         rows = range(len(columns["class"]))
         columns["unsure"] = [" ".join(name for name, is_unsure in unsure.items() if is_unsure[row]) for row in rows]
     return columns
-
-
-def _crop_settings_of(bundle: Bundle) -> tuple[DetectConfig, CropConfig]:
-    """Read a bundle's crop settings, and make sure that they still give the crops that it was trained on."""
-    try:
-        detect, crop = DetectConfig(**bundle.crop["detect"]), CropConfig(**bundle.crop["crop"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise BundleError(f"the bundle's crop settings are not understood ({error}); train again") from error
-    if crop_settings(detect, crop)["fingerprint"] != bundle.crop.get("fingerprint"):
-        raise BundleError(
-            "this version of faceline, or of its detector's weights, would not make the crops that the bundle was "
-            "trained on, so predictions would be worse than its scores.\n"
-            "Train again, or predict with the version that trained it."
-        )
-    return detect, crop
 
 
 def _predict_bundle(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from cache.errors import DataError
-from classify.tasks import Task
+from classify.tasks import Task, describe_task, read_task
 from pipeline.run_record import write_json
 
 if TYPE_CHECKING:
@@ -64,8 +64,6 @@ def joined_records(records: Sequence[PredictionRecord]) -> PredictionRecord:
 
 def write_record(record: PredictionRecord, out: Path) -> None:
     """Write predictions.json."""
-    from classify.inference.bundle import describe_task
-
     content = {
         "format": FORMAT,
         "bundles": [{"path": path, "sha256": digest} for path, digest in record.bundles.items()],
@@ -89,8 +87,6 @@ def read_record(predictions: Path) -> PredictionRecord | None:
     content = _read_json(predictions)
     if content is None:
         return None
-    from classify.inference.bundle import read_task
-
     try:
         bundles = {entry["path"]: entry["sha256"] for entry in content["bundles"]}
         tasks = tuple(read_task(name, entry) for name, entry in content["tasks"].items())

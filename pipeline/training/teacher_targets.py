@@ -26,6 +26,7 @@ from cache import atomic
 from cache.config import fingerprint
 from cache.errors import BundleError, DataError
 from classify.data.sample import Sample
+from classify.inference.bundle_files import is_bundle, open_bundle
 from classify.inference.ensemble import VOTES, Ensemble, load_ensemble
 from classify.tasks import Task
 from pipeline.context import RunContext
@@ -126,6 +127,8 @@ def _to_targets(table: pl.DataFrame, tasks: Sequence[Task]) -> TeacherTargets:
 
 def _digest(teacher: Path) -> str:
     """Return a digest of the files in a teacher's folder that decide its predictions."""
+    if teacher.is_file():
+        return open_bundle(teacher).digest
     names = ("bundle.json", VOTES, "validation.csv", "bundle/bundle.json")
     present = [name for name in names if (teacher / name).is_file()]
     return fingerprint({name: hashlib.sha256((teacher / name).read_bytes()).hexdigest() for name in present})
@@ -164,7 +167,7 @@ def refuse_wrong_teachers(teachers: Sequence[Path], tasks: Sequence[Task]) -> No
 
 def _load_teacher(teacher: Path, tasks: Sequence[Task]) -> Ensemble:
     """Load a teacher, which must predict the student's tasks."""
-    is_run = not any((teacher / name).is_file() for name in ("bundle.json", VOTES))
+    is_run = not is_bundle(teacher) and not (teacher / VOTES).is_file()
     ensemble = load_ensemble([teacher / "bundle" if is_run else teacher])
     predicted = {task.name: (task.classes, task.edges) for task in ensemble.tasks}
     for task in tasks:

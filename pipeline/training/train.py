@@ -27,9 +27,10 @@ from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.evaluation.held_out_scores import HeldOut
 from pipeline.intake.photo import AppliedCorrections, Photo
-from pipeline.prediction.predict import crop_settings
-from pipeline.run_record import keep_json_lines
+from pipeline.prediction.crop_settings import crop_settings
+from pipeline.run_record import keep_json_lines, versions
 from pipeline.settings import Settings
+from pipeline.training.bundle_facts import data_facts, group_facts
 from pipeline.training.network_data import View, network_data, share_with_ranks
 from pipeline.training.open_ends import with_open_ends
 from pipeline.training.samples import make_samples, record_data
@@ -129,6 +130,10 @@ def train_run(
         TrainedPhotos.of([sample.source for sample in samples], [sample.fold for sample in samples]),
         settings.predict.decide,
         found.held_out_temperatures,
+        data_facts(run, settings.task_list(), settings.held_out_note),
+        group_facts(run, settings.task_list()),
+        settings.card.model_dump(mode="json"),
+        versions(),
     )
     save_bundle(run / "bundle", bundle)
     return found.scores

@@ -206,3 +206,9 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     again = "x: &x {epochs: 2}\ntrain: {<<: *x, epochs: 3}\n"
     with pytest.raises(UsageError, match="x: there is no such setting"):  # but not the second epochs
         load_settings(files(tmp_path, again))
+
+
+def test_a_licence_is_a_name_of_hugging_faces_list():
+    assert load_settings(overrides=["card.license=cc-by-nc-4.0"]).card.license == "cc-by-nc-4.0"
+    with pytest.raises(UsageError, match=r"card\.license"):
+        load_settings(overrides=["card.license=My own licence"])
