@@ -5,6 +5,7 @@ RUN/config.yaml holds them all and can be passed as such a file itself.
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -145,6 +146,7 @@ class RunTrainConfig(TrainConfig):
     )
 
 
+NETWORK_NAME = re.compile(r"[\w-]+")
 RUN_KEYS = RunTrainConfig.model_fields.keys() - TrainConfig.model_fields.keys()  # of `train`, and of no task
 
 
@@ -175,6 +177,25 @@ class MaskConfig(Config):
         return weights
 
 
+class EnsembleMember(Config):
+    """What one kind of network in an ensemble has other than the rest. Each key wins over that of a task."""
+
+    model: dict[str, Any] = Field(default={}, description="Keys of `model`, such as another backbone and its input.")
+    train: dict[str, Any] = Field(default={}, description="Keys of `train`, except `trackers`.")
+    augment: dict[str, Any] = Field(default={}, description="Keys of `tasks.NAME.augment`, for all tasks.")
+
+    def applied_to(self, config: TaskConfig) -> TaskConfig:
+        """Return a task's settings with these keys in them.
+
+        Raises:
+            ValidationError: a key does not exist, or its value contradicts others.
+        """
+        tree = config.model_dump()
+        return TaskConfig.model_validate(
+            tree | {section: tree[section] | keys for section, keys in self.model_dump().items()}
+        )
+
+
 class Settings(Config):
     """Settings that apply to all tasks."""
 
@@ -189,6 +210,11 @@ class Settings(Config):
     )
     model: ModelConfig = Field(default=ModelConfig(), description="The network; a task can override each key.")
     train: RunTrainConfig = Field(default=RunTrainConfig(), description="Training; a task can override each key.")
+    ensemble: dict[str, EnsembleMember] = Field(
+        default={},
+        description="Kinds of networks that vote: a name for each, and how it differs. Every kind is trained on every "
+        "held-out fold, and the probabilities of all are averaged. With none, there is one kind.",
+    )
     masks: MaskConfig = Field(default=MaskConfig(), description="Masks drawn on maskless faces.")
     split: SplitConfig = Field(default=SplitConfig(), description="Which photos are held out.")
     predict: PredictConfig = Field(default=PredictConfig(), description="How a trained network predicts.")
@@ -208,6 +234,28 @@ class Settings(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _ensemble_is_usable(self) -> Self:
+        for name in self.ensemble:
+            if not NETWORK_NAME.fullmatch(name):
+                raise ValueError(f"ensemble: {name!r} is no name of a file; use letters, digits, - and _")
+        try:
+            self.task_configs  # noqa: B018
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"ensemble: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return self
+
+    @property
+    def task_configs(self) -> dict[str, dict[str, TaskConfig]]:
+        """The settings of each task, for each kind of network in the ensemble; the name is empty if there is one."""
+        if not self.ensemble:
+            return {"": self.tasks}
+        return {
+            kind: {name: member.applied_to(config) for name, config in self.tasks.items()}
+            for kind, member in self.ensemble.items()
+        }
+
     def task_list(self) -> list[Task]:
         """The tasks in config order."""
         return [config.task(name) for name, config in self.tasks.items()]
@@ -215,7 +263,7 @@ class Settings(Config):
     @property
     def held_out_note(self) -> str:
         """What to know about scores on the held-out people; empty if nothing was chosen on them."""
-        trains = [config.train for config in self.tasks.values()]
+        trains = [config.train for configs in self.task_configs.values() for config in configs.values()]
         if self.split.held_out is None or not any(train.keep == "best" and train.epochs > 1 for train in trains):
             return ""
         return (

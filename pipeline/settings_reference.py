@@ -13,7 +13,15 @@ from pydantic.fields import FieldInfo
 from classify.config import AugmentConfig, ClassAugment, GroupAugment, HeadConfig, ModelConfig, TaskConfig
 from detect.config import CropConfig, DetectConfig
 from pipeline.card_config import CardConfig
-from pipeline.settings import DataConfig, MaskConfig, PredictConfig, RunTrainConfig, Settings, SplitConfig
+from pipeline.settings import (
+    DataConfig,
+    EnsembleMember,
+    MaskConfig,
+    PredictConfig,
+    RunTrainConfig,
+    Settings,
+    SplitConfig,
+)
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("", Settings),
@@ -27,6 +35,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("tasks.NAME.augment", AugmentConfig),
     ("tasks.NAME.augment.classes.CLASS", ClassAugment),
     ("tasks.NAME.augment.groups", GroupAugment),
+    ("ensemble.NAME", EnsembleMember),
     ("masks", MaskConfig),
     ("split", SplitConfig),
     ("predict", PredictConfig),

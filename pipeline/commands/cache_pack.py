@@ -18,7 +18,8 @@ def pack_crops(data: Path, context: RunContext, next_step: str = "") -> None:
     """Make the arrays that training with these settings would make, one per input size, zoom and margin."""
     views = {
         (plan.model.input, plan.model.zoom, needed_margin(plan)): plan.model
-        for plan in plan_networks(context.settings.tasks)
+        for configs in context.settings.task_configs.values()
+        for plan in plan_networks(configs)
     }
     dataset = load_labelled(data, context.settings).require_usable()
     detection = detect_photos(dataset.train, context)

@@ -31,7 +31,8 @@ def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, con
     settings = context.settings
     samples = make_samples(photos, detection, None, context)  # without a run folder: the settings may still change
     paths: list[Path] = []
-    for plan in plan_networks(settings.tasks):
+    plans = [(kind, plan) for kind, configs in settings.task_configs.items() for plan in plan_networks(configs)]
+    for kind, plan in plans:
         data = network_data(plan, samples, settings.split.held_out_folds[0], detection, context)
         show_counts(plan, data, context)
 
@@ -55,7 +56,7 @@ def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, con
                 missing = PICTURES - len(spaced)
                 pictures += [epoch.image_and_targets(members[i])[0] for i in spaced] + [blank] * missing
                 captions += [f"{name} {members[i].copy + 1}" for i in spaced] + [""] * missing
-        path = run / f"preview-{plan.name}.png"
+        path = run / f"preview-{'-'.join(filter(None, [plan.name, kind]))}.png"
         write_sheet(contact_sheet(pictures, captions, columns=PICTURES), path)
         paths.append(path)
     return paths

@@ -21,7 +21,7 @@ def refuse_unusable_settings(settings: Settings) -> None:
         BundleError: pretrained weights can't be downloaded.
     """
     refuse_missing_trackers(settings)
-    plans = plan_networks(settings.tasks)
+    plans = [plan for configs in settings.task_configs.values() for plan in plan_networks(configs)]
     for plan in plans:
         build_augmenter(plan, needed_margin(plan))
         refuse_wrong_rules(plan, settings.task_list())

@@ -52,14 +52,15 @@ class Member:
 def ensemble_members(settings: Settings) -> Iterator[Member]:
     """Yield every network that a run trains: for each plan, one per choice of held-out folds and seed."""
     split = settings.split
-    for plan in plan_networks(settings.tasks):
-        for held_out in split.held_out_folds:
-            for number in range(split.repeats):
-                parts = [f"fold{held_out[0]}" for _ in held_out[:1]] * (split.held_out == "all") + [f"seed{number}"] * (
-                    split.repeats > 1
-                )
-                seed = settings.seed + 1000 * number
-                yield Member(plan, held_out, seed, "-".join([plan.name, *parts]), Path(plan.name, *parts))
+    for kind, configs in settings.task_configs.items():
+        for plan in plan_networks(configs):
+            for held_out in split.held_out_folds:
+                for number in range(split.repeats):
+                    parts = [kind] * bool(kind)
+                    parts += [f"fold{fold}" for fold in held_out[:1] if split.held_out == "all"]
+                    parts += [f"seed{number}"] * (split.repeats > 1)
+                    seed = settings.seed + 1000 * number
+                    yield Member(plan, held_out, seed, "-".join([plan.name, *parts]), Path(plan.name, *parts))
 
 
 def train_run(
@@ -157,17 +158,17 @@ def _data_of_members(
     teacher_targets: TeacherTargets | None,
 ) -> list[NetworkData]:
     """Make, check and show the data of each member; those that differ only in their seed share it."""
-    made: dict[tuple[str, tuple[int, ...]], NetworkData] = {}
+    made: dict[tuple[int, tuple[int, ...]], NetworkData] = {}
     packs: dict[View, Pixels] = {}  # shared by all members, as they may have to be in memory
     for member in members:
-        plan, key = member.plan, (member.plan.name, member.held_out)
+        plan, key = member.plan, (id(member.plan), member.held_out)  # of several kinds, all plans may have one name
         if key not in made:
             data = made[key] = network_data(plan, samples, member.held_out, detection, context, teacher_targets, packs)
             _refuse_unlabelled_tasks(member, data)
             _refuse_single_photo(plan, data)
             if member.held_out == members[0].held_out:
                 show_counts(plan, data, context)
-    return [made[member.plan.name, member.held_out] for member in members]
+    return [made[id(member.plan), member.held_out] for member in members]
 
 
 def _refuse_unlabelled_tasks(member: Member, data: NetworkData) -> None:

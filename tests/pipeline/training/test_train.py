@@ -82,6 +82,32 @@ def test_repeats_differ_by_their_seed_and_vote():
     ]
 
 
+def test_kinds_of_networks_are_trained_on_every_fold_and_vote(finished, tmp_path):
+    other = "ensemble={small: {}, tall: {model: {input: [48, 32]}, augment: {every: []}}}"
+    folder = run(finished, tmp_path / "run", other, "model.sharing=shared", "split={held_out: all, folds: 2}")
+    networks = load_bundle(folder / "bundle").networks
+    expected = [f"shared-{kind}-fold{fold}" for kind in ("small", "tall") for fold in (0, 1)]
+    assert [network.name for network in networks] == expected
+    assert [network.model.input for network in networks] == [(32, 24)] * 2 + [(48, 32)] * 2
+    calibration = json.loads((folder / "calibration.json").read_text())
+    assert calibration["age"]["networks_held_out"] == 2, "each person is predicted by both kinds"
+    assert (folder / "shared" / "tall" / "fold1" / "best.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "error"),
+    [
+        ("{a: {model: {backbon: x}}}", "ensemble: model.backbon: "),
+        ("{a: {model: {input: [4, 4]}}}", "ensemble: model.input: "),
+        ("{a/b: {}}", "'a/b' is no name of a file"),
+        ("{a: {split: {folds: 3}}}", "ensemble.a.split"),
+    ],
+)
+def test_a_key_that_a_kind_of_network_cannot_have_is_an_error(ensemble, error):
+    with pytest.raises(UsageError, match=error):
+        load_settings(None, [f"ensemble={ensemble}"])
+
+
 def test_every_fold_is_left_out_by_as_many_networks_as_requested():
     settings = load_settings(None, ["split={held_out: all, folds: 5, leave_out: 2}", "model.sharing=shared"])
     members = list(ensemble_members(settings))
