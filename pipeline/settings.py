@@ -213,7 +213,8 @@ class Settings(Config):
     ensemble: dict[str, EnsembleMember] = Field(
         default={},
         description="Kinds of networks that vote: a name for each, and how it differs. Every kind is trained on every "
-        "held-out fold, and the probabilities of all are averaged. With none, there is one kind.",
+        "held-out fold, and the probabilities of all are averaged. With none, there is one kind. Set a kind to null to "
+        "remove it.",
     )
     masks: MaskConfig = Field(default=MaskConfig(), description="Masks drawn on maskless faces.")
     split: SplitConfig = Field(default=SplitConfig(), description="Which photos are held out.")
@@ -309,7 +310,9 @@ def _layers(files: Path | Sequence[Path] | None, overrides: Sequence[str]) -> li
 
 
 def _with_common_sections(tree: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the tasks that are null, and give each task the keys of common sections that it does not set itself."""
+    """Leave out what is null of tasks and ensemble, and give each task the keys of common sections that it lacks."""
+    if isinstance(kinds := tree.get("ensemble"), dict):
+        tree = {**tree, "ensemble": {name: kind for name, kind in kinds.items() if kind is not None}}
     if not isinstance(tasks := tree.get("tasks"), dict):
         return tree
     return {**tree, "tasks": {name: _with_common(tree, task) for name, task in tasks.items() if task is not None}}

@@ -10,12 +10,13 @@ from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
-OVER_OTHERS = {"best-gpu-faces": "best-gpu.yaml"}  # files that are laid over another
 
 
-@pytest.mark.parametrize("preset", [e for e in EXAMPLES if e.stem not in OVER_OTHERS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", EXAMPLES, ids=lambda path: path.stem)
 def test_a_preset_trains_and_predicts_with_a_tiny_network_in_its_place(preset, drawn, shared_cache, tmp_path):
     tiny = ["model.backbone=test_resnet", "model.pretrained=false", "train.epochs=1"]
+    for kind in load_settings(preset).ensemble:
+        tiny += [f"ensemble.{kind}.model.backbone=test_resnet", f"ensemble.{kind}.model.input=[64,48]"]
     words = ["--config", preset, "--out", tmp_path / "run", "--cache", shared_cache, "--device", "cpu", "--quiet"]
     faceline("run", drawn, *words, *(word for setting in tiny for word in ("--set", setting)))
     assert (tmp_path / "run" / "submission.csv").read_text().count("\n") == 43
@@ -23,26 +24,15 @@ def test_a_preset_trains_and_predicts_with_a_tiny_network_in_its_place(preset, d
 
 @pytest.mark.parametrize("preset", EXAMPLES, ids=lambda path: path.stem)
 def test_a_presets_networks_take_its_inputs(preset):
-    below = [preset.with_name(OVER_OTHERS[preset.stem])] if preset.stem in OVER_OTHERS else []
-    for plan in plan_networks(load_settings([*below, preset], ["model.pretrained=false"]).tasks):
-        refuse_unusable_network(plan)
+    for configs in load_settings(preset, ["model.pretrained=false"]).task_configs.values():
+        for plan in plan_networks(configs):
+            refuse_unusable_network(plan)
 
 
-def test_the_two_networks_of_best_gpu_vote_as_its_comment_says(drawn, shared_cache, tmp_path):
-    [best_gpu] = [path for path in EXAMPLES if path.stem == "best-gpu"]
-    commands = [line for line in best_gpu.read_text().splitlines() if line.startswith("#   faceline ")]
-    tiny = ["model.pretrained=false", "train.epochs=1", "split.folds=2"]
-    small = {
-        "RUNS/convnext": ["model.backbone=test_convnext", "model.input=[64,48]"],
-        "RUNS/faces": ["model.backbone=test_resnet", "model.input=[32,24]"],
-    }
-    for line in commands:
-        words = [word.replace("examples", str(best_gpu.parent)) for word in line.split()[2:]]
-        settings = [*tiny, *small[words[-1]]] if words[0] == "run" else []
-        words = [tmp_path / word if word.startswith("RUNS") else drawn if word == "DATA" else word for word in words]
-        device = [] if words[0] == "vote" else ["--cache", shared_cache, "--device", "cpu"]
-        faceline(*words, *device, "--quiet", *(word for setting in settings for word in ("--set", setting)))
-    assert (tmp_path / "RUNS/vote/predictions/submission.csv").read_text().count("\n") == 43
+def test_a_kind_of_network_can_be_left_out_of_a_preset():
+    best_gpu = next(path for path in EXAMPLES if path.stem == "best-gpu")
+    assert list(load_settings(best_gpu).ensemble) == ["convnext", "faces"]
+    assert list(load_settings(best_gpu, ["ensemble.faces=null"]).ensemble) == ["convnext"]
 
 
 def test_the_seed_teams_preset_is_their_recipe():
