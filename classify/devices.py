@@ -34,7 +34,11 @@ def to_device(values: Tensor, device: str | torch.device) -> Tensor:
 
 
 def compute_in_batches(
-    compute: Callable[[Tensor], Tensor], inputs: NDArray[Any], rows: NDArray[np.intp], device: str
+    compute: Callable[[Tensor], Tensor],
+    inputs: NDArray[Any],
+    rows: NDArray[np.intp],
+    device: str,
+    progress: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Compute a row of results for some of the inputs.
 
@@ -43,6 +47,7 @@ def compute_in_batches(
         inputs: (N, ...), read batch by batch: they may be a memory map that is larger than memory.
         rows: (M,) the inputs to compute, in this order; at least one.
         device: a torch device name.
+        progress: called with the number of inputs after each batch.
 
     Returns:
         (M, D) on the CPU.
@@ -64,6 +69,8 @@ def compute_in_batches(
             size = len(batch) // 2
         else:
             done += len(batch)
+            if progress:
+                progress(len(batch))
         if len(waiting) == READ_EVERY or done == len(rows):
             parts.append(torch.cat(waiting).cpu())
             waiting = []

@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,7 @@ def _run_stages(
     from pipeline.prediction.predict import predict_photos, write_predictions
     from pipeline.reports.contact_sheets import crop_sheet
     from pipeline.reports.model_card import write_card
+    from pipeline.training.curves import read_curves
     from pipeline.training.packed_crops import with_crops
     from pipeline.training.run_photos import refuse_replaced_photos
     from pipeline.training.settings_check import refuse_unusable_settings
@@ -178,6 +180,7 @@ def _run_stages(
                 corrections = dataset.corrections
                 scores = train_run(dataset.train, detection, run, context, corrections, teacher_targets, trackers)
                 write_card(run / "bundle", context.console.warn)
+                trackers.picture("curves", partial(read_curves, run))
                 trackers.log_outcome({name: score.as_json() for name, score in scores.items()}, run / "bundle")
 
             # Predict

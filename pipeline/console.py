@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -82,17 +82,28 @@ class Console:
             self._out.print(f"Next: {printable(next_step)}", markup=False)
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Generator[Callable[[int], None]]:
-        """Show progress; the yielded function takes the number of items done since its last call."""
+    def progress(self, label: str, total: int) -> Generator[Callable[[float], None]]:
+        """Show progress; the yielded function takes the number of items, or part of one, done since its last call."""
         if self.quiet or not total:
             yield lambda _: None
-        elif self._err.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=self._err, transient=True) as bar:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with self.live(*columns) as bar:
+            if bar is None:
+                yield _Lines(self, label, total).advance
+            else:
                 progress = bar.add_task(label, total=total)
                 yield lambda more: bar.advance(progress, more)
-        else:
-            yield _Lines(self, label, total).advance
+
+    @contextmanager
+    def live(self, *columns: ProgressColumn, refresh_per_second: float = 10) -> Generator[Progress | None]:
+        """Yield a bar of these columns while the block runs; None where there is no terminal, or with --quiet."""
+        if self.quiet or not self._err.is_terminal:
+            yield None
+            return
+        options: dict[str, Any] = {"transient": True, "refresh_per_second": refresh_per_second}
+        with Progress(*columns, console=self._err, **options) as bar:
+            yield bar
 
 
 class _Lines:
@@ -100,14 +111,14 @@ class _Lines:
 
     def __init__(self, console: Console, label: str, total: int) -> None:
         self._console, self._label, self._total = console, label, total
-        self._done, self._last_line_at = 0, time.monotonic()
+        self._done, self._last_line_at = 0.0, time.monotonic()
 
-    def advance(self, more: int) -> None:
+    def advance(self, more: float) -> None:
         """Count `more` items as done."""
         self._done += more
         if time.monotonic() - self._last_line_at >= SECONDS_BETWEEN_LINES:
             self._last_line_at = time.monotonic()
-            self._console.line(f"{self._label}: {self._done:,} of {self._total:,}")
+            self._console.line(f"{self._label}: {round(self._done):,} of {self._total:,}")
 
 
 def cell(value: object) -> str:

@@ -3,6 +3,7 @@
 inputs (N, H, W, 3) uint8 -> for each task, probabilities (N, C) float32 whose rows add up to 1.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def probabilities(
     *,
     flip: bool = False,
     rows: NDArray[np.intp] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Probabilities]:
     """The class probabilities of each input, (N, C) for each task of the heads.
 
@@ -45,6 +47,7 @@ def probabilities(
         flip: average over the image and its mirror image.
         rows: (M,) the inputs to predict, in this order, read batch by batch; None for all. `inputs[rows]` would copy
             them all, and those of a large data set do not fit into memory.
+        progress: called with the number of inputs after each batch.
 
     Returns:
         (M, C) for each task.
@@ -71,5 +74,5 @@ def probabilities(
             return (plain + mirrored) / 2
         return (predict(images) + predict(images.flip(3))) / 2 if flip else predict(images)
 
-    predicted = compute_in_batches(compute, inputs, rows, device)
+    predicted = compute_in_batches(compute, inputs, rows, device, progress)
     return [task_probabilities.contiguous().numpy() for task_probabilities in predicted.split(classes, dim=1)]

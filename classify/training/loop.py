@@ -20,13 +20,20 @@ from classify.data.training_set import NetworkData
 from classify.models.backbones import build_network
 from classify.models.network_plan import Plan
 from classify.training.checkpoint import load_checkpoint, save_checkpoint
-from classify.training.trainer import ComputeSetup, EpochMetrics, Trainer
+from classify.training.trainer import ComputeSetup, EpochMetrics, OnStep, Trainer
 
 OnEpochEnd = Callable[[list[EpochMetrics]], None]
 
 
 def train_network(
-    plan: Plan, data: NetworkData, folder: Path, *, seed: int, compute: ComputeSetup, on_epoch_end: OnEpochEnd
+    plan: Plan,
+    data: NetworkData,
+    folder: Path,
+    *,
+    seed: int,
+    compute: ComputeSetup,
+    on_epoch_end: OnEpochEnd,
+    on_step: OnStep | None = None,
 ) -> nn.Module:
     """Train until `plan.train.epochs`, resuming from `folder/last.safetensors` when it is there.
 
@@ -37,6 +44,7 @@ def train_network(
         seed: of everything random.
         compute: device, workers, and this process among others.
         on_epoch_end: called in rank 0 with the metrics so far, one entry per epoch and task.
+        on_step: called before the first step of each epoch and after each step.
 
     Returns:
         The kept network, on the CPU, in evaluation mode.
@@ -65,7 +73,7 @@ def train_network(
         # Train and validate.
         started = time.perf_counter()
         with _memory_errors_in_words(plan):
-            loss = trainer.run_epoch(epoch)
+            loss = trainer.run_epoch(epoch, on_step)
         scores = trainer.validate()
         seconds = round((time.perf_counter() - started) / tasks, 3)  # each task's share of the epoch
         timing = {"lr": trainer.learning_rate, "seconds": seconds}

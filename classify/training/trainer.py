@@ -5,7 +5,7 @@ loss of the complete batch.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,19 @@ from classify.training.optimisation import RECIPE, build_optimiser, build_schedu
 from classify.training.weight_averaging import WeightAverage
 
 EpochMetrics = dict[str, Any]  # of one task after one epoch; a line of metrics.jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class EpochProgress:
+    """How far an epoch is, after one of its steps or before the first."""
+
+    epoch: int  # from 1
+    images: int  # that were trained on in it, by all processes
+    total: int  # in the epoch
+    loss: Callable[[], float]  # the mean over the steps so far; a GPU has to be waited for
+
+
+OnStep = Callable[[EpochProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +156,12 @@ class Trainer:
         """The learning rate of the last step."""
         return float(self._optimiser.param_groups[0]["lr"])
 
-    def run_epoch(self, epoch: int) -> float:
+    def run_epoch(self, epoch: int, on_step: OnStep | None = None) -> float:
         """Make one pass over the training samples, and return the mean loss of its steps.
+
+        Args:
+            epoch: from 0.
+            on_step: called before the first step and after each one.
 
         Raises:
             UsageError: the loss is not finite.
@@ -153,6 +170,13 @@ class Trainer:
         self._network.train(not self._train.freeze)
         losses: list[Tensor] = []
         batches = self._loader.epoch(epoch)
+        total = len(batches) * batches.step_size
+
+        def report(images: int) -> None:
+            if on_step:
+                on_step(EpochProgress(epoch + 1, images, total, lambda: float(torch.stack(losses).mean())))
+
+        report(0)
         for step, (inputs, targets) in enumerate(self._inputs(epoch)):
             update = epoch * self._steps_per_epoch + step
             self._schedule.step_update(update)
@@ -181,6 +205,7 @@ class Trainer:
             self._optimiser.zero_grad(set_to_none=True)
             if self._ema:
                 self._ema.update(self._network, step=update)
+            report((step + 1) * batches.step_size)
         self._ranks.broadcast_buffers(self._network, self._step_average)
 
         mean_loss = float(torch.stack(losses).mean())

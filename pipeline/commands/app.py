@@ -25,6 +25,7 @@ from pipeline.commands.predict import predict
 from pipeline.commands.report import report
 from pipeline.commands.run import run
 from pipeline.commands.runs import runs_app
+from pipeline.commands.submit import submit
 from pipeline.commands.train import train
 from pipeline.commands.vote import vote
 
@@ -40,7 +41,7 @@ app = typer.Typer(
 PANELS = {  # within a panel, Typer lists groups such as `cache` after the commands
     "Start here": (demo,),
     "The main way": (check, detect, train, predict, run, evaluate),
-    "Looking": (report, compare, labels_app, runs_app),
+    "Looking": (report, compare, submit, labels_app, runs_app),
     "Several models": (vote, distill),
     "Looking after": (doctor, bundle_app, cache_app),
 }

@@ -16,11 +16,12 @@ def run(shared: SharedOptions, data: DataArg, out: RunOpt = None) -> None:
     """Check, detect, split, train, evaluate, predict DATA's eval part, report."""
     from pipeline.chain import run_chain
     from pipeline.context import with_ranks
+    from pipeline.training.score_notes import final_notes
 
     context = with_ranks(shared.context())
     folder = run_folder(out, data, context)
     finished = run_chain(data, folder, context)
-    context.console.scores(finished.scores, "Scores on the held-out fold", context.settings.held_out_note)
+    context.console.scores(finished.scores, "Scores on the held-out fold", final_notes(context.settings))
     counts = ", ".join(f"{count} {status}" for status, count in finished.counts.items())
     timings = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in finished.seconds.items())
     text = f"Predictions: {counts}\nTime: {timings}\nReport: {folder / 'report.html'}"

@@ -21,6 +21,7 @@ def train(
     """Train the classifiers; faces that are not in the cache are found first."""
     from pipeline.chain import train_data
     from pipeline.context import with_ranks
+    from pipeline.training.score_notes import final_notes
 
     context = shared.context()
     run = run_folder(out, data, context)
@@ -44,6 +45,6 @@ def train(
 
     context = with_ranks(context)
     finished = train_data(data, run, context)
-    context.console.scores(finished.scores, "Scores on the held-out fold", context.settings.held_out_note)
+    context.console.scores(finished.scores, "Scores on the held-out fold", final_notes(context.settings))
     next_step = shared.next_command("predict", "PHOTOS", "--bundle", run / "bundle", carry=PREDICT_CARRIES)
     context.console.done(finished.as_json(), text=f"Run: {run}", next_step=next_step)

@@ -7,7 +7,7 @@ the cache are not detected again.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -183,6 +183,9 @@ def _predict_bundle(
             count = len(next(iter(inputs.values())))
             for network, is_chosen in zip(bundle.networks, chosen[:, start : start + count], strict=True):
                 in_batch = np.flatnonzero(is_chosen)
+                share = count / len(bundle.networks)  # of the photos, for the bar: each network is a part of them
+                if not len(in_batch):
+                    advance(share)
                 predicted = probabilities(
                     network.network,
                     network.heads,
@@ -191,18 +194,22 @@ def _predict_bundle(
                     device,
                     flip=bundle.flip,
                     rows=in_batch,
+                    progress=partial(_advance_by, advance, share / max(len(in_batch), 1)),
                 )
                 for task, task_probabilities in zip(network.heads.tasks, predicted, strict=True):
                     totals[task.name][start + in_batch] += task_probabilities
                     networks[task.name][start + in_batch] += 1
             start += count
-            advance(count)
     if context.kept is None:
         for network in bundle.networks:
             network.network.cpu()  # frees the device's memory for the next bundle
     means = {name: (total / networks[name]).astype(np.float32) for name, total in totals.items()}
     voting = {task.name: sum(task in network.heads.tasks for network in bundle.networks) for task in bundle.tasks}
     return {name: bundle.calibrated(name, mean, networks[name][:, 0] < voting[name]) for name, mean in means.items()}
+
+
+def _advance_by(advance: Callable[[float], None], share: float, inputs: int) -> None:
+    advance(inputs * share)
 
 
 def _photo_columns(photos: Sequence[Photo], entries: Sequence[Entry]) -> pl.DataFrame:

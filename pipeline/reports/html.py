@@ -1,8 +1,11 @@
 """HTML pages that need nothing else: one file, no network, no script."""
 
 import base64
+import io
 
 import jinja2
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 
 
 def page_template(name: str) -> jinja2.Template:
@@ -13,6 +16,14 @@ def page_template(name: str) -> jinja2.Template:
     )
     environment.filters["data_uri"] = _data_uri
     return environment.get_template(name)
+
+
+def svg_element(figure: Figure) -> str:
+    """A figure as an <svg> element."""
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
 
 
 def _data_uri(jpeg: bytes) -> str:

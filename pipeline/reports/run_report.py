@@ -3,17 +3,13 @@
 RUN/ (run.json, data.json, metrics.jsonl, validation.csv, predictions.csv) + the cache -> RUN/report.html, groups.csv.
 """
 
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cache import atomic
@@ -25,17 +21,24 @@ from classify.tasks import UNLABELLED, Task, joint_names
 from detect.fingerprints import crop_spec
 from pipeline.evaluation.subgroups import group_table
 from pipeline.evaluation.validation_table import Validation, probability_columns, read_typed, read_validation
+from pipeline.ledger import LEDGER
 from pipeline.reports.contact_sheets import contact_sheet, encode_image
-from pipeline.reports.html import page_template
+from pipeline.reports.html import page_template, svg_element
+from pipeline.reports.leaderboard import leaderboard
 from pipeline.settings import Settings, load_settings
+from pipeline.training.curves import SIZE, draw_task
 
 WORST_MISTAKES = 40
 WORST_GROUPS = 15
-LINE_COLOURS = ("#3366cc", "#dd6622", "#228855")  # training loss, held-out loss, macro-F1
 
 
-def write_report(run: Path, cache: Path) -> Path:
+def write_report(run: Path, cache: Path, ledger: Path = LEDGER) -> Path:
     """Write RUN/report.html, and RUN/groups.csv where people were held out; returns the page's path.
+
+    Args:
+        run: a finished run.
+        cache: the crops' folder.
+        ledger: of submissions, whose scores are drawn against the validation scores.
 
     Raises:
         BundleError: the folder holds no finished run.
@@ -74,6 +77,7 @@ def write_report(run: Path, cache: Path) -> Path:
         calibration=_read_json(calibration) if calibration.is_file() else {},
         groups=groups,
         worst=worst,
+        submissions=leaderboard(ledger, run),
         predicted=_count_predictions(predictions, tasks) if predictions.is_file() else {},
         config=settings.as_yaml(),
     )
@@ -87,35 +91,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _draw_curves(epochs: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> list[str]:
-    """One drawing per task: losses on the left axis, macro-F1 on the right, and a line of each per network."""
+    """One drawing per task."""
     drawings: list[str] = []
     for task in tasks:
-        networks: dict[str, list[dict[str, Any]]] = {}
-        for epoch in epochs:
-            if epoch["task"] == task.name:
-                networks.setdefault(epoch.get("network", ""), []).append(epoch)
-        figure = Figure(figsize=(4.2, 2.6), layout="constrained")
-        axis = figure.subplots()
-        _plot(axis, networks, "train_loss", "training loss", LINE_COLOURS[0])
-        _plot(axis, networks, "loss", "held-out loss", LINE_COLOURS[1])
-        axis.set(title=task.name, xlabel="epoch", ylabel="loss")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if any("macro_f1" in epoch for network in networks.values() for epoch in network):
-            right = axis.twinx()
-            _plot(right, networks, "macro_f1", "macro-F1", LINE_COLOURS[2])
-            right.set(ylabel="macro-F1", ylim=(0, 1))
-        figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
-        drawings.append(_svg(figure))
+        figure = Figure(figsize=SIZE, layout="constrained")
+        draw_task(figure, epochs, task.name)
+        drawings.append(svg_element(figure))
     return drawings
-
-
-def _plot(axis: Axes, networks: Mapping[str, Sequence[dict[str, Any]]], key: str, label: str, colour: str) -> None:
-    """Draw one line per network, all in one colour; a fold without labels lacks some figures and has no line."""
-    for epochs in networks.values():
-        points = [(epoch["epoch"], epoch[key]) for epoch in epochs if key in epoch]
-        if points:
-            axis.plot(*zip(*points, strict=True), color=colour, label=label, marker=".")
-            label = "_nolegend_"
 
 
 def _score_sections(validation: Validation, tasks: Sequence[Task]) -> list[dict[str, Any]]:
@@ -150,7 +132,7 @@ def _draw_confusion(counts: NDArray[np.intp], names: Sequence[str]) -> str:
         if counts[row, column]:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=small)
-    return _svg(figure)
+    return svg_element(figure)
 
 
 def _worst_mistakes(validation: Validation, tasks: Sequence[Task], settings: Settings, cache: Path) -> bytes | None:
@@ -183,11 +165,3 @@ def _count_predictions(path: Path, tasks: Sequence[Task]) -> dict[str, Any]:
         "steps": table["found_by"].drop_nulls().value_counts(sort=True).rows(),
         "classes": classes,
     }
-
-
-def _svg(figure: Figure) -> str:
-    """A figure as an <svg> element."""
-    buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

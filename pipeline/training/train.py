@@ -7,6 +7,7 @@ validation.csv and bundle/.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,10 @@ from pipeline.prediction.crop_settings import crop_settings
 from pipeline.run_record import keep_json_lines, versions
 from pipeline.settings import Settings
 from pipeline.training.bundle_facts import data_facts, group_facts
+from pipeline.training.curves import write_curves
 from pipeline.training.network_data import View, network_data, share_with_ranks
 from pipeline.training.open_ends import with_open_ends
+from pipeline.training.progress import NetworkWork, TrainingProgress, training_progress
 from pipeline.training.samples import make_samples, record_data
 from pipeline.training.teacher_targets import TeacherTargets
 from pipeline.training.trackers import Trackers
@@ -97,26 +100,35 @@ def train_run(
     metrics: dict[str, list[EpochMetrics]] = {}
     networks: list[TrainedNetwork] = []
     held_out = HeldOut(settings.task_list(), samples)
-    for member, data in zip(members, member_data, strict=True):
-        share_with_ranks(data, run, context.ranks)
-        folder, report = run / member.folder, _reporter(metrics, member, run, context, trackers)
-        network = train_network(member.plan, data, folder, seed=member.seed, compute=compute, on_epoch_end=report)
-        trained = trained_network(member.plan, member.name, network.to(compute.device), member.held_out)
-        networks.append(trained)
+    work = {member.name: _work(member, data) for member, data in zip(members, member_data, strict=True)}
+    with training_progress(context.console, work) as progress:
+        for member, data in zip(members, member_data, strict=True):
+            share_with_ranks(data, run, context.ranks)
+            network = train_network(
+                member.plan,
+                data,
+                run / member.folder,
+                seed=member.seed,
+                compute=compute,
+                on_epoch_end=_reporter(metrics, member, run, context, trackers, progress),
+                on_step=partial(progress.step, member.name),
+            )
+            trained = trained_network(member.plan, member.name, network.to(compute.device), member.held_out)
+            networks.append(trained)
 
-        # Predict the held-out photos
-        rows = np.flatnonzero([sample.fold in member.held_out for sample in samples])
-        predicted = probabilities(
-            network,
-            trained.heads,
-            data.pixels,
-            trained.normalise,
-            compute.device,
-            flip=settings.predict.flip,
-            rows=rows,
-        )
-        held_out.add(trained, rows, predicted)
-        network.cpu()
+            # Predict the held-out photos
+            rows = np.flatnonzero([sample.fold in member.held_out for sample in samples])
+            predicted = probabilities(
+                network,
+                trained.heads,
+                data.pixels,
+                trained.normalise,
+                compute.device,
+                flip=settings.predict.flip,
+                rows=rows,
+            )
+            held_out.add(trained, rows, predicted)
+            network.cpu()
 
     # Scores and bundle
     found = held_out.finish(run, settings.predict, context.console)
@@ -210,11 +222,25 @@ def show_counts(plan: Plan, data: NetworkData, context: RunContext) -> None:
     context.console.table("Training on", ["class", "photos", "shown an epoch", "held out"], rows, remark=True)
 
 
+def _work(member: Member, data: NetworkData) -> NetworkWork:
+    """How much there is to train of a network."""
+    train, (height, width) = member.plan.train, member.plan.model.input
+    groups = data.training_set(member.plan.heads).augmentation_groups
+    images = int(build_augmenter(member.plan).multipliers(groups).sum())
+    return NetworkWork(train.epochs, images, height * width)
+
+
 def _reporter(
-    metrics: dict[str, list[EpochMetrics]], member: Member, run: Path, context: RunContext, trackers: Trackers | None
+    metrics: dict[str, list[EpochMetrics]],
+    member: Member,
+    run: Path,
+    context: RunContext,
+    trackers: Trackers | None,
+    progress: TrainingProgress,
 ) -> Callable[[list[EpochMetrics]], None]:
-    """Return a callback that puts a member's metrics among those of all, writes metrics.jsonl and prints a line."""
+    """Return a callback that puts a member's metrics among those of all, writes and draws them, and prints a line."""
     epochs, tasks = member.plan.train.epochs, len(member.plan.tasks)
+    task_names = [task.name for task in context.settings.task_list()]
     name = {"network": member.name} if member.name != member.plan.name else {}
 
     def report(history: list[EpochMetrics]) -> None:
@@ -222,13 +248,16 @@ def _reporter(
         # Rewritten from the checkpoints' histories: after a kill, no line is there twice and none is missing.
         lines = [line for member_lines in metrics.values() for line in member_lines]
         keep_json_lines(run / "metrics.jsonl", lines, context.console.warn)
+        write_curves(run, lines, task_names, context.console.warn)
         if trackers:
             trackers.log_epochs(member.name, metrics[member.name])
         last = history[-tasks:]
         scores = [f"{line['task']} {line['macro_f1']:.3f}" for line in last if "macro_f1" in line]
         held_out = f", macro-F1 {', '.join(scores)}" if scores else ""
         epoch, loss = last[0]["epoch"], last[0]["train_loss"]
-        context.console.line(f"{member.name}: epoch {epoch} of {epochs}, loss {loss:.3f}{held_out}")
+        speed = progress.epoch_ended(member.name, history)
+        facts = f"loss {loss:.3f}{held_out}" + (f", {speed}" if speed else "")
+        context.console.line(f"{member.name}: epoch {epoch} of {epochs}, {facts}")
 
     return report
 

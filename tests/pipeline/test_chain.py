@@ -132,7 +132,7 @@ def test_a_run_gives_its_trackers_curves_crops_and_scores(finished, tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert {"gender/train_loss", "gender/macro_f1", "final/joint/macro_f1"} <= set(events.Tags()["scalars"])
-    assert events.Tags()["images"] == ["crops"]
+    assert events.Tags()["images"] == ["crops", "curves"]
     metrics = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert events.Scalars("gender/train_loss")[0].value == pytest.approx(metrics["train_loss"])
     faceline(*words, *only_gender)  # trackers are no part of the result, so the run can be repeated without them

@@ -8,7 +8,8 @@ import pytest
 
 from cache.errors import BundleError
 from classify.tasks import Task
-from pipeline.reports.run_report import LINE_COLOURS, _draw_curves, write_report
+from pipeline.reports.run_report import _draw_curves, write_report
+from pipeline.training.curves import LINE_COLOURS
 from tests.pipeline.conftest import faceline
 
 
