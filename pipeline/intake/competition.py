@@ -44,7 +44,7 @@ def load_competition(data: Path, tasks: Sequence[Task], config: DataConfig) -> D
     log = DefectLog(data, os.path.realpath(data), tasks, config.follow_links)
     train = _load_train(log, config.columns) if (data / "train" / "images").is_dir() else []
     evaluation, image_ids = read_eval_list(log)
-    defects = tuple(sorted(log.defects, key=lambda defect: not defect.fatal))
+    defects = tuple(sorted([*log.defects, *log.unknown_labels.defects()], key=lambda defect: not defect.fatal))
     return Dataset(data, "competition", tuple(train), tuple(evaluation), tuple(image_ids), dict(log.skipped), defects)
 
 
@@ -104,11 +104,11 @@ def _load_person(folder: Path, rows: Mapping[str, _Row] | None, log: DefectLog) 
 
 
 def _check_label(task: Task, label: str, where: object, remedy: str, log: DefectLog) -> str | float:
-    """Return the label as it is kept; record a fatal defect if it is no valid label of `task`."""
+    """Return the label as it is kept; record it if it is no valid label of `task`, which is fatal."""
     try:
         return task.normalised(label)
-    except ValueError as error:
-        log.add_defect("unknown label", where, f"{error}. {remedy}, or leave the task out.", fatal=True)
+    except ValueError:
+        log.unknown_labels.add(task, label, str(where), f"{remedy}, or leave the task out.")
         return label
 
 

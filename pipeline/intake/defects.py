@@ -10,6 +10,7 @@ from pipeline.intake.folder_index import is_within, printable_name
 from pipeline.intake.own_files import is_own_picture, own_folder
 from pipeline.intake.photo import OUTSIDE, Defect
 from pipeline.intake.photo_files import LINKED_FOLDERS, Listing, list_folder
+from pipeline.intake.unknown_labels import UnknownLabels
 
 ALLOW_LINKS = "allow such links with --set data.follow_links=true"
 
@@ -24,6 +25,7 @@ class DefectLog:
         tasks: the tasks whose labels are read.
         follow_links: links that lead out of the folder are followed, too.
         skipped: reason for ignoring a file -> number of such files.
+        unknown_labels: those that become a defect when everything has been read.
         defects: in the order in which they were found.
     """
 
@@ -32,6 +34,7 @@ class DefectLog:
     tasks: Sequence[Task]
     follow_links: bool = False
     skipped: Counter[str] = field(default_factory=Counter[str])
+    unknown_labels: UnknownLabels = field(default_factory=UnknownLabels)
     defects: list[Defect] = field(default_factory=list[Defect])
 
     def add_defect(self, kind: str, where: object, message: str, *, fatal: bool = False) -> None:

@@ -22,9 +22,11 @@ from pipeline.intake.label_columns import find_boxes, find_split, named_columns
 from pipeline.intake.photo import OUTSIDE, Dataset, Defect, Photo
 from pipeline.intake.table_file import read_table, row_location
 from pipeline.intake.table_paths import LEAVES_THE_FOLDER, TablePaths, has_bad_path
+from pipeline.intake.unknown_labels import UnknownLabels
 from pipeline.settings import DataConfig
 
 SHOWN_MISSING = 3
+UNKNOWN_REMEDY = "Correct the cells, or leave them empty to train without them."
 
 
 def load_table(path: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset:
@@ -83,6 +85,7 @@ class _Rows:
         self._table, self._tasks, self._paths = table, tasks, paths
         self._spellings: defaultdict[str, dict[str, str]] = defaultdict(dict)  # task -> label as written -> as kept
         self._missing: list[str] = []
+        self._unknown_labels = UnknownLabels()
         self._rows = self._without_part = 0
 
     def add(self, cells: pl.DataFrame) -> None:
@@ -92,7 +95,7 @@ class _Rows:
         parts = cells["split"].to_list() if "split" in cells.columns else nothing
         label_cells = cells.select(task.name for task in self._tasks).rows() if self._tasks else [()] * len(cells)
         # Many rows have the same label cells, which are parsed once.
-        parsed: dict[tuple[str | None, ...], tuple[dict[str, str | float], list[str]]] = {}
+        parsed: dict[tuple[str | None, ...], tuple[dict[str, str | float], list[tuple[Task, str]]]] = {}
         root, has_split = str(self._paths.root), "split" in cells.columns
         boxes = cells.select(BOX_COLUMNS).rows(named=True) if BOX_COLUMNS[0] in cells.columns else None
         columns = zip(cells["row"], cells["path"], people, parts, label_cells, strict=True)
@@ -107,8 +110,8 @@ class _Rows:
                 continue
             known = person or printable_name(found.key)
             photo = Photo(Path(f"{root}/{found.key}"), printable_name(found.name), known, labels)
-            for problem in problems:
-                self._add_defect("unknown label", row, problem)
+            for task, text in problems:
+                self._unknown_labels.add(task, text, str(row), UNKNOWN_REMEDY)
             key = found.key
             if boxes is not None:
                 key, photo = self._face(key, photo, boxes[number], row)
@@ -155,10 +158,10 @@ class _Rows:
             self._add_defect("unknown split", row, f"the split is {word!r}; write train, val or test")
         return part or "train"
 
-    def _parse_labels(self, cells: Sequence[str | None]) -> tuple[dict[str, str | float], list[str]]:
-        """A row's labels by task, and a message for each invalid one."""
+    def _parse_labels(self, cells: Sequence[str | None]) -> tuple[dict[str, str | float], list[tuple[Task, str]]]:
+        """A row's labels by task, and the invalid ones."""
         labels: dict[str, str | float] = {}
-        problems: list[str] = []
+        problems: list[tuple[Task, str]] = []
         for task, text in zip(self._tasks, cells, strict=True):
             if text is None or task.is_empty(text):
                 self._note_spelling(task, text or "", "an empty cell")
@@ -166,9 +169,9 @@ class _Rows:
             try:
                 labels[task.name] = task.normalised(text)
                 self._note_spelling(task, text, str(labels[task.name]))
-            except ValueError as error:
+            except ValueError:
                 labels[task.name] = text
-                problems.append(f"{error}. Correct it, or leave the cell empty to train without it.")
+                problems.append((task, text))
         return labels, problems
 
     def _note_spelling(self, task: Task, text: str, meaning: str) -> None:
@@ -189,9 +192,15 @@ class _Rows:
     def _summarise(self, rows: int) -> None:
         """Record what is wrong with the table and not with a single row."""
         self._rows = rows
+        self.defects += self._unknown_labels.defects(self._place)
         if len(self._missing) * 2 > rows:
             message = f"{self._missing_text()}.\nName the folder that they start from with --set data.images=FOLDER"
             self.defects.append(Defect("paths without a file", str(self._table), message, fatal=True))
+
+    def _place(self, rows: Sequence[str]) -> str:
+        """The table and the rows, as the user counts them."""
+        numbers = [row_location(self._table, int(row)).rpartition(" ")[2] for row in rows]
+        return f"{self._table}, {'row' if len(numbers) == 1 else 'rows'} {', '.join(numbers)}"
 
     def _missing_text(self) -> str:
         """A sentence on the paths that lead to no photo, with the nearest names that do."""

@@ -106,6 +106,16 @@ def test_a_row_that_cannot_be_used_is_fatal_and_named(table, row, kind, message)
     assert message in defect.message
 
 
+def test_the_rows_with_unknown_labels_are_named_in_one_line_per_task(table):
+    path = table(
+        rows=[("a.jpg", "p", "man", "25"), ("b b.PNG", "p", "woman", "25"), ("사진/c.jpg", "p2", "man", "old")]
+    )
+    gender, age = [defect for defect in load(path).defects if defect.fatal]
+    assert gender.where == f"{path}, rows 2, 3, 4"
+    assert "'man' x2, 'woman' x1 are none of male, female" in gender.message
+    assert age.where == f"{path}, row 4"
+
+
 def test_a_link_out_of_the_folder_is_refused(table, tmp_path):
     path = table(rows=[("link.jpg", "p", "male", "25"), *ROWS])
     outside = tmp_path.parent / f"{tmp_path.name} outside.jpg"
