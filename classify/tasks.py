@@ -96,6 +96,8 @@ def comparable(name: str) -> str:
 def _named_class(classes: tuple[str, ...], label: str, *, only_name: bool) -> int | None:
     """See `Task.class_index`."""
     names = [comparable(name) for name in classes]
+    if label not in names and re.match(r"'+[=+\-@]", label):
+        label = label[1:]  # a table marks as text what a spreadsheet would take for a formula
     if label in names or only_name:
         return names.index(label) if label in names else None
     numbers, number = [_whole_number(name) for name in names], _whole_number(label)

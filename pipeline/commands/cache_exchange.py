@@ -18,6 +18,7 @@ from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Photo
+from pipeline.safe_csv import csv_text
 
 LABELS = "labels.csv"
 
@@ -39,7 +40,7 @@ def export_crops(data: Path, out: Path, form: Literal["folder", "webdataset"], c
         tasks = context.settings.task_list()
         columns = {task.name: [_label(photo, task.name) for photo in kept] for task in tasks}
         table = pl.DataFrame({"path": names, "person": [photo.person for photo in kept], **columns})
-        table.write_csv(out / LABELS)
+        (out / LABELS).write_text(csv_text(table), encoding="utf-8")
     left_out = len(photos) - len(kept)
     text = f"{out}: {cell(count)} crops" + (f"; {cell(left_out)} photos could not be read." if left_out else ".")
     context.console.done({"out": str(out), "format": form, "crops": count, "left_out": left_out}, text=text)

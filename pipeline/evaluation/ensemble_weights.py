@@ -32,6 +32,7 @@ from pipeline.evaluation.held_out_scores import decision_rules_fit
 from pipeline.evaluation.validation_table import probability_columns, read_validation
 from pipeline.prediction.predict import prediction_columns
 from pipeline.run_record import write_json
+from pipeline.safe_csv import csv_text
 from pipeline.settings import PredictConfig, Settings, load_settings
 
 MIN_SHARED = 0.5  # of the photos of the run that has held out the most
@@ -115,7 +116,7 @@ def weigh_runs(runs: Sequence[Path], out: Path, predict: PredictConfig) -> Weigh
     table = shared.table.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
     people = shared.table["person"].n_unique()
     out.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(out / "validation.csv", table.write_csv())
+    atomic.write_text(out / "validation.csv", csv_text(table))
     record = {
         "format": FORMAT,
         "bundles": [

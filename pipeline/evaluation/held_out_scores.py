@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cache import atomic
 from classify.data.sample import Sample
 from classify.evaluation.metrics import Codes, Score, score_tasks
 from classify.inference.bundle import TrainedNetwork
@@ -31,6 +32,7 @@ from classify.tasks import UNLABELLED, Task
 from pipeline.console import Console
 from pipeline.prediction.predict import prediction_columns
 from pipeline.run_record import write_json
+from pipeline.safe_csv import csv_text
 from pipeline.settings import PredictConfig
 
 
@@ -122,7 +124,7 @@ class HeldOut:
             **{f"true_{name}": truth for name, truth in true_codes.items()},
             **prediction_columns(tasks, probabilities, answers, decision_rules),
         }
-        pl.DataFrame(columns).write_csv(run / "validation.csv")
+        atomic.write_text(run / "validation.csv", csv_text(pl.DataFrame(columns)))
         write_json(run / "calibration.json", calibration)
         scores = score_tasks(tasks, true_codes, answers, people)
         if predict.decide != "probable":

@@ -15,6 +15,7 @@ from cache.errors import BundleError, DataError
 from classify.tasks import Task
 from pipeline.evaluation.validation_table import probability_columns
 from pipeline.intake.photo import Photo
+from pipeline.safe_csv import read_back
 from pipeline.settings import load_settings
 
 
@@ -92,7 +93,7 @@ def _read(run: Path, columns: Sequence[str]) -> pl.DataFrame:
             f"Train with a fold held out, as in faceline train DATA --set split.held_out=0."
         )
     try:
-        table = pl.read_csv(path, columns=["path", "source", *columns], infer_schema=False)
+        table = read_back(pl.read_csv(path, columns=["path", "source", *columns], infer_schema=False))
         return table.select(pl.col("path", "source"), pl.col(columns).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]

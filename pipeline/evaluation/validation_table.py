@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from classify.tasks import Task, joint_class, split_joint
+from pipeline.safe_csv import read_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def read_typed(path: Path, tasks: Sequence[Task]) -> pl.DataFrame:
 
     Types are never guessed from the cells: a class, person or file may be called 1, 007 or true.
     """
-    table = pl.read_csv(path, infer_schema=False)
+    table = read_back(pl.read_csv(path, infer_schema=False))
     integers = {"fold", "class", *(f"true_{task.name}" for task in tasks)}
     floats = {"x1", "y1", "x2", "y2", "score", *(name for task in tasks for name in probability_columns(task))}
     return table.with_columns(

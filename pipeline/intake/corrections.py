@@ -20,6 +20,7 @@ from pipeline.intake.label_table import same_label
 from pipeline.intake.load import load_data
 from pipeline.intake.photo import AppliedCorrections, Dataset
 from pipeline.intake.table_file import read_table, row_location
+from pipeline.safe_csv import safe_text
 from pipeline.settings import COMPETITION_TASKS, Settings
 
 SHIPPED = ("boostcamp",)
@@ -229,6 +230,8 @@ def _photo_finder(dataset: Dataset) -> Callable[[_Row], tuple[Sequence[int], str
             names["id"] = photo.person.partition("_")[0]
         for column, name in names.items():
             by_name[column][_key(name)].append(index)
+            if column != "path" and (as_text := safe_text(name)) != name:
+                by_name[column][_key(as_text)].append(index)  # as suspects.csv has it
 
     def find(row: _Row) -> tuple[Sequence[int], str | None]:
         indices = by_name[row.name_column].get(_key(row.name), [])

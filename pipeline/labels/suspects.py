@@ -24,6 +24,7 @@ from pipeline.intake.corrections import apply_corrections, load_labelled
 from pipeline.intake.load import load_data
 from pipeline.reports.contact_sheets import encode_image, resize_into_cell
 from pipeline.reports.html import page_template
+from pipeline.safe_csv import csv_text
 
 COLUMNS = {"task": pl.String, "rank": pl.Int64, "path": pl.String, "person": pl.String, "given": pl.String,
            "suggested": pl.String, "score": pl.Float64, "crop": pl.String, "number": pl.String}  # fmt: skip
@@ -62,7 +63,7 @@ def suspects_stage(
     crops = _copy_crops(suspects_by_task, held_out, out, top, context)
     rows = [row for task, suspects in suspects_by_task.items() for row in _rows(task, suspects, held_out, crops)]
     table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
-    atomic.write_text(out / "suspects.csv", table.drop("number").write_csv(float_precision=6))
+    atomic.write_text(out / "suspects.csv", csv_text(table.drop("number"), float_precision=6))
     sections = [_section(task, suspects, table, top, out) for task, suspects in suspects_by_task.items()]
     title = f"Doubtful labels of {data.resolve().name}"
     page = page_template("suspects.html.j2").render(title=title, sections=sections)

@@ -20,6 +20,7 @@ from pipeline.detection.detect import Detection, detect_photos
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Photo
 from pipeline.labels.suspects import select_tasks
+from pipeline.safe_csv import csv_text
 from pipeline.training.packed_crops import training_pixels, with_crops
 
 COLUMNS = {"task": pl.String, "link": pl.Int64, "path": pl.String, "person": pl.String, "given": pl.String,
@@ -48,10 +49,10 @@ def tomek_stage(
     photos = with_crops(dataset.train, detection)
     rows = [row for task in tasks for row in _find_links(task, networks[task.name], photos, detection, context)]
     table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
-    atomic.write_text(out / "tomek.csv", table.write_csv(float_precision=6))
+    atomic.write_text(out / "tomek.csv", csv_text(table, float_precision=6))
     note = pl.format("Tomek link {}", "link").alias("note")
     removals = table.filter("remove").select("task", "path", pl.lit("").alias("label"), note)
-    atomic.write_text(out / "removals.csv", removals.write_csv(quote_style="non_numeric"))
+    atomic.write_text(out / "removals.csv", csv_text(removals, quote_text=True))
     counts = {task.name: _counts(table.filter(task=task.name)) for task in tasks}
     shown = [[name, *numbers.values()] for name, numbers in counts.items()]
     context.console.table("Tomek links", ["task", "links", "within a person", "proposed for removal"], shown)

@@ -14,8 +14,10 @@ from cache.errors import DataError, UsageError
 from classify.inference.bundle_files import open_bundle
 from pipeline.intake.table_file import read_table
 from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_submission, recorded_bundles
+from pipeline.safe_csv import plain_path
 
 DEFAULT = "predictions"
+NO_PATHS = pl.Series("path", [], pl.String)
 
 
 def next_free_folder() -> Path:
@@ -54,14 +56,14 @@ def refuse_overwriting(
         return
     try:
         recorded = recorded_bundles(table)
-        earlier = read_table(table).get_column("path", default=pl.Series("path", [], pl.String)).to_list()
+        earlier = [plain_path(path or "") for path in read_table(table).get_column("path", default=NO_PATHS)]
     except DataError as error:
         raise UsageError(f"{error}\n{remedy}") from None
     if recorded is None:
         raise UsageError(f"{table} is there, and no predictions.json says which bundle has made it. {remedy}")
     if sorted(recorded.values()) != sorted(map(_digest, bundles)):
         raise UsageError(f"{out} holds predictions of another bundle, {' and '.join(recorded)}. {remedy}")
-    lost = sorted(name for name in set(earlier) - set(names) if not name.startswith(inside or ("\0",)))
+    lost = sorted(name for name in set(earlier) - set(map(plain_path, names)) if not name.startswith(inside or ("\0",)))
     if lost:
         raise UsageError(
             f"{out} holds predictions of other photos: {lost[0]}"

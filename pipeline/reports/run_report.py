@@ -25,6 +25,7 @@ from pipeline.ledger import LEDGER
 from pipeline.reports.contact_sheets import contact_sheet, encode_image
 from pipeline.reports.html import page_template, svg_element
 from pipeline.reports.leaderboard import leaderboard
+from pipeline.safe_csv import csv_text
 from pipeline.settings import Settings, load_settings
 from pipeline.training.curves import SIZE, draw_task
 
@@ -62,7 +63,7 @@ def write_report(run: Path, cache: Path, ledger: Path = LEDGER) -> Path:
         validation = read_validation(held_out, tasks)
         sections = _score_sections(validation, tasks)
         table = group_table(validation, tasks)
-        atomic.write_text(run / "groups.csv", table.write_csv(float_precision=4))
+        atomic.write_text(run / "groups.csv", csv_text(table, float_precision=4))
         groups = table.head(WORST_GROUPS).to_dicts()
         worst = _worst_mistakes(validation, tasks, settings, cache)
 

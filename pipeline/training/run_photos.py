@@ -12,6 +12,7 @@ from cache import atomic
 from cache.errors import UsageError
 from classify.data.sample import Sample
 from pipeline.intake.photo import Photo
+from pipeline.safe_csv import csv_text, read_back
 
 SHOWN = 3  # names of replaced photos in the error
 
@@ -19,7 +20,7 @@ SHOWN = 3  # names of replaced photos in the error
 def write_photos(run: Path, samples: Sequence[Sample]) -> None:
     """Write RUN/photos.csv: the source id of each photo that is trained on or held out."""
     columns = {"path": [sample.name for sample in samples], "source": [sample.source for sample in samples]}
-    atomic.write_text(run / "photos.csv", pl.DataFrame(columns).write_csv())
+    atomic.write_text(run / "photos.csv", csv_text(pl.DataFrame(columns)))
 
 
 def refuse_replaced_photos(run: Path, photos: Sequence[Photo], sources: Mapping[Path, str]) -> None:
@@ -37,7 +38,7 @@ def refuse_replaced_photos(run: Path, photos: Sequence[Photo], sources: Mapping[
     if path is None:
         return
     try:
-        table = pl.read_csv(path, columns=["path", "source"], infer_schema=False)
+        table = read_back(pl.read_csv(path, columns=["path", "source"], infer_schema=False))
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).split("\n")[0]
         raise UsageError(f"{path} can't be read ({reason}); use another folder with --out") from None

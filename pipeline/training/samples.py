@@ -22,6 +22,7 @@ from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.intake.photo import AppliedCorrections, Photo
 from pipeline.run_record import keep_json
+from pipeline.safe_csv import csv_text
 from pipeline.settings import SplitConfig
 from pipeline.training.given_folds import given_folds
 from pipeline.training.packed_crops import with_crops
@@ -132,8 +133,10 @@ def _numbers(tasks: Sequence[Task], photo: Photo) -> tuple[float, ...]:
 def _keep_folds(path: Path, photos: Sequence[Photo], folds: NDArray[np.intp]) -> None:
     """Write folds.csv, or make sure that an existing one has the same content."""
     columns = {"path": [p.name for p in photos], "person": [p.person for p in photos], "fold": folds.tolist()}
-    text = pl.DataFrame(columns).write_csv()
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
+    table = pl.DataFrame(columns)
+    text = csv_text(table)
+    # Older versions wrote names that look like formulas as they are.
+    if path.is_file() and path.read_text(encoding="utf-8") not in (text, table.write_csv()):
         raise UsageError(
             f"{path} does not fit these photos: some were added, removed or relabelled since the run was started.\n"
             "Train into another folder with --out."
