@@ -14,7 +14,7 @@ def runs(tmp_path):
     """Three runs with validation scores 1, 0.75 and 0.5, and a file to submit in each."""
     made = []
     for number in range(3):
-        truth = [0, 1, 2, 1]
+        truth = [1, 1, 2, 0]
         run = write_run(tmp_path / f"run{number}", answers=[0] * number + truth[number:], truth=truth)
         (run / "submission.csv").write_text(f"ImageID,ans\n{number}.jpg,1\n")
         made.append(run)
