@@ -14,7 +14,11 @@ DetectorName = Literal["mtcnn", "yunet", "retinaface"]
 class DetectConfig(Config):
     """How the subject's face is found."""
 
-    detector: DetectorName = Field(default="mtcnn", description="The first detector.")
+    detector: DetectorName | Literal["none"] = Field(
+        default="mtcnn",
+        description="The first detector. none looks for no face: the photo itself is the crop, as for photos that are "
+        "cut around a face already; of a table with boxes, the given boxes count. No other key of detect matters then.",
+    )
     second: DetectorName | Literal["none"] = Field(
         default="yunet",
         description="The detector for photos in which the first one finds no subject; YuNet knows many masks.",
@@ -53,7 +57,7 @@ class DetectConfig(Config):
         for name in ("thresholds", "retry_thresholds"):
             if not all(0 < threshold < 1 for threshold in getattr(self, name)):
                 raise ValueError(f"{name} must be three numbers between 0 and 1, one for each of MTCNN's networks")
-        if self.second == self.detector:
+        if self.second == self.detector != "none":
             raise ValueError(
                 f"second is {self.second}, which is the first detector already; choose another one, or none"
             )
@@ -61,7 +65,9 @@ class DetectConfig(Config):
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Return the possible values of `found_by`, in the order of the ladder."""
+        """Return the possible values of `found_by`, in the order of the ladder; given faces may also have "given"."""
+        if self.detector == "none":
+            return ("whole",)
         detectors = (self.detector, self.second) if self.second != "none" else (self.detector,)
         return (*detectors, "mtcnn-retry", "fallback")
 

@@ -20,6 +20,7 @@ from cache.sources import Part, source_id, split_part
 from detect.faces import Image
 from detect.failures import DAMAGED, MAX_MEGAPIXELS, NO_DECODER, Failure, first_line, is_memory_error
 from detect.formats import FORMATS, HEIC_EXTRA
+from detect.isolated import decode_isolated, is_isolated
 
 DECODE_VERSION = 1
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -52,6 +53,12 @@ def decode_file(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, source: s
 
 def decode_bytes(content: bytes, path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image | Failure:
     """Like `decode_file`, for a photo whose bytes are in memory; `path` only names it."""
+    if is_isolated():
+        return decode_isolated(_decode, content, path, max_megapixels)
+    return _decode(content, path, max_megapixels)
+
+
+def _decode(content: bytes, path: Path, max_megapixels: float) -> Image | Failure:
     if not content:
         return Failure(path, "empty_file", "the file is empty (0 bytes)")
     if max_megapixels > MAX_MEGAPIXELS and Pillow.MAX_IMAGE_PIXELS:  # Pillow has a limit, too: raise it with ours

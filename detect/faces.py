@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # RGB, (height, width, 3)
+GIVEN_PART_HEIGHT = 3.4  # of the part of a photo that is read around a given face, in heights of the face's box
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,13 @@ class Faces:
         boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the upright image; may extend beyond its border.
         scores: (n,) float32 in [0, 1].
         landmarks: (n, 5, 2) float32, x and y of left eye, right eye, nose, left and right mouth corner.
+        others: number of further faces that were found in the image, where these are a choice.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    others: int = 0
 
     def __len__(self) -> int:
         """Return the number of faces."""
@@ -30,7 +33,8 @@ class Faces:
 
     def __getitem__(self, chosen: slice | NDArray[Any]) -> "Faces":
         """Select faces by slice, index array or mask."""
-        return Faces(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen])
+        scores = self.scores[chosen]
+        return Faces(self.boxes[chosen], scores, self.landmarks[chosen], self.others + len(self) - len(scores))
 
     @classmethod
     def none(cls) -> "Faces":

@@ -31,6 +31,8 @@ YUNET = "face_detection_yunet_2023mar.onnx"
 
 def detector_spec(detect: DetectConfig) -> dict[str, Any]:
     """Return everything that decides which face is found in a file's bytes."""
+    if detect.detector == "none":
+        return {"version": DETECT_VERSION, "decode": DECODING, "weights": {}, "settings": {"detector": "none"}}
     return {
         "version": DETECT_VERSION,
         "decode": DECODING,

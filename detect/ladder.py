@@ -1,7 +1,8 @@
 """The ladder of detectors that finds the subject of each photo.
 
 image -> first detector -> if it finds no subject, second detector -> then MTCNN on more contrast with lower thresholds
--> then the fallback, without a face. A subject's `found_by` names the step that found it. No torch is imported: the
+-> then the fallback, without a face; for a face that a table names, the table's box. A subject's `found_by` names the
+step that found it. No torch is imported: the
 runtime that `faceline export` writes has this module, too.
 """
 
@@ -59,7 +60,10 @@ class Ladder:
         parts = are_parts or [False] * len(images)
         for step in self._steps:
             self._try(step, images, parts, subjects)
-        return [subject or Subject("fallback") for subject in subjects]
+        return [
+            subject or (Subject.given(*image.shape[:2]) if is_part else Subject("fallback", faces=0))
+            for subject, image, is_part in zip(subjects, images, parts, strict=True)
+        ]
 
     def _try(
         self, step: Step, images: Sequence[Image], are_parts: Sequence[bool], subjects: list[Subject | None]
@@ -74,21 +78,45 @@ class Ladder:
             number = choose_subject(faces, height, width, step.min_subject, is_part=are_parts[index])
             if number is not None:
                 chosen[index] = faces[number : number + 1]
+        # Those in a part of a photo say nothing about the photo.
+        counts = {index: None if are_parts[index] else len(face) + face.others for index, face in chosen.items()}
         if step.name in OFFSETS:
-            refined = self._refined(step.name, [images[i] for i in chosen], [*chosen.values()])
+            refined = in_mtcnns_framing(step.name, [images[i] for i in chosen], [*chosen.values()], self._retry)
             chosen = dict(zip(chosen, refined, strict=True))
         for index, face in chosen.items():
-            subjects[index] = Subject.of_face(step.name, face)
+            subjects[index] = Subject.of_face(step.name, face, counts[index])
 
-    def _refined(self, name: str, images: Sequence[Image], faces: Sequence[Faces]) -> list[Faces]:
-        """Turn one face per image of another detector into MTCNN's: O-Net's if it confirms it, else a moved box."""
-        boxes = [_moved(face.boxes[0], OFFSETS[name]) for face in faces]
-        onet_faces = self._retry.refine_boxes(images, [_shrunk(box) for box in boxes], REFINE_SCORE)
+
+def in_mtcnns_framing(
+    name: str, images: Sequence[Image], faces: Sequence[Faces], mtcnn: RefiningDetector
+) -> list[Faces]:
+    """Turn one face per image of another detector into MTCNN's: O-Net's if it confirms it, else a moved box.
+
+    Args:
+        name: of the detector, one of `OFFSETS`.
+        images: one for each face; may repeat.
+        faces: each with a single face.
+        mtcnn: has O-Net.
+    """
+    boxes = [_moved(face.boxes[0], OFFSETS[name]) for face in faces]
+    onet_faces = mtcnn.refine_boxes(images, [_shrunk(box) for box in boxes], REFINE_SCORE)
+    return [
+        refined if len(refined) and _iou(refined.boxes[0], box) >= REFINE_OVERLAP
+        else Faces(box[None], face.scores, face.landmarks)
+        for face, box, refined in zip(faces, boxes, onet_faces, strict=True)
+    ]  # fmt: skip
+
+
+class WholePhotos:
+    """Takes each photo for a face that somebody has cut out, and finds nothing."""
+
+    def find(self, images: Sequence[Image], are_parts: Sequence[bool] | None = None) -> list[Subject]:
+        """Return the subject of each image: all of it, or the given face that a part of a photo is around."""
+        parts = are_parts or [False] * len(images)
         return [
-            refined if len(refined) and _iou(refined.boxes[0], box) >= REFINE_OVERLAP
-            else Faces(box[None], face.scores, face.landmarks)
-            for face, box, refined in zip(faces, boxes, onet_faces, strict=True)
-        ]  # fmt: skip
+            Subject.given(*image.shape[:2]) if is_part else Subject.whole(*image.shape[:2])
+            for image, is_part in zip(images, parts, strict=True)
+        ]
 
 
 def with_contrast(image: Image) -> Image:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detect.faces import Detector, Faces, Image
 from detect.subject import choose_subject
@@ -76,13 +77,21 @@ def joined(first: Faces, second: Faces) -> Faces:
     """Return all faces of `first`, plus those of `second` that `first` does not have, by descending score."""
     if not len(first) or not len(second):
         return first if len(first) else second
+    new = is_new(second, first)
+    names = ("boxes", "scores", "landmarks")
+    boxes, scores, landmarks = (np.concatenate([getattr(first, name), getattr(second, name)[new]]) for name in names)
+    both = Faces(boxes, scores, landmarks)
+    return both[np.argsort(-both.scores, kind="stable")]
+
+
+def is_new(second: Faces, first: Faces) -> NDArray[np.bool_]:
+    """(N,) which faces of `second` are not among those of `first`."""
+    if not len(first) or not len(second):
+        return np.ones(len(second), np.bool_)
     start = np.maximum(second.boxes[:, None, :2], first.boxes[:, :2])
     end = np.minimum(second.boxes[:, None, 2:], first.boxes[:, 2:])
     shared = np.clip(end - start, 0, None).prod(2)
     areas = [(faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1) for faces in (second, first)]
     smaller, larger = np.minimum(areas[0][:, None], areas[1]), np.maximum(areas[0][:, None], areas[1])
     # A box inside another one shows the same face, too.
-    new = ((shared < SAME_FACE * (smaller + larger - shared)) & (shared < 0.7 * smaller)).all(1)
-    names = ("boxes", "scores", "landmarks")
-    both = Faces(*(np.concatenate([getattr(first, name), getattr(second, name)[new]]) for name in names))
-    return both[np.argsort(-both.scores, kind="stable")]
+    return ((shared < SAME_FACE * (smaller + larger - shared)) & (shared < 0.7 * smaller)).all(1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detect.faces import Faces
+from detect.faces import GIVEN_PART_HEIGHT, Faces
 from detect.window import Window, fallback_window, window_around
 
 if TYPE_CHECKING:
@@ -28,27 +28,42 @@ class Subject:
     """The face that a photo is about, or the fact that none was found.
 
     The cache keeps all of it, so that other crops can be cut without running the detector again. For the fallback, box,
-    score and landmarks are None.
+    score and landmarks are None. Where none is looked for, the box is the photo's ("whole"); where a
+    given face is not found again, it is the given one ("given").
     """
 
     found_by: str  # the step of the ladder, one of `DetectConfig.steps`
     box: tuple[float, float, float, float] | None = None  # x1, y1, x2, y2 of the face, in pixels of the upright photo
     score: float | None = None  # the detector's, of that face
     landmarks: tuple[tuple[float, float], ...] | None = None  # five (x, y), in the same pixels
+    # How many faces that step found in the photo, this one included; None if that is not known
+    faces: int | None = None
 
     @classmethod
-    def of_face(cls, found_by: str, face: Faces) -> "Subject":
+    def of_face(cls, found_by: str, face: Faces, faces: int | None = None) -> "Subject":
         """Make the subject from Faces with a single face, rounded to a hundredth of a pixel as in the cache."""
         x1, y1, x2, y2 = (round(float(v), 2) for v in face.boxes[0])
         landmarks = tuple((round(float(x), 2), round(float(y), 2)) for x, y in face.landmarks[0])
-        return cls(found_by, (x1, y1, x2, y2), round(float(face.scores[0]), 5), landmarks)
+        return cls(found_by, (x1, y1, x2, y2), round(float(face.scores[0]), 5), landmarks, faces)
+
+    @classmethod
+    def whole(cls, photo_height: int, photo_width: int) -> "Subject":
+        """Make the subject of a photo that is nothing but a face."""
+        return cls("whole", (0.0, 0.0, float(photo_width), float(photo_height)))
+
+    @classmethod
+    def given(cls, part_height: int, part_width: int) -> "Subject":
+        """Make the subject of a part of a photo around a given face from the face's box."""
+        x, y = part_width / 2, part_height / 2
+        wide, tall = (side / GIVEN_PART_HEIGHT / 2 for side in (part_width, part_height))
+        return cls("given", (round(x - wide, 2), round(y - tall, 2), round(x + wide, 2), round(y + tall, 2)))
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Subject":
         """Make the subject from the facts of a cache entry."""
         landmarks = None if facts["landmarks"] is None else tuple((x, y) for x, y in facts["landmarks"])
         box = None if facts["box"] is None else tuple(facts["box"])
-        return cls(facts["found_by"], box, facts["score"], landmarks)
+        return cls(facts["found_by"], box, facts["score"], landmarks, facts.get("faces"))
 
     def facts(self) -> dict[str, Any]:
         """Return the JSON object that the cache keeps."""
@@ -57,12 +72,15 @@ class Subject:
             "box": None if self.box is None else list(self.box),
             "score": self.score,
             "landmarks": None if self.landmarks is None else [list(point) for point in self.landmarks],
+            **({} if self.faces is None else {"faces": self.faces}),
         }
 
     def window(self, photo_height: int, photo_width: int, crop: "CropConfig") -> Window:
         """Return the window to cut from a photo of this size, in pixels."""
         if self.box is None:
             return fallback_window(photo_height, photo_width)
+        if self.found_by == "whole":
+            return Window(0, 0, photo_width, photo_height)
         return window_around(self.box, crop, self.landmarks)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from detect.config import DetectConfig
 from detect.detector import FaceDetector
 from detect.faces import Detector, Image
-from detect.ladder import Ladder, Step
+from detect.ladder import Ladder, Step, WholePhotos
 from detect.mtcnn import Mtcnn
 from detect.retinaface import RetinaFace
 from detect.subject import Subject
@@ -16,7 +16,7 @@ from detect.yunet import Yunet
 
 
 class SubjectFinder:
-    """The ladder of detectors, with their networks loaded once.
+    """The ladder of detectors, with their networks loaded once; or none, for photos that are faces already.
 
     Args:
         detect: the steps and their thresholds.
@@ -28,17 +28,20 @@ class SubjectFinder:
     """
 
     def __init__(self, detect: DetectConfig, device: str, threads: int = 1) -> None:
+        self._finder: Ladder | WholePhotos = WholePhotos()
+        if detect.detector == "none":
+            return
         retry = Mtcnn(detect.retry_thresholds, detect.factor, device, batch=detect.batch)
         steps = [
             Step(name, _detector(name, detect, device, threads), min_subject)
             for name, min_subject in ((detect.detector, detect.min_subject), (detect.second, detect.retry_min_subject))
             if name != "none"
         ]
-        self._ladder = Ladder(steps, retry, detect.retry_min_subject)
+        self._finder = Ladder(steps, retry, detect.retry_min_subject)
 
     def find(self, images: Sequence[Image], are_parts: Sequence[bool] | None = None) -> list[Subject]:
         """Find the subject of each image, in order; of a part of a photo around a given face, only that face."""
-        return self._ladder.find(images, are_parts)
+        return self._finder.find(images, are_parts)
 
 
 def _detector(name: str, detect: DetectConfig, device: str, threads: int) -> Detector:

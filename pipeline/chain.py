@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache.errors import DataError
 from pipeline.context import RunContext
+from pipeline.detection.cropped_faces import note_on_crops
 from pipeline.detection.detect import detect_photos, source_ids
 from pipeline.intake.check import check_data
 from pipeline.intake.corrections import load_labelled
@@ -167,6 +168,8 @@ def _run_stages(
                 summary = detection.summary(photos)
                 context.console.line(f"crops: {summary['found_by']}, unreadable {summary['unreadable']}")
                 trackers.picture("crops", lambda: crop_sheet(dataset.train[:TRACKED_CROPS], detection))
+                if cropped := note_on_crops(map(detection.entry, photos)):
+                    context.console.warn(cropped)
 
             # Teachers
             teacher_targets = None

@@ -41,6 +41,11 @@ class DataConfig(Config):
         description="Folder that a table's paths start from, relative to the table; by default the table's own. It may "
         "be anywhere.",
     )
+    boxes: Literal["auto", "given", "ignored"] = Field(
+        default="auto",
+        description="Whether a table's columns x1, y1, x2, y2 are read, so that each row is a face: auto reads them if "
+        "a photo has several rows.",
+    )
     follow_links: bool = Field(
         default=False,
         description="Open links that lead out of the data folder, as in a data set that links into a blob store.",

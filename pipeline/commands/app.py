@@ -5,6 +5,7 @@ Each command is in the module that is named after it. Nothing heavy is imported 
 """
 
 import os
+import sys
 from functools import partial
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from pipeline.commands.report import report
 from pipeline.commands.run import run
 from pipeline.commands.runs import runs_app
 from pipeline.commands.submit import submit
+from pipeline.commands.supervisor import run_supervised
 from pipeline.commands.train import train
 from pipeline.commands.vote import vote
 
@@ -74,4 +76,4 @@ def _main_options(
 
 def main() -> None:
     """The console script, and `python -m faceline`."""
-    run_command(partial(app, prog_name="faceline"))
+    run_supervised(partial(run_command, partial(app, prog_name="faceline")), sys.argv[1:])

@@ -1,5 +1,6 @@
 """`faceline check`: what is in a data set, and what is wrong with it."""
 
+from dataclasses import replace
 from functools import partial
 
 import typer
@@ -15,15 +16,20 @@ def check(shared: SharedOptions, data: DataArg) -> None:
     """Show what is in a data set, and what is wrong with it."""
     from detect.decode import why_unreadable
     from pipeline.console import cell
+    from pipeline.detection.cropped_faces import note_on_sample
     from pipeline.detection.detect import source_ids
     from pipeline.intake.check import check_data
     from pipeline.intake.corrections import load_labelled
 
     context = shared.context()
-    dataset = load_labelled(data, context.settings)
-    digests = source_ids([photo.path for photo in (*dataset.train, *dataset.evaluation)], context)
-    decode = partial(why_unreadable, max_megapixels=context.settings.data.max_megapixels)
-    checked = check_data(dataset, context.settings.task_list(), decode=decode, digests=digests)
+    settings = context.settings
+    dataset = load_labelled(data, settings)
+    photos, max_megapixels = [*dataset.train, *dataset.evaluation], settings.data.max_megapixels
+    digests = source_ids([photo.path for photo in photos], context)
+    decode = partial(why_unreadable, max_megapixels=max_megapixels)
+    cropped = note_on_sample(photos, settings.detect, settings.crop, max_megapixels=max_megapixels)
+    dataset = replace(dataset, notes=(*dataset.notes, cropped)) if cropped else dataset
+    checked = check_data(dataset, settings.task_list(), decode=decode, digests=digests)
 
     for title, columns, rows in checked.tables():
         context.console.table(title, columns, rows)

@@ -31,6 +31,7 @@ def detect(
 ) -> None:
     """Find the face in every photo of DATA and keep the crops in the cache."""
     from pipeline.console import cell
+    from pipeline.detection.cropped_faces import note_on_crops
     from pipeline.detection.detect import detect_photos
     from pipeline.detection.shards import parse_shard
     from pipeline.detection.unreadable import in_words
@@ -74,6 +75,10 @@ def detect(
         detection = detect_photos(photos, context, retry=retry_failed)
     summary = {**detection.summary(photos), **machines, **reading_json(dataset)}
 
+    if cropped := note_on_crops(map(detection.entry, photos)):
+        context.console.warn(cropped)
+        summary["notes"] = [*summary["notes"], cropped]
+
     # Contact sheet
     if sheet is not None:
         from pipeline.reports.contact_sheets import missed_sheet
@@ -82,7 +87,9 @@ def detect(
         summary |= {"missed": missed, "sheet": str(sheet) if shown else None}
         first = f"the first {cell(shown)} of " if shown < missed else ""
         sheet_note = f"\nSheet: {sheet}, {first}{cell(missed)} photos in which {detection.steps[0]} found no face"
-        note += sheet_note if shown else f"\nNo sheet: {detection.steps[0]} found a face in every photo"
+        found_all = f"{detection.steps[0]} found a face in every photo"
+        no_sheet = "no face was looked for" if detection.steps[0] == "whole" else found_all
+        note += sheet_note if shown else f"\nNo sheet: {no_sheet}"
 
     # Show
     if detection.cut:

@@ -13,6 +13,7 @@ from typing import NoReturn
 from cache.errors import FacelineError
 
 STOPPED = 130  # the shell's exit code for Ctrl-C
+SAME_KEY_S = 1.0  # the terminal and the process that started this one may both pass on the same Ctrl-C
 RANKS_WAIT_S = 5.0  # torchrun looks for dead processes every 0.1 s
 
 
@@ -23,10 +24,13 @@ def run_command(command: Callable[[], object]) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     stopping = False
+    stopped_at = 0.0
 
     def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
+        nonlocal stopping, stopped_at
+        if stopping and time.monotonic() - stopped_at < SAME_KEY_S:
+            return
+        stopping, stopped_at = True, time.monotonic()
         # Not KeyboardInterrupt: Typer would make "Aborted." and exit code 1 of it.
         raise SystemExit(STOPPED)
 

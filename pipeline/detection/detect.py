@@ -67,7 +67,7 @@ class Detection:
         reasons = Counter(entry.outcome for entry in entries if entry.outcome != OK)
         return {
             "photos": len(photos),
-            "found_by": {step: counts.get(step, 0) for step in self.steps},
+            "found_by": {**dict.fromkeys(self.steps, 0), **counts},
             "unreadable": reasons.total(),
             "reasons": dict(reasons),
             "detected": self.detected,

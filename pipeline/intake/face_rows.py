@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cache.sources import part_path
+from detect.faces import GIVEN_PART_HEIGHT
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
 ASPECT = 3 / 4  # width to height
-HEIGHT = 3.4  # of the part, in heights of the box: a window of 2.2 stays inside, also if the found face is larger
 FARTHEST = 1e6  # pixels
 
 Box = tuple[float, float, float, float]
@@ -45,6 +45,7 @@ def face_name(name: str, box: Box) -> str:
 def face_path(path: Path, box: Box) -> Path:
     """The part of a photo that stands for the face in `box`."""
     x1, y1, x2, y2 = box
-    height = max(round(max(y2 - y1, (x2 - x1) / ASPECT) * HEIGHT), 4)
+    # A window of 2.2 heights stays inside, also if the face that is found is larger.
+    height = max(round(max(y2 - y1, (x2 - x1) / ASPECT) * GIVEN_PART_HEIGHT), 4)
     width = max(round(height * ASPECT), 3)
     return part_path(path, (round((x1 + x2 - width) / 2), round((y1 + y2 - height) / 2), width, height))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from cache.errors import DataError
 from classify.tasks import Task, comparable
 from pipeline.intake.face_rows import BOX_COLUMNS
 from pipeline.intake.given_split import columns_like_a_split, part_of
@@ -37,16 +38,40 @@ def named_columns(table: pl.DataFrame, path: Path, tasks: Sequence[Task], column
     return named
 
 
-def find_boxes(table: pl.DataFrame, named: dict[str, str]) -> list[str]:
-    """Add the columns of boxes to those that are read, if a photo has several rows; a sentence on whether it has."""
-    if not set(BOX_COLUMNS) <= set(table.columns):
-        return []
+def find_boxes(table: pl.DataFrame, path: Path, named: dict[str, str], boxes: str) -> list[str]:
+    """Add the columns of boxes to those that are read, where they are to be; a sentence on whether they are.
+
+    Args:
+        table: with all columns.
+        path: the table's file.
+        named: what is read -> its column.
+        boxes: `data.boxes`; "auto" reads them if a photo has several rows.
+
+    Raises:
+        DataError: the boxes are to be read, and there are none.
+    """
     listed = ", ".join(BOX_COLUMNS)
-    paths = table[named["path"]].drop_nulls().str.replace_all("\\", "/", literal=True)
-    if paths.n_unique() == len(paths):
-        return [f"the boxes in {listed} are not read, as each photo has one row: faceline finds the face itself"]
+    if not set(BOX_COLUMNS) <= set(table.columns):
+        if boxes == "given":
+            raise DataError(
+                f"{path} has no columns {listed} with the boxes of faces; it has {', '.join(table.columns)}"
+            )
+        return []
+    if boxes == "ignored":
+        return [f"the boxes in {listed} are not read"]
+    if boxes == "auto" and has_single_rows(table, named["path"]):
+        return [
+            f"the boxes in {listed} are not read, as each photo has one row: faceline finds the face itself; "
+            "data.boxes=given reads them"
+        ]
     named.update({name: name for name in BOX_COLUMNS})
     return [f"each row is a face with its box ({listed}); it is looked for in the part of the photo around the box"]
+
+
+def has_single_rows(table: pl.DataFrame, column: str) -> bool:
+    """Whether each photo has one row; `column` holds the paths."""
+    paths = table[column].drop_nulls().str.replace_all("\\", "/", literal=True)
+    return paths.n_unique() == len(paths)
 
 
 def find_split(table: pl.DataFrame, named: dict[str, str], labelled: Sequence[Task]) -> list[str]:

@@ -18,7 +18,7 @@ from pipeline.intake.defects import ALLOW_LINKS
 from pipeline.intake.face_rows import BOX_COLUMNS, face_name, face_path, parse_box
 from pipeline.intake.folder_index import printable_name
 from pipeline.intake.given_split import Part, part_of, shared_people, split_note, split_photos
-from pipeline.intake.label_columns import find_boxes, find_split, named_columns
+from pipeline.intake.label_columns import find_boxes, find_split, has_single_rows, named_columns
 from pipeline.intake.photo import OUTSIDE, Dataset, Defect, Photo
 from pipeline.intake.table_file import read_table, row_location
 from pipeline.intake.table_paths import LEAVES_THE_FOLDER, TablePaths, has_bad_path
@@ -43,10 +43,10 @@ def load_table(path: Path, tasks: Sequence[Task], config: DataConfig) -> Dataset
     named = named_columns(table, path, tasks, config.columns)
     paths = TablePaths(path, config.images, follow_links=config.follow_links)
     labelled = [task for task in tasks if task.name in named]
-    notes = [*find_split(table, named, labelled), *find_boxes(table, named)]
+    notes = [*find_split(table, named, labelled), *find_boxes(table, path, named, config.boxes)]
     cells = _cells(table, named, paths)
     defects = [*_path_defects(cells, path), *_person_defects(cells, path)]
-    rows = _Rows(path, labelled, paths)
+    rows = _Rows(path, labelled, paths, has_single_rows=has_single_rows(table, named["path"]))
     rows.add(cells.filter(~has_bad_path()))
     notes += [*paths.reading_notes(), *rows.notes()]
     defects += rows.defects
@@ -78,7 +78,8 @@ def same_label(task: Task, first: str | float | None, second: str | float | None
 class _Rows:
     """The photos of the rows so far (by their path on disk), and what is wrong with the rows."""
 
-    def __init__(self, table: Path, tasks: Sequence[Task], paths: TablePaths) -> None:
+    def __init__(self, table: Path, tasks: Sequence[Task], paths: TablePaths, *, has_single_rows: bool) -> None:
+        self._has_single_rows = has_single_rows
         self.photos: dict[str, Photo] = {}
         self.parts: dict[str, Part] = {}  # of the photos, if the table has a split
         self.defects: list[Defect] = []
@@ -145,6 +146,8 @@ class _Rows:
         except ValueError as error:
             self._add_defect("no box", row, f"{error}. Correct it, or remove the row.")
             return key, photo
+        if self._has_single_rows:
+            return key, replace(photo, path=face_path(photo.path, box))
         name = face_name(photo.name, box)
         person = name if photo.person == printable_name(key) else photo.person
         return face_name(key, box), replace(photo, path=face_path(photo.path, box), name=name, person=person)

@@ -29,6 +29,8 @@ STEP_COLOURS = {  # RGB, by the detection step that found the face
     "retinaface": (120, 60, 180),
     "mtcnn-retry": (220, 140, 20),
     "fallback": (200, 40, 40),
+    "whole": (120, 120, 120),
+    "given": (40, 160, 160),
 }
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from detect.config import CropConfig, DetectConfig
+from detect.subject import Subject
 from detect.subject_finder import SubjectFinder
-from detect.window import fallback_window
+from detect.window import cut, fallback_window
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,33 @@ def test_yunet_is_the_second_detector(photos):
 def test_a_detector_is_not_its_own_second_detector():
     with pytest.raises(ValueError, match="second is mtcnn, which is the first detector already"):
         DetectConfig(second="mtcnn")
+
+
+def test_how_many_faces_a_photo_has_is_counted_where_the_subject_was_found(finder, photos):
+    both = np.concatenate([photos[0], photos[7]], axis=1)
+    wall = np.full((512, 384, 3), 140, np.uint8)
+    subjects = finder.find([photos[0], both, wall])
+    assert [subject.faces for subject in subjects] == [1, 2, 0]
+    assert [Subject.from_facts(subject.facts()) for subject in subjects] == subjects
+    assert finder.find([both], [True])[0].faces is None
+    old = {key: value for key, value in subjects[0].facts().items() if key != "faces"}
+    assert Subject.from_facts(old).faces is None  # as older versions have kept it
+
+
+def test_without_a_detector_nothing_is_loaded_and_the_photo_is_the_face(photos, monkeypatch):
+    monkeypatch.setattr("detect.subject_finder.Mtcnn", lambda *_, **__: pytest.fail("a detector was loaded"))
+    settings = DetectConfig(detector="none")
+    whole, given = SubjectFinder(settings, "cpu").find([photos[0][:200], photos[0][:340, :255]], [False, True])
+    assert ((whole.found_by,), given.found_by) == (settings.steps, "given")
+    assert whole.box == (0, 0, 384, 200)
+    window = whole.window(200, 384, CropConfig())
+    assert window.as_list() == [0, 0, 384, 200]
+    assert cut(photos[0][:200], window, CropConfig()).shape == (200, 384, 3)
+    assert given.box == (90, 120, 165, 220)  # the part is 3.4 times as high as the given box
+    assert DetectConfig(detector="none", second="none").steps == settings.steps
+
+
+def test_a_given_face_that_is_not_found_again_has_the_given_box(finder):
+    wall = np.full((340, 255, 3), 140, np.uint8)
+    [given] = finder.find([wall], [True])
+    assert (given.found_by, given.box, given.score) == ("given", (90, 120, 165, 220), None)

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from cache.errors import DataError, UsageError
+from pipeline.intake.label_table import load_table
 from pipeline.intake.load import load_data
 from pipeline.settings import DataConfig, load_settings
 
@@ -309,3 +310,20 @@ def test_lines_of_json_are_a_table(table, tmp_path):
     lines = [{"path": row[0], "person": row[1], "gender": row[2], "age": int(row[3])} for row in ROWS]
     (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert [photo.labels["age"] for photo in load(tmp_path / "labels.jsonl").train] == ["25", "25", "61"]
+
+
+def test_boxes_of_single_rows_are_read_on_request_and_the_names_stay(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    table = tmp_path / "t.csv"
+    table.write_text("path,x1,y1,x2,y2\na.jpg,10,20,50,70\n")
+    [photo] = load_table(table, (), DataConfig(boxes="given")).evaluation
+    assert photo.name == "a.jpg"
+    assert "#xywh=" in photo.path.name
+    assert load_table(table, (), DataConfig()).evaluation[0].path.name == "a.jpg"
+    table.write_text("path,x1,y1,x2,y2\na.jpg,10,20,50,70\na.jpg,60,20,90,70\n")
+    assert len(load_table(table, (), DataConfig()).evaluation) == 2
+    [photo] = load_table(table, (), DataConfig(boxes="ignored")).evaluation
+    assert photo.path.name == "a.jpg"
+    table.write_text("path\na.jpg\n")
+    with pytest.raises(DataError, match="no columns x1, y1, x2, y2"):
+        load_table(table, (), DataConfig(boxes="given"))
