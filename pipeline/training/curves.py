@@ -39,7 +39,8 @@ def draw_task(figure: Figure | SubFigure, lines: Sequence[Mapping[str, Any]], ta
         right = axis.twinx()
         _plot(right, networks, "macro_f1", "macro-F1", LINE_COLOURS[2])
         right.set(ylabel="macro-F1", ylim=(0, 1))
-    figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
+    if networks:  # else there is nothing to name yet
+        figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
 
 
 def write_curves(

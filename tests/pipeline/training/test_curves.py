@@ -28,6 +28,11 @@ def test_the_curves_have_a_drawing_per_task_and_grow_with_every_epoch(tmp_path):
     assert is_own_picture(tmp_path / "curves.png"), "no photo of a data set"
 
 
+def test_a_task_whose_training_has_not_begun_has_an_empty_drawing(tmp_path):
+    write_curves(tmp_path, LINES[:1], ["mask", "gender"], pytest.fail)
+    assert read_curves(tmp_path).shape == (260, 840, 3)
+
+
 def test_curves_that_cannot_be_drawn_are_a_warning(tmp_path):
     warnings = []
     (tmp_path / "curves.png").mkdir()
