@@ -23,6 +23,7 @@ from torchvision.ops import nms
 from detect.areas import Grids, ScratchMemory, Tables
 from detect.faces import Faces, Image
 from detect.networks import LARGE, OUTPUT, PROPOSE, REFINE, SIDES, Networks
+from detect.portable_mtcnn import best_unnested, pyramid_scales
 
 NET_SIDE = SIDES[PROPOSE]  # a face of `min_face` pixels is shrunk to this
 STRIDE = 2  # between P-Net's windows, in pixels of a level
@@ -149,16 +150,6 @@ class Cascade:
         return [torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
 
-def pyramid_scales(height: int, width: int, min_face: float, factor: float) -> list[float]:
-    """Return the sizes of the pyramid's levels as shares of the photo's size, descending; empty if no face fits."""
-    scale, side = NET_SIDE / min_face, min(height, width) * (NET_SIDE / min_face)
-    scales: list[float] = []
-    while side >= NET_SIDE:
-        scales.append(scale)
-        scale, side = scale * factor, side * factor
-    return scales
-
-
 @lru_cache(maxsize=4)  # 140 MB for a photo of twelve megapixels
 def plan_pyramid(height: int, width: int, scales: tuple[float, ...], device: torch.device) -> Pyramid:
     """Return the pyramid for all photos of one size."""
@@ -207,27 +198,8 @@ def suppress_nested(found: Candidates, threshold: float) -> Tensor:
     """Like `suppress`, on the CPU, but with the overlap as a share of the smaller box: nested boxes are dropped."""
     ends = found.owner.bincount().cumsum(0)[:-1].tolist()
     parts = zip(np.split(found.boxes.numpy(), ends), np.split(found.scores.numpy(), ends), [0, *ends], strict=True)
-    kept = [_best_unnested(boxes, scores, threshold) + start for boxes, scores, start in parts]
+    kept = [best_unnested(boxes, scores, threshold) + start for boxes, scores, start in parts]
     return torch.from_numpy(np.concatenate(kept))
-
-
-def _best_unnested(boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float) -> NDArray[np.intp]:
-    """Return the indices of one image's boxes that are not suppressed, best first."""
-    # Scores are often equal, 1 in float32. Of equal ones, facenet-pytorch keeps the one that numpy's argsort puts last,
-    # which depends on how many there are.
-    order = np.argsort(scores)[::-1]
-    if len(order) < 2:
-        return order
-    x1, y1, x2, y2 = boxes[order].T
-    area = (x2 - x1 + 1) * (y2 - y1 + 1)
-    wide = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1) + 1
-    high = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1) + 1
-    shared = wide.clip(min=0) * high.clip(min=0) / np.minimum(area[:, None], area)
-    beaten = np.tril(shared > threshold, -1)
-    kept, before = np.ones(len(order), np.bool_), None
-    while before is None or (kept != before).any():  # a suppressed box no longer suppresses others
-        kept, before = ~(beaten & kept).any(axis=1), kept
-    return order[kept]
 
 
 def _cut(tables: Tables, found: Candidates, side: int) -> tuple[Tensor, Tensor]:

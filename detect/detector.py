@@ -14,7 +14,7 @@ import torch
 
 from cache.errors import UsageError
 from detect.faces import Detector, Faces, Image
-from detect.modes import THOROUGH_YUNET, PortraitMode, ThoroughMode
+from detect.modes import MIN_FACE, THOROUGH_YUNET, PortraitMode, ThoroughMode
 from detect.mtcnn import Mtcnn
 from detect.yunet import Yunet
 
@@ -40,7 +40,7 @@ class FaceDetector:
 
     def __init__(
         self,
-        min_face: float = 20,
+        min_face: float = MIN_FACE,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
         factor: float = 0.709,
         device: str = "auto",

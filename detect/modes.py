@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from detect.faces import Detector, Faces, Image
 from detect.subject import choose_subject
 
+MIN_FACE = 20  # pixels; the default of FaceDetector, which decides the levels of the full pyramid
+
 # Of each step: the smallest face, as a share of the photo's shorter side, and the score that ends the search.
 PORTRAIT_STEPS = ((0.3, 0.9), (0.12, 0.0))
 

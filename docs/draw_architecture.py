@@ -28,6 +28,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "evaluation": "rows and true labels -> scores",
         "training": "labelled crops -> bundle",
         "reports": "run -> pages and pictures",
+        "export": "bundle -> a folder without torch",
         "labels": "suspects, Tomek links",
         "chain": "all stages of a run, in order",
         "experiments": "settings compared",

@@ -3,7 +3,9 @@
 outputs (N, C - 1) -> a loss, and the probabilities (N, C) of the classes between the borders.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ class OrdinalHead:
 
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
         """Differences between the probabilities of being above successive borders, products of the conditional ones."""
-        return [_class_probabilities(outputs.sigmoid().cumprod(dim=1))]
+        return [_class_probabilities(_running(torch.mul, outputs.sigmoid()))]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,12 @@ class CoralHead(OrdinalHead):
     def probabilities(self, outputs: Tensor) -> list[Tensor]:
         """Differences between the probabilities of being above successive borders."""
         # Once trained, the probabilities fall from border to border anyway.
-        return [_class_probabilities(outputs.sigmoid().cummin(dim=1).values)]
+        return [_class_probabilities(_running(torch.minimum, outputs.sigmoid()))]
+
+
+def _running(step: Callable[[Tensor, Tensor], Tensor], values: Tensor) -> Tensor:
+    """Accumulate along each row, as cumprod and cummin do; other runtimes than torch have neither of them."""
+    return torch.stack(list(accumulate(values.unbind(dim=1), step)), dim=1)
 
 
 def _class_probabilities(above: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from pipeline.commands.distill import distill
 from pipeline.commands.doctor import doctor
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.exit_codes import run_command
+from pipeline.commands.export import export
 from pipeline.commands.labels import labels_app
 from pipeline.commands.predict import predict
 from pipeline.commands.report import report
@@ -45,7 +46,7 @@ PANELS = {  # within a panel, Typer lists groups such as `cache` after the comma
     "The main way": (check, detect, train, predict, run, evaluate),
     "Looking": (report, compare, submit, labels_app, runs_app),
     "Several models": (vote, distill),
-    "Looking after": (doctor, bundle_app, cache_app),
+    "Looking after": (export, doctor, bundle_app, cache_app),
 }
 for panel, commands in PANELS.items():
     for command in commands:

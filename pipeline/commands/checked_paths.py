@@ -62,6 +62,10 @@ def _runs(paths: Sequence[Path]) -> Sequence[Path]:
 def _bundle(path: Path) -> Path:
     from classify.inference.bundle_files import is_bundle
 
+    if (with_home(path) / VOTES).is_file() and not is_bundle(with_home(path)):
+        raise BundleError(
+            f"{path} weighs several bundles; name one of them. `faceline distill` trains a single network from them."
+        )
     if not is_bundle(with_home(path)):
         raise BundleError(
             f"{path} is no bundle: it holds no bundle.json. A finished training run has its bundle in RUN/bundle."

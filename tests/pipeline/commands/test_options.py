@@ -37,7 +37,7 @@ def test_every_command_that_reads_photos_or_runs_networks_has_the_common_options
     for name in ("cache stats", "cache verify", "cache import", "cache gc"):
         only_files[name] = ["--config", "--device", "--set", "--workers"]
     for name in (
-        "bundle inspect", "bundle verify", "bundle card", "bundle zip", "runs list", "runs diff", "submit",
+        "bundle inspect", "bundle verify", "bundle card", "bundle zip", "export", "runs list", "runs diff", "submit",
     ):  # fmt: skip
         only_files[name] = ["--cache", "--config", "--device", "--set", "--workers"]
     assert {name: options for name, options in lacking.items() if options} == only_files

@@ -1,0 +1,57 @@
+"""Convert a trained network for other runtimes: OpenVINO here, and files for it and for ONNX Runtime in an export.
+
+TrainedNetwork -> a module from pixels to probabilities, normalisation and heads included -> the runtime's model.
+"""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from classify.inference.bundle import TrainedNetwork
+
+EXAMPLES = 2  # in the batch that conversion traces; with one, its size would become a constant
+
+
+class PixelsToProbabilities(nn.Module):
+    """A trained network with the way its input is made and what its outputs mean.
+
+    Args:
+        trained: the network, with its heads and normalisation.
+        flip: average over each input and its mirror image.
+    """
+
+    def __init__(self, trained: TrainedNetwork, *, flip: bool) -> None:
+        super().__init__()
+        self.network = trained.network.eval()
+        self._heads, self._flip = trained.heads, flip
+        # (pixels / 255 - mean) / std as one multiplication and one addition, which runtimes fuse into the first layer
+        mean, std = (torch.tensor(v)[:, None, None] for v in (trained.normalise.mean, trained.normalise.std))
+        self._scale, self._shift = 1 / (255 * std), -mean / std
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, 3) RGB, uint8 or float32 in [0, 255] -> (N, sum of C) probabilities, task by task as in `heads`."""
+        images = pixels.permute(0, 3, 1, 2).float() * self._scale + self._shift
+        if not self._flip:
+            return self._predict(images)
+        # Both go through the network at once: a runtime then has one copy of it, and larger batches.
+        return self._predict(torch.cat([images, images.flip(3)])).unflatten(0, (2, -1)).mean(0)
+
+    def _predict(self, images: Tensor) -> Tensor:
+        return torch.cat(self._heads.probabilities(self.network(images)), dim=1)
+
+
+def to_openvino(trained: TrainedNetwork, *, flip: bool) -> Any:
+    """Convert a trained network to an `openvino.Model`: pixels (N, H, W, 3) uint8 -> probabilities (N, sum of C)."""
+    import openvino
+
+    height, width = trained.model.input
+    module = PixelsToProbabilities(trained, flip=flip).eval()
+    example = torch.zeros((EXAMPLES, height, width, 3), dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # OpenVINO's converter uses tracing that torch calls deprecated
+        model = openvino.convert_model(module, example_input=example, input=[-1, height, width, 3])
+    model.inputs[0].get_tensor().set_names({"pixels"})
+    model.outputs[0].get_tensor().set_names({"probabilities"})
+    return model

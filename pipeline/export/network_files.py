@@ -1,0 +1,180 @@
+"""Networks as files for ONNX Runtime or OpenVINO, and whether they compute what torch computes.
+
+TrainedNetwork, and MTCNN's three networks -> .onnx, or .xml with .bin.
+"""
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from cache.errors import BundleError, UsageError
+from classify.inference.bundle import TrainedNetwork
+from classify.inference.conversion import PixelsToProbabilities
+from detect.networks import SIDES, load_networks
+from pipeline.export.portable_sessions import open_network
+
+Format = Literal["onnx", "openvino"]
+NEEDS: Mapping[Format, tuple[tuple[str, ...], str]] = {
+    "onnx": (("onnx", "onnxruntime"), "onnx"),
+    "openvino": (("openvino",), "fast"),
+}
+SUFFIXES: Mapping[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
+DETECTION = ("pnet", "rnet", "onet")
+OPSET = 17  # of ONNX; runtimes of the last years read it
+LARGEST_DIFFERENCE = 1e-3  # between the probabilities of torch and of the exported network
+TRIED = 8  # inputs on which they are compared
+
+
+def refuse_missing_packages(form: Format) -> None:
+    """Raise UsageError, with the command that installs it, if a package that the format needs is missing."""
+    packages, extra = NEEDS[form]
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"--format {form} needs {' and '.join(missing)}; install with: pip install 'faceline[{extra}]'"
+        )
+
+
+def write_network(trained: TrainedNetwork, folder: Path, form: Format, *, flip: bool) -> list[Path]:
+    """Write a trained network that takes pixels (N, H, W, 3) uint8 and returns probabilities (N, sum of C).
+
+    Normalisation, the mean with the mirror image and the heads are part of it.
+
+    Returns:
+        The files, the one to open first.
+
+    Raises:
+        BundleError: the network can't be exported, or the file computes something else than torch.
+    """
+    module = PixelsToProbabilities(trained, flip=flip).eval()
+    height, width = trained.model.input
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (TRIED, height, width, 3), dtype=np.uint8)
+    inputs = {"pixels": ({0: "photos"}, [-1, height, width, 3])}
+    return _write(module, pixels, folder / f"{trained.name}{SUFFIXES[form]}", inputs, ["probabilities"], form)
+
+
+def write_detection(folder: Path, form: Format) -> list[list[Path]]:
+    """Write P-, R- and O-Net, which take pixels (n, h, w, 3) float32 in [-127.5, 127.5]; the files of each."""
+    written: list[list[Path]] = []
+    for name, side, net in zip(DETECTION, SIDES, load_networks(), strict=True):
+        is_first = side == SIDES[0]  # the only one that takes all heights and widths
+        rng = np.random.default_rng(0)
+        pixels = rng.uniform(-127.5, 127.5, (TRIED, side + 9 * is_first, side, 3)).astype(np.float32)
+        sides: dict[int, str] = {1: "height", 2: "width"} if is_first else {}
+        shape = [-1, *([-1, -1] if is_first else [side, side]), 3]
+        outputs = ["scores", "corrections", *(["landmarks"] if side == SIDES[-1] else [])]
+        inputs = {"pixels": ({0: "windows", **sides}, shape)}
+        path = folder / f"{name}{SUFFIXES[form]}"
+        written.append(_write(_ThreeChannels(net).eval(), pixels, path, inputs, outputs, form))
+    return written
+
+
+class _ThreeChannels(nn.Module):
+    """One of MTCNN's networks, whose pixels have a fourth channel that it ignores, for pixels without it."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """(n, h, w, 3) -> what the network returns."""
+        return self.net(pad(pixels, (0, 1)))
+
+
+def _write(
+    module: nn.Module,
+    example: NDArray[Any],
+    path: Path,
+    inputs: Mapping[str, tuple[dict[int, str], list[int]]],
+    outputs: Sequence[str],
+    form: Format,
+) -> list[Path]:
+    """Write a module and compare what the file computes with what torch does.
+
+    Args:
+        example: an input.
+        inputs: the name of the input -> names of the axes of any length, and the shape with -1 for them.
+        outputs: their names.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _quietly(), torch.inference_mode():
+            WRITERS[form](module, torch.from_numpy(example), path, inputs, outputs)
+            expected = module(torch.from_numpy(example))
+    except Exception as error:  # the exporters raise dozens of types
+        reason = str(error).strip().split("\n")[0]
+        raise BundleError(f"{path.stem} can't be exported to {form} ({type(error).__name__}: {reason})") from error
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    pairs = zip(open_network(path)(example), expected, strict=True)
+    difference = float(np.max([np.abs(got - want.numpy()).max() for got, want in pairs]))  # NaN if any is NaN
+    if not difference < LARGEST_DIFFERENCE:
+        raise BundleError(f"{path.stem} computes other values in {form} than in torch: they differ by {difference:.2g}")
+    return [path, path.with_suffix(".bin")] if form == "openvino" else [path]
+
+
+def _write_onnx(
+    module: nn.Module,
+    example: Tensor,
+    path: Path,
+    inputs: Mapping[str, tuple[dict[int, str], list[int]]],
+    outputs: Sequence[str],
+) -> None:
+    [(name, (axes, _))] = inputs.items()
+    batch = {0: axes[0]}
+    # torch's newer exporter needs another package and half a minute a network, and gives the same graph.
+    torch.onnx.export(
+        module,
+        (example,),
+        str(path),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=[name],
+        output_names=list(outputs),
+        dynamic_axes={name: axes, **dict.fromkeys(outputs, axes if len(axes) > 1 else batch)},
+    )
+
+
+def _write_openvino(
+    module: nn.Module,
+    example: Tensor,
+    path: Path,
+    inputs: Mapping[str, tuple[dict[int, str], list[int]]],
+    outputs: Sequence[str],
+) -> None:
+    import openvino
+
+    [(name, (_, shape))] = inputs.items()
+    model = openvino.convert_model(module, example_input=example, input=shape)
+    model.inputs[0].get_tensor().set_names({name})
+    for output, output_name in zip(model.outputs, outputs, strict=True):
+        output.get_tensor().set_names({output_name})
+    openvino.save_model(model, str(path), compress_to_fp16=False)
+
+
+Writer = Callable[[nn.Module, Tensor, Path, Mapping[str, tuple[dict[int, str], list[int]]], Sequence[str]], None]
+WRITERS: Mapping[Format, Writer] = {"onnx": _write_onnx, "openvino": _write_openvino}
+
+
+@contextmanager
+def _quietly() -> Generator[None]:
+    """Without the exporters' warnings, about tracing that torch calls deprecated, and their log."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
