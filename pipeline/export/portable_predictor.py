@@ -6,6 +6,7 @@ calibrated -> class of each task.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,6 +31,8 @@ from pipeline.export.portable_sessions import open_network
 FORMAT = 1
 DESCRIPTION = "export.json"
 PHOTOS_AT_ONCE = 16
+FORMULA = re.compile(r"[=+\-@\t\r]")  # how a cell begins that a spreadsheet would compute
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,12 @@ class Prediction:
     unsure: tuple[str, ...] = ()  # tasks whose label has a lower probability than the bundle asks for
 
     def row(self) -> dict[str, Any]:
-        """The prediction with the columns of faceline's predictions.csv."""
+        """The prediction with the columns of faceline's predictions.csv; no cell is a formula to a spreadsheet."""
         box = dict(zip(("x1", "y1", "x2", "y2"), self.box or (None,) * 4, strict=True))
-        row = {"path": self.path, "status": self.status, "found_by": self.found_by, **box, "score": self.score}
+        path = f"./{self.path}" if FORMULA.match(self.path) else self.path
+        row = {"path": path, "status": self.status, "found_by": self.found_by, **box, "score": self.score}
         for task, label in self.labels.items():
-            row[task] = label
+            row[task] = f"'{label}" if FORMULA.match(label.lstrip("'")) and not NUMBER.match(label) else label
             row |= {f"p_{task}_{name}": round(p, 6) for name, p in self.probabilities[task].items()}
         return {**row, "class": self.joint_class, "unsure": " ".join(self.unsure)}
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cache.errors import BundleError, UsageError
-from pipeline.export.portable_predictor import ExportedPredictor
+from pipeline.export.portable_predictor import ExportedPredictor, Prediction
 from tests.pipeline.conftest import faceline
 
 ABSENT = ["cache", "detect", "classify", "pipeline", "faceline", "torch", "torchvision", "timm", "facenet_pytorch",
@@ -104,6 +104,13 @@ def test_arrays_and_paths_are_predicted_from_python(exported, folder, photos):
     assert by_path.probabilities == by_array.probabilities
     assert by_array.path == "image 1"
     assert list(predictor.predict([])) == []
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet():
+    prediction = Prediction("=1.jpg", "ok", labels={"sign": "+a", "number": "-1"},
+                            probabilities={"sign": {"+a": 1.0}, "number": {"-1": 1.0}})  # fmt: skip
+    row = prediction.row()
+    assert (row["path"], row["sign"], row["number"]) == ("./=1.jpg", "'+a", "-1"), "as in predictions.csv"
 
 
 def test_a_changed_or_missing_file_is_named(exported, tmp_path):
