@@ -45,7 +45,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, channels, H', W')."""
         # A map of two rows or columns, as the last stage gets of inputs of 96 pixels, gets a third one of zeros.
-        narrow = [max(0, 3 - x.shape[3]), max(0, 3 - x.shape[2])] if self.halves else [0, 0]
+        narrow = [max(0, 3 - int(x.shape[3])), max(0, 3 - int(x.shape[2]))] if self.halves else [0, 0]
         inputs = pad(x, [0, narrow[0], 0, narrow[1]]) if any(narrow) else x
         y = self.norm2(self.conv2(self.norm1(self.conv1(inputs)).relu()))
         shortcut = avg_pool2d(x, 2) if self.halves else x
@@ -54,13 +54,15 @@ class Block(nn.Module):
 
 def _add(a: Tensor, b: Tensor) -> Tensor:
     """The sum of two tensors, each filled up with zeros to the other's size: channels, rows below, columns right."""
-    size = [max(sizes) for sizes in zip(a.shape, b.shape, strict=True)]
+    # As plain numbers, also while an exporter traces the network: there, only the batch may have any size.
+    shapes = [[int(side) for side in x.shape[1:]] for x in (a, b)]
+    size = [max(sides) for sides in zip(*shapes, strict=True)]
 
-    def fill(x: Tensor) -> Tensor:
-        missing = [0, size[3] - x.shape[3], 0, size[2] - x.shape[2], 0, size[1] - x.shape[1]]
-        return pad(x, missing) if any(missing) else x  # padding by nothing would copy
+    def fill(x: Tensor, shape: list[int]) -> Tensor:
+        channels, rows, columns = (most - side for most, side in zip(size, shape, strict=True))
+        return pad(x, [0, columns, 0, rows, 0, channels]) if channels or rows or columns else x  # pad would copy
 
-    return fill(a) + fill(b)
+    return fill(a, shapes[0]) + fill(b, shapes[1])
 
 
 class FaceDlib(nn.Module):

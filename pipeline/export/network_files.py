@@ -5,11 +5,13 @@ TrainedNetwork, and MTCNN's three networks -> .onnx, or .xml with .bin.
 
 import importlib.util
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -131,18 +133,27 @@ def _write_onnx(
     outputs: Sequence[str],
 ) -> None:
     [(name, (axes, _))] = inputs.items()
-    batch = {0: axes[0]}
-    # torch's newer exporter needs another package and half a minute a network, and gives the same graph.
-    torch.onnx.export(
-        module,
-        (example,),
-        str(path),
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=[name],
-        output_names=list(outputs),
-        dynamic_axes={name: axes, **dict.fromkeys(outputs, axes if len(axes) > 1 else batch)},
-    )
+    names = {"input_names": [name], "output_names": list(outputs)}
+    dynamic_axes = {name: axes, **dict.fromkeys(outputs, axes)}
+    try:
+        torch.onnx.export(
+            module, (example,), str(path), dynamo=False, opset_version=OPSET, dynamic_axes=dynamic_axes, **names
+        )
+    except Exception:
+        # torch's newer exporter knows more operations, but takes several times as long, and needs another package.
+        if importlib.util.find_spec("onnxscript") is None:
+            raise
+        dynamic = {axis: torch.export.Dim(axis_name) for axis, axis_name in axes.items()}
+        torch.onnx.export(
+            module,
+            (example,),
+            str(path),
+            dynamo=True,
+            dynamic_shapes=(dynamic,),
+            external_data=False,
+            verbose=False,
+            **names,
+        )
 
 
 def _write_openvino(
@@ -173,7 +184,9 @@ def _quietly() -> Generator[None]:
     before = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        # torch's older exporter prints the graph of a network that it can't export; stdout is for results.
+        without_graph = patch("torch._C._jit_onnx_log", lambda *_: None)
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr), without_graph:
             warnings.simplefilter("ignore")
             yield
     finally:

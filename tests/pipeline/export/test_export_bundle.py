@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image as Pillow
 
 from cache.errors import BundleError, UsageError
+from classify.inference.bundle import load_bundle
+from pipeline.export.network_files import write_network
 from pipeline.export.portable_predictor import ExportedPredictor, Prediction
+from pipeline.export.portable_sessions import open_network
 from tests.pipeline.conftest import faceline
 
 ABSENT = ["cache", "detect", "classify", "pipeline", "faceline", "torch", "torchvision", "timm", "facenet_pytorch",
@@ -104,6 +108,23 @@ def test_arrays_and_paths_are_predicted_from_python(exported, folder, photos):
     assert by_path.probabilities == by_array.probabilities
     assert by_array.path == "image 1"
     assert list(predictor.predict([])) == []
+
+
+@pytest.mark.slow
+def test_a_network_that_torchs_older_exporter_refuses_goes_through_the_newer_one(finished, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    older = torch.onnx.export
+
+    def refuse(*arguments, dynamo, **more):
+        if not dynamo:
+            raise RuntimeError("unsupported operation")
+        return older(*arguments, dynamo=dynamo, **more)
+
+    bundle = load_bundle(finished.run / "bundle")
+    monkeypatch.setattr("torch.onnx.export", refuse)
+    [file] = write_network(bundle.networks[0], tmp_path, "onnx", flip=True)
+    [outputs] = open_network(file)(np.zeros((3, 32, 24, 3), np.uint8))
+    assert outputs.shape == (3, 3), "for any number of photos"
 
 
 def test_no_cell_is_a_formula_to_a_spreadsheet():
