@@ -133,7 +133,7 @@ def _write_onnx(
     outputs: Sequence[str],
 ) -> None:
     [(name, (axes, _))] = inputs.items()
-    names = {"input_names": [name], "output_names": list(outputs)}
+    names: dict[str, Any] = {"input_names": [name], "output_names": list(outputs)}
     dynamic_axes = {name: axes, **dict.fromkeys(outputs, axes)}
     try:
         torch.onnx.export(
