@@ -45,7 +45,8 @@ def _any_run(path: Path) -> Path:
     from pipeline.run_state import is_run
 
     if not is_run(with_home(path)):
-        raise BundleError(f"{path} holds no run: there is neither a run.json nor a config.yaml with results in it")
+        files = "there is neither a run.json nor a config.yaml with results in it"
+        raise BundleError(f"{path} holds no finished run, and no unfinished one: {files}")
     return path
 
 

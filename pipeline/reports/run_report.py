@@ -4,16 +4,18 @@ RUN/ (run.json, data.json, metrics.jsonl, validation.csv, predictions.csv) + the
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cache import atomic
-from cache.errors import BundleError, CacheError
+from cache.errors import BundleError, CacheError, UsageError
 from cache.store import CropStore
 from classify.evaluation.metrics import class_table, score
 from classify.preprocessing import decode_crop
@@ -25,9 +27,12 @@ from pipeline.ledger import LEDGER
 from pipeline.reports.contact_sheets import contact_sheet, encode_image
 from pipeline.reports.html import page_template, svg_element
 from pipeline.reports.leaderboard import leaderboard
+from pipeline.run_state import is_run, read_run
 from pipeline.safe_csv import csv_text
 from pipeline.settings import Settings, load_settings
 from pipeline.training.curves import SIZE, draw_task
+
+Read = TypeVar("Read")
 
 WORST_MISTAKES = 40
 WORST_GROUPS = 15
@@ -36,31 +41,35 @@ WORST_GROUPS = 15
 def write_report(run: Path, cache: Path, ledger: Path = LEDGER) -> Path:
     """Write RUN/report.html, and RUN/groups.csv where people were held out; returns the page's path.
 
+    Of a run that is unfinished or damaged, the page says so, and shows what is there.
+
     Args:
-        run: a finished run.
+        run: a run in any state.
         cache: the crops' folder.
         ledger: of submissions, whose scores are drawn against the validation scores.
 
     Raises:
-        BundleError: the folder holds no finished run.
+        BundleError: the folder holds no run, or one without its settings.
     """
-    if not (run / "bundle" / "bundle.json").is_file():
-        raise BundleError(f"{run} holds no finished run: there is no bundle/bundle.json in it")
+    if not is_run(run):
+        raise BundleError(f"{run} holds no finished run, and no unfinished one")
 
     # Read the run
-    settings = load_settings(run / "config.yaml")
+    state = read_run(run)
+    try:
+        settings = load_settings(run / "config.yaml")
+    except UsageError as error:
+        raise BundleError(f"{state.describe()}. Without its settings, there is no report: {error}") from None
     tasks = settings.task_list()
-    epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    calibration = run / "calibration.json"
-    held_out = run / "validation.csv"
-    predictions = run / "predictions.csv"
+    problems = [] if state.status == "finished" else [state.describe()]
+    validation = _read_table(run / "validation.csv", partial(read_validation, tasks=tasks), problems)
+    predicted = _read_table(run / "predictions.csv", partial(_count_predictions, tasks=tasks), problems)
 
     # Score the held-out people, if there are any
     sections: list[dict[str, Any]] = []
     groups: list[dict[str, Any]] = []
     worst = None
-    if held_out.is_file():
-        validation = read_validation(held_out, tasks)
+    if validation is not None:
         sections = _score_sections(validation, tasks)
         table = group_table(validation, tasks)
         atomic.write_text(run / "groups.csv", csv_text(table, float_precision=4))
@@ -70,16 +79,18 @@ def write_report(run: Path, cache: Path, ledger: Path = LEDGER) -> Path:
     # Write the page
     page = page_template("report.html.j2").render(
         title=f"faceline: {run.resolve().name}",
-        record=_read_json(run / "run.json"),
-        data=_read_json(run / "data.json"),
-        curves=_draw_curves(epochs, tasks),
+        problems=problems,
+        tasks=[task.name for task in tasks],
+        record=state.record,
+        data=state.data,
+        curves=_draw_curves(state.epochs, tasks),
         sections=sections,
         note=settings.held_out_note,
-        calibration=_read_json(calibration) if calibration.is_file() else {},
+        calibration=_read_table(run / "calibration.json", _read_json, problems) or {},
         groups=groups,
         worst=worst,
         submissions=leaderboard(ledger, run),
-        predicted=_count_predictions(predictions, tasks) if predictions.is_file() else {},
+        predicted=predicted or {},
         config=settings.as_yaml(),
     )
     path = run / "report.html"
@@ -91,7 +102,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _draw_curves(epochs: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> list[str]:
+def _read_table(path: Path, read: Callable[[Path], Read], problems: list[str]) -> Read | None:
+    """What `read` returns for a file; None if there is none, or with a problem if it can't be read."""
+    if not path.is_file():
+        return None
+    try:
+        return read(path)
+    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).split("\n")[0]
+        problems.append(f"{path} is damaged ({reason}), so what it holds is not shown here")
+        return None
+
+
+def _draw_curves(epochs: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> list[str]:
     """One drawing per task."""
     drawings: list[str] = []
     for task in tasks:

@@ -41,11 +41,11 @@ def test_diff_shows_both_scores_and_the_paired_difference(runs):
 def test_a_folder_that_is_not_there_or_holds_no_run_is_refused(runs, tmp_path):
     with pytest.raises(UsageError, match="no folder nowhere"):
         faceline("runs", "nowhere")
-    with pytest.raises(BundleError, match="holds no run"):
+    with pytest.raises(BundleError, match="no unfinished one"):
         faceline("runs", "diff", runs / "a", tmp_path)
 
 
 def test_an_unfinished_run_is_refused_with_what_is_there(tmp_path):
     run = write_run(tmp_path / "killed", status="stopped")
     with pytest.raises(BundleError, match=r"no finished run: .* was stopped after epoch 1 of mask; there are config"):
-        faceline("report", run)
+        faceline("vote", run, run, "--out", tmp_path / "votes")

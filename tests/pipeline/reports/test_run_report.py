@@ -11,6 +11,7 @@ from classify.tasks import Task
 from pipeline.reports.run_report import _draw_curves, write_report
 from pipeline.training.curves import LINE_COLOURS
 from tests.pipeline.conftest import faceline
+from tests.pipeline.runs import write_run
 
 
 def test_the_report_is_one_page_with_scores_curves_and_pictures(finished):
@@ -65,3 +66,29 @@ def test_the_sheet_of_misses_shows_the_wall(tmp_path):
     assert sheet.shape[2] == 3
     red = (sheet[..., 2] > 150) & (sheet[..., 1] < 90) & (sheet[..., 0] < 90)
     assert red.sum() > 100, "the fallback window is drawn in red"
+
+
+def test_an_unfinished_run_has_a_report_that_says_so_and_shows_what_is_there(tmp_path):
+    run = write_run(tmp_path / "run", status="stopped")
+    page = write_report(run, tmp_path / "cache").read_text()
+    assert "was stopped after epoch 1 of mask" in page
+    assert "There are no scores that can be shown" in page
+    assert page.count("<svg") == 1, "the curve of its only task"
+    printed = faceline("report", run)
+    assert "is an unfinished run" in printed.stderr
+
+
+@pytest.mark.parametrize("file", ["validation.csv", "run.json", "data.json", "metrics.jsonl", "bundle/bundle.json"])
+def test_a_damaged_run_has_a_report_that_names_the_damaged_file(tmp_path, file):
+    run = write_run(tmp_path / "run", answers=[0, 1, 2, 0, 1, 2])
+    (run / file).write_text('{"status": ')
+    page = write_report(run, tmp_path / "cache").read_text()
+    assert re.search(rf"{file.split('/')[-1]} (can&#39;t be read|is damaged)", page)
+    assert ("macro-F1</th>" in page) == (file != "validation.csv")
+
+
+def test_a_run_whose_settings_are_damaged_has_no_report_but_an_error_that_says_so(tmp_path):
+    run = write_run(tmp_path / "run", answers=[0, 1, 2])
+    (run / "config.yaml").write_text("tasks: [")
+    with pytest.raises(BundleError, match="Without its settings, there is no report"):
+        write_report(run, tmp_path)
