@@ -57,7 +57,8 @@ class Console:
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, name in enumerate(columns):
             is_text = number == 0 or not any(str(row[number])[:1].isdigit() for row in rows)
-            table.add_column(printable(name), justify="left" if is_text else "right")
+            # fold: a long name goes on in the next line instead of being cut off
+            table.add_column(printable(name), justify="left" if is_text else "right", overflow="fold")
         for row in rows:
             table.add_row(*(printable(cell(value)) for value in row))
         (self._err if self.as_json or remark else self._out).print(table, markup=False)
@@ -128,6 +129,13 @@ def cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def clock_time(seconds: float) -> str:
+    """Format a time: 65 seconds are "1:05", and an hour more is "1:01:05"."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 import yaml
 
 from cache.errors import UsageError
+from pipeline.console import clock_time
 from pipeline.run_state import RunState, find_runs, read_run
 
 TEXT_COLUMNS = ("run", "status", "data", "backbone", "start")
@@ -73,11 +74,16 @@ class RunList:
     found: int  # before the condition was applied
 
     def table(self) -> tuple[list[str], list[list[object]]]:
-        """Column names and rows to print; columns that no run has a value in are left out."""
-        table = _frame(self.runs)
+        """Column names and rows to print; columns that no run has a value in are left out, and `start` and `people`."""
+        table = _frame(self.runs).drop("start", "people")
         columns = [name for name in table.columns if table[name].cast(pl.String).fill_null("").ne("").any()]
-        rows = table.select(columns).with_columns(pl.col(pl.String).fill_null("")).rows()
-        return columns, [list(row) for row in rows]
+        rows = [list[object](row) for row in table.select(columns).rows()]
+        if "seconds" in columns:
+            index = columns.index("seconds")
+            columns[index] = "training"
+            for row, run in zip(rows, self.runs, strict=True):
+                row[index] = clock_time(run.state.training_seconds) if run.state.training_seconds else None
+        return columns, rows
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object that `runs --json` prints."""

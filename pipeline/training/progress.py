@@ -13,7 +13,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from classify.training.trainer import EpochMetrics, EpochProgress
-from pipeline.console import SECONDS_BETWEEN_LINES, Console
+from pipeline.console import SECONDS_BETWEEN_LINES, Console, clock_time
 
 COLUMNS = ("{task.description}", BarColumn(bar_width=20), MofNCompleteColumn(), "{task.fields[facts]}")
 REFRESH_PER_S = 4
@@ -72,8 +72,8 @@ class TrainingProgress:
 
         def facts() -> str:
             epoch_left = (progress.total - progress.images) / self._rate
-            parts = [f"{self._rate:,.0f} images/s", f"{_clock_time(epoch_left)} left of the epoch"]
-            parts += [f"{_clock_time(self._run_left(now, in_epoch))} of the training", f"loss {progress.loss():.3f}"]
+            parts = [f"{self._rate:,.0f} images/s", f"{clock_time(epoch_left)} left of the epoch"]
+            parts += [f"{clock_time(self._run_left(now, in_epoch))} of the training", f"loss {progress.loss():.3f}"]
             if name in self._best:
                 parts.append(f"best {self._best[name]:.3f}")
             return ", ".join(parts)
@@ -98,7 +98,7 @@ class TrainingProgress:
             return ""
         self._done += each.images * each.pixels
         left = self._run_left(self._clock(), 0.0)
-        return f"{self._rate:,.0f} images/s" + (f", {_clock_time(left)} left of the training" if left else "")
+        return f"{self._rate:,.0f} images/s" + (f", {clock_time(left)} left of the training" if left else "")
 
     def _run_left(self, now: float, in_epoch: float) -> float:
         """Seconds that the networks still take, at the speed that this process has had on the whole so far."""
@@ -147,10 +147,3 @@ class _Lines:
         if time.monotonic() - self._last_line_at >= SECONDS_BETWEEN_LINES:
             self._last_line_at = time.monotonic()
             self._console.line(f"{title}, {images:,} of {total:,} images, {facts()}")
-
-
-def _clock_time(seconds: float) -> str:
-    """Minutes and seconds, or hours, minutes and seconds: 65 is "1:05"."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{second:02}" if hours else f"{minutes}:{second:02}"

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.console import Console, cell, printable
+from pipeline.console import Console, cell, clock_time, printable
 
 
 def test_a_name_cannot_write_escape_codes_or_break_on_bytes_that_are_no_text():
@@ -16,6 +16,16 @@ def test_a_name_cannot_write_escape_codes_or_break_on_bytes_that_are_no_text():
 )
 def test_cells_are_readable(value, text):
     assert cell(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.4, "1:05"), (3665, "1:01:05")])
+def test_times_are_minutes_and_seconds_or_hours(seconds, text):
+    assert clock_time(seconds) == text
+
+
+def test_a_long_name_in_a_table_is_not_cut_off(capsys):
+    Console().table("", ["name", "path"], [["a", "x" * 100]])
+    assert capsys.readouterr().out.count("x") == 100
 
 
 def test_with_json_stdout_holds_nothing_but_one_object(capsys):

@@ -21,8 +21,8 @@ def test_runs_are_listed_by_their_start_with_data_backbone_scores_time_and_statu
     listed = list_runs(runs)
     assert names(listed) == ["poor", "good", "killed"]
     columns, rows = listed.table()
-    assert columns == ["run", "status", "data", "backbone", "joint", "mask", "people", "seconds", "start"]
-    assert rows[1] == ["good", "finished", "street", rows[1][3], 1.0, 1.0, 4, 2.5, "2026-01-02"]
+    assert columns == ["run", "status", "data", "backbone", "joint", "mask", "training"]
+    assert rows[1] == ["good", "finished", "street", rows[1][3], 1.0, 1.0, "0:02"]
     assert rows[0][2:5] == ["dddddddd", "resnet10t", 0.5], "a run of an older version names its data by fingerprint"
     assert rows[2][:2] == ["killed", "unfinished"]
 
