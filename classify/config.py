@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from cache.config import Config
+from classify.augment_config import AugmentConfig, Share
 from classify.model_config import ModelConfig, ShareBelowOne
 from classify.tasks import Task, comparable
 
 Fabric = Literal["kf94", "surgical", "thin", "cloth", "patterned", "scarf"]
 Wearing = Literal["right", "nose_out", "under_chin"]
-Share = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(ge=0, le=100)]
-Transform = dict[str, dict[str, Any]]  # one albumentations transform: {name: {argument: value}}
 
 
 class TrainConfig(Config):
@@ -34,7 +33,10 @@ class TrainConfig(Config):
     optimiser: str = Field(default="adamw", description="Any of timm's optimisers; see timm.optim.list_optimizers().")
     lr: float = Field(default=5e-4, gt=0, le=10, description="Peak learning rate of the backbone.")
     head_lr_scale: float = Field(
-        default=4.0, gt=0, le=1000, description="Learning rate of the last layer, in multiples of `lr`."
+        default=4.0,
+        gt=0,
+        le=1000,
+        description="Learning rate of the last layer, in multiples of `lr`; with probe, 1 unless it is set.",
     )
     weight_decay: Share = Field(
         default=0.02,
@@ -66,10 +68,11 @@ class TrainConfig(Config):
         description="all uses each sample as often as its multiplier says; class and joint draw as many at random, "
         "with all classes, or all joint classes, equally frequent.",
     )
-    keep: Literal["best", "last"] = Field(
+    keep: Literal["best", "best_loss", "last"] = Field(
         default="best",
-        description="Epoch whose weights are kept: the one with the best mean macro-F1 of the network's tasks on the "
-        "held-out photos, or the last.",
+        description="Epoch whose weights are kept: best is the one with the best mean macro-F1 of the network's tasks "
+        "on the held-out photos, best_loss the one with the lowest mean log loss there, which few photos decide more "
+        "reliably, and last the last.",
     )
     soup: int = Field(
         default=0,
@@ -86,7 +89,22 @@ class TrainConfig(Config):
         default=0.5, description="With `faceline distill`: the teacher's share; the labels have the rest."
     )
     freeze: bool = Field(
-        default=False, description="Compute the backbone's features once and train a linear head on them."
+        default=False,
+        description="Leave the backbone as it is, and fit the last layer on its features, at the optimum and without "
+        "steps: epochs, batch, optimiser, learning rate, ema, soup, keep and what else concerns steps do nothing. How "
+        "strongly large weights are penalised is chosen for each task on people that a fit has not seen.",
+    )
+    views: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="With freeze: versions of each photo that the last layer is fitted on. 1 is the photo, 2 adds its "
+        "mirror image, and more add augmented versions. Time and memory grow with them.",
+    )
+    probe: bool = Field(
+        default=False,
+        description="Before the training, fit the last layer as freeze does, on each photo and its mirror image. Steps "
+        "from a random last layer would pull the backbone's features towards it.",
     )
     compile: bool = Field(
         default=False,
@@ -99,9 +117,26 @@ class TrainConfig(Config):
         "GPUs, and fp32 on a CPU; validation and prediction always use that.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fitted_layer_learns_slowly(cls, values: Any) -> Any:
+        """A last layer that has been fitted needs no larger steps than the backbone."""
+        if isinstance(values, dict) and values.get("probe") is True and "head_lr_scale" not in values:
+            return {**values, "head_lr_scale": 1.0}
+        return values
+
+    @property
+    def passes(self) -> int:
+        """How often metrics are computed: after every epoch, or once after a fit without steps."""
+        return 1 if self.freeze else self.epochs
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         """Refuse settings of training that contradict each other."""
+        if self.freeze and self.probe:
+            raise ValueError("freeze fits the last layer and trains nothing else, so probe adds nothing; set one")
+        if self.freeze and (self.cutmix or self.mixup or self.consistency):
+            raise ValueError("cutmix, mixup and consistency belong to steps, which freeze does not make; set them to 0")
         if self.soup and self.keep != "last":
             raise ValueError("soup averages the last epochs, so it needs keep: last (--set train.keep=last)")
         if self.soup > self.epochs:
@@ -159,49 +194,6 @@ class HeadConfig(Config):
         return None if self.top == "auto" else self.top
 
 
-class ClassAugment(Config):
-    """How the photos of one class are repeated and transformed."""
-
-    multiplier: int = Field(
-        default=1, ge=0, le=1000, description="Times that each photo is used in an epoch; 0 leaves it out."
-    )
-    copies: tuple[tuple[Transform, ...], ...] = Field(
-        default=(),
-        description="Lists of albumentations transforms for the 2nd, 3rd ... use in an epoch, in turn if there are "
-        "more uses than lists. The first use has none of them.",
-    )
-
-
-class GroupAugment(ClassAugment):
-    """How photos that match a rule are repeated and transformed, whatever their class."""
-
-    where: str = Field(
-        min_length=1,
-        description="An SQL condition over path, folder, stem, person, id (the person up to the first underscore) and "
-        "the tasks: stem = 'mask5' AND id BETWEEN '005400' AND '005599'.",
-    )
-
-
-class AugmentConfig(Config):
-    """Augmentation of one task's training samples."""
-
-    every: tuple[Transform, ...] = Field(
-        default=({"HorizontalFlip": {"p": 0.5}},),
-        description="Albumentations transforms, or compositions such as OneOf, applied to every training sample.",
-    )
-    classes: dict[str, ClassAugment] = Field(
-        default={}, description="Per class: a multiplier and the copies' transforms."
-    )
-    groups: tuple[GroupAugment, ...] = Field(
-        default=(), description="Photos with their own multiplier and copies; the first matching rule counts."
-    )
-    balance: Share = Field(
-        default=0.0,
-        description="Multiplier of classes that set none: (largest class / class) ** balance, rounded; 1 evens out.",
-    )
-    masks: Share = Field(default=0.0, description="Share of the uses of maskless faces that get a mask; see `masks`.")
-
-
 class TaskConfig(Config):
     """One task, its classes, and its differences from the common settings."""
 
@@ -235,11 +227,10 @@ class TaskConfig(Config):
                 if name not in self.classes:
                     raise ValueError(f"{setting} names {name!r}, which is none of {', '.join(self.classes)}")
         self._head_fits()
-        if self.train.freeze and (self.train.cutmix or self.train.mixup):
-            raise ValueError("cutmix and mixup change pixels, but train.freeze reads them only once; set them to 0")
-        if self.augment.masks and self.train.freeze:
+        if self.augment.masks and self.train.freeze and self.train.views <= 2:
             raise ValueError(
-                "augment.masks changes pixels, but train.freeze reads them only once; set one of them to 0"
+                "augment.masks draws on augmented photos, and with train.freeze, the first two views of each are not "
+                "augmented; set train.views to 3 or more, or augment.masks to 0"
             )
         return self
 

@@ -108,11 +108,13 @@ class Settings(Config):
     def held_out_note(self) -> str:
         """What to know about scores on the held-out people; empty if nothing was chosen on them."""
         trains = [config.train for configs in self.task_configs.values() for config in configs.values()]
-        if self.split.held_out is None or not any(train.keep == "best" and train.epochs > 1 for train in trains):
+        chosen = [train.keep for train in trains if train.keep != "last" and train.passes > 1]
+        if self.split.held_out is None or not chosen:
             return ""
+        keep = "best" if "best" in chosen else chosen[0]
         return (
-            "the epoch that is kept was chosen on these people (train.keep=best), so the scores are somewhat too good "
-            "for new people; with train.keep=last, nothing is chosen on them"
+            f"the epoch that is kept was chosen on these people (train.keep={keep}), so the scores are somewhat too "
+            "good for new people; with train.keep=last, nothing is chosen on them"
         )
 
     def as_yaml(self) -> str:

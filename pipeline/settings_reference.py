@@ -10,7 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from classify.config import AugmentConfig, ClassAugment, GroupAugment, HeadConfig, ModelConfig, TaskConfig
+from classify.augment_config import AugmentConfig, ClassAugment, GroupAugment
+from classify.config import HeadConfig, ModelConfig, TaskConfig
 from detect.config import CropConfig, DetectConfig
 from pipeline.card_config import CardConfig
 from pipeline.settings import (

@@ -118,7 +118,8 @@ def build_augmenter(plan: Plan, margin: Margin = (0, 0)) -> Augmenter:
 
 def needed_margin(plan: Plan) -> Margin:
     """The margin of the surroundings that a network's augmentation needs; (0, 0) unless it is geometric."""
-    if plan.train.freeze or not build_augmenter(plan).is_geometric:
+    is_augmented = not plan.train.freeze or plan.train.views > 2
+    if not is_augmented or not build_augmenter(plan).is_geometric:
         return 0, 0
     return margin_of(plan.model.input, plan.model.zoom)
 

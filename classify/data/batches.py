@@ -6,7 +6,6 @@ The epoch is a pure function of (seed, epoch), whatever the number of workers an
 gets the batches that it would have got without the interruption. Each process makes its own part of every step only.
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
 import cv2
@@ -103,12 +102,6 @@ class EpochOfBatches:
         images, targets = zip(*batch, strict=True)
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 
-    def rows_and_targets(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Per step, the rows of this process's samples in `pixels` and their targets, for training without pixels."""
-        for draws in self._steps:
-            rows = np.array([draw.row for draw in draws])[self._ranks.rank_slice]
-            yield torch.from_numpy(self._training_set.rows[rows]), torch.from_numpy(self._training_set.targets[rows])
-
     def pair_mask(self, step: int) -> Tensor:
         """Which pairs of a step, positions 2i and 2i + 1 among all processes, show one person with one label.
 
@@ -154,15 +147,21 @@ class EpochOfBatches:
 
     def image_and_targets(self, draw: SampleDraw) -> tuple[Image, Targets]:
         """The augmented image of one draw, before mixing, and its targets (columns,)."""
-        training_set, sample = self._training_set, self._training_set.rows[draw.row]
-        image, targets = np.asarray(training_set.pixels[sample]), training_set.targets[draw.row]
-        if training_set.masks:
-            rng = np.random.default_rng([seed_of_draw(self._seed, self._epoch, draw), 1])
-            image, wearing = training_set.masks.draw(image, sample, rng)
-            if wearing:
-                targets = training_set.worn[wearing][draw.row]
-        groups = training_set.augmentation_groups[draw.row]
-        return self._augmenter.apply(image, groups, draw, self._seed, self._epoch), targets
+        return make_sample(self._training_set, self._augmenter, draw, seed=self._seed, epoch=self._epoch)
+
+
+def make_sample(
+    training_set: TrainingSet, augmenter: Augmenter, draw: SampleDraw, *, seed: int, epoch: int
+) -> tuple[Image, Targets]:
+    """The augmented image of one draw, with or without a drawn mask, and its targets (columns,)."""
+    sample = training_set.rows[draw.row]
+    image, targets = np.asarray(training_set.pixels[sample]), training_set.targets[draw.row]
+    if training_set.masks:
+        rng = np.random.default_rng([seed_of_draw(seed, epoch, draw), 1])
+        image, wearing = training_set.masks.draw(image, sample, rng)
+        if wearing:
+            targets = training_set.worn[wearing][draw.row]
+    return augmenter.apply(image, training_set.augmentation_groups[draw.row], draw, seed, epoch), targets
 
 
 def _swap_halves(image: Image, targets: Targets, other: Image, others: Targets) -> tuple[Image, Targets]:

@@ -6,7 +6,8 @@ The processes do not stop at the end of an epoch: while its network is validated
 of the next one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 import cv2
 import torch
@@ -51,15 +52,8 @@ class BatchLoader:
             self._made = self._from(epoch)
         self._next_epoch = -1
         for _ in range(len(self.epoch(epoch))):
-            try:
+            with worker_errors_in_words():
                 batch = next(self._made)
-            except RuntimeError as error:
-                if "DataLoader worker (pid" not in str(error):
-                    raise
-                raise UsageError(
-                    f"a process that makes batches has died: {error}.\nIf memory is short, start fewer processes with "
-                    "--workers; a container may have little shared memory (docker run --shm-size=8g gives it more)."
-                ) from error
             yield batch
         if epoch + 1 < self._epochs:
             self._next_epoch = epoch + 1
@@ -74,10 +68,24 @@ class BatchLoader:
             sampler=_Order(self._steps, range(first, max(self._epochs, first + 1))),
             num_workers=self._workers,
             pin_memory=self._pin,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             generator=torch.Generator(),  # else it would draw from the one of dropout
         )
         return iter(loader)
+
+
+@contextmanager
+def worker_errors_in_words() -> Generator[None]:
+    """Raise a UsageError that says what to do when a process that makes batches has died."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise UsageError(
+            f"a process that makes batches has died: {error}.\nIf memory is short, start fewer processes with "
+            "--workers; a container may have little shared memory (docker run --shm-size=8g gives it more)."
+        ) from error
 
 
 class _StepsOfAllEpochs(Dataset[Batch]):
@@ -109,6 +117,6 @@ class _Order:
                 yield epoch, step
 
 
-def _start_worker(_: int) -> None:
+def start_worker(_: int) -> None:
     """Leave the other cores to the other processes; torch's threads are limited by the DataLoader."""
     cv2.setNumThreads(0)  # not 1: OpenCV would wait for its threads to end, which a forked process does not have

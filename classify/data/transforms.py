@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from cache.errors import UsageError
-from classify.config import Transform
+from classify.augment_config import Transform
 from classify.preprocessing import Margin
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for a newer release on import

@@ -1,8 +1,9 @@
-"""Batch norm's statistics, for networks that were published without them.
+"""Batch norm's statistics, measured anew without changing what a network computes.
 
 A network whose publisher folded mean and variance into scale and shift computes the same without them, but does not
 train: no layer's inputs are standardised, and at the usual learning rates it collapses. So the statistics are measured
-on photos, and scales and shifts changed with them, so that the network goes on computing what it did.
+on photos, and scales and shifts changed with them, so that the network goes on computing what it did. The same is done
+before a training that starts from a fitted last layer: in steps, the features are then about those of the fit.
 """
 
 from typing import Any
@@ -35,6 +36,8 @@ def measure_statistics(
         device: as torch names it.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not norms:
+        return
     sums: dict[nn.Module, Statistics] = {}
 
     def add(norm: nn.Module, arguments: tuple[Any, ...]) -> None:

@@ -1,7 +1,6 @@
-"""Head-only training: the inputs of the last layer, computed once.
+"""Features: the inputs of a network's last layer.
 
-pixels (N, H, W, 3) uint8 -> features (N, D) float32. With `train.freeze` the backbone runs only once, so that a laptop
-trains a head in seconds; in return, photos are not augmented, only repeated.
+pixels (N, H, W, 3) uint8 -> features (N, D) float32, of the backbone in evaluation mode.
 """
 
 import numpy as np
@@ -14,8 +13,30 @@ from classify.models.backbones import Normalise, features_of
 
 
 @torch.inference_mode()
-def compute_features(network: nn.Module, normalise: Normalise, pixels: NDArray[np.uint8], device: str) -> Tensor:
-    """Run the frozen backbone once over every input: (N, D) float32 on the CPU."""
+def compute_features(
+    network: nn.Module,
+    normalise: Normalise,
+    pixels: NDArray[np.uint8],
+    device: str,
+    *,
+    rows: NDArray[np.intp] | None = None,
+    mirrored: bool = False,
+) -> Tensor:
+    """Run the frozen backbone once over each input: (N, D) float32 on the CPU.
+
+    Args:
+        network: put into evaluation mode.
+        normalise: from pixels to what the network expects.
+        pixels: read batch by batch.
+        device: where `network` is.
+        rows: (N,) the inputs to take, in this order; None for all.
+        mirrored: take their mirror images.
+    """
     network.eval()
-    rows = np.arange(len(pixels))
-    return compute_in_batches(lambda images: features_of(network, normalise(images)), pixels, rows, device).float()
+
+    def compute(images: Tensor) -> Tensor:
+        inputs = normalise(images)
+        return features_of(network, inputs.flip(3) if mirrored else inputs)
+
+    rows = np.arange(len(pixels)) if rows is None else rows
+    return compute_in_batches(compute, pixels, rows, device).float()

@@ -35,7 +35,7 @@ def train_network(
     on_epoch_end: OnEpochEnd,
     on_step: OnStep | None = None,
 ) -> nn.Module:
-    """Train until `plan.train.epochs`, resuming from `folder/last.safetensors` when it is there.
+    """Train until `plan.train.passes`, resuming from `folder/last.safetensors` when it is there.
 
     Args:
         plan: the network's tasks and settings.
@@ -67,27 +67,34 @@ def train_network(
     if history and ranks.is_main:
         on_epoch_end(history)
     keeps_last = plan.train.keep == "last" or not len(data.validate)
-    best = max((_mean_f1(history[start : start + tasks]) for start in range(0, len(history), tasks)), default=-1.0)
+    rank_epoch = _negative_mean_loss if plan.train.keep == "best_loss" else _mean_f1
+    epochs_before = (history[start : start + tasks] for start in range(0, len(history), tasks))
+    best = max(map(rank_epoch, epochs_before), default=float("-inf"))
+    if plan.train.probe and not history:
+        with _memory_errors_in_words(plan):
+            trainer.probe()
 
-    for epoch in range(len(history) // tasks, plan.train.epochs):
+    for epoch in range(len(history) // tasks, plan.train.passes):
         # Train and validate.
         started = time.perf_counter()
         with _memory_errors_in_words(plan):
             loss = trainer.run_epoch(epoch, on_step)
         scores = trainer.validate()
         seconds = round((time.perf_counter() - started) / tasks, 3)  # each task's share of the epoch
-        timing = {"lr": trainer.learning_rate, "seconds": seconds}
+        common = {"lr": trainer.learning_rate, "seconds": seconds}
         metrics: list[EpochMetrics] = [
-            {"task": task.name, "epoch": epoch + 1, "train_loss": loss, **scores.get(task.name, {}), **timing}
+            {"task": task.name, "epoch": epoch + 1, "train_loss": loss, **scores.get(task.name, {}), **common}
             for task in plan.tasks
         ]
+        if trainer.last_layer:
+            metrics = [{**line, "penalty": trainer.last_layer.penalties[line["task"]]} for line in metrics]
         history = [*history, *metrics]
         if not ranks.is_main:
             continue
 
         # Save best before last: a kill between the two repeats the epoch and writes the same best again.
-        if keeps_last or _mean_f1(metrics) > best:
-            best = _mean_f1(metrics)
+        if keeps_last or rank_epoch(metrics) > best:
+            best = rank_epoch(metrics)
             save_checkpoint(folder / "best.safetensors", trainer.kept_network.state_dict(), {"lines": metrics})
         trainer.save(folder / "last.safetensors", history)
         on_epoch_end(history)
@@ -118,5 +125,13 @@ def _memory_errors_in_words(plan: Plan) -> Generator[None]:
 
 def _mean_f1(metrics: list[EpochMetrics]) -> float:
     """The mean macro-F1 of the tasks after one epoch; -1 when no photo is held out."""
-    scores = [task["macro_f1"] for task in metrics if "macro_f1" in task]
-    return sum(scores) / len(scores) if scores else -1.0
+    return _mean([task["macro_f1"] for task in metrics if "macro_f1" in task], otherwise=-1.0)
+
+
+def _negative_mean_loss(metrics: list[EpochMetrics]) -> float:
+    """Minus the mean log loss of the tasks on held-out photos after one epoch: the more, the better."""
+    return -_mean([task["loss"] for task in metrics if "loss" in task], otherwise=1e9)
+
+
+def _mean(values: list[float], otherwise: float) -> float:
+    return sum(values) / len(values) if values else otherwise

@@ -21,6 +21,7 @@ from classify.models.backbones import (
 from classify.models.network_plan import Plan
 from classify.models.pretrained_weights import is_hub_name
 from classify.training.optimisation import build_optimiser
+from classify.training.probe import linear_head_of
 
 
 def refuse_unusable_network(plan: Plan, step_size: int | None = None) -> None:
@@ -39,6 +40,8 @@ def refuse_unusable_network(plan: Plan, step_size: int | None = None) -> None:
     try:
         with torch.device("meta"), torch.no_grad():
             network = build_network(model, heads.outputs, pretrained=False).train(not train.freeze)
+            if train.freeze or train.probe:
+                linear_head_of(network, plan)
             tie_rows(network, heads.tied)
             build_optimiser(network, train)
             images = torch.zeros(count, 3, *model.input)

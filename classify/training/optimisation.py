@@ -19,6 +19,7 @@ from classify.models.backbones import head_of
 
 LR_FLOOR = 0.001  # of the cosine, as a share of `lr`
 RECIPE = 2  # goes up when the same settings come to mean other updates: half a training of each would be neither
+FIT_RECIPE = 3  # the same for a frozen backbone, whose last layer was trained in steps before
 
 
 def build_optimiser(network: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
@@ -33,9 +34,7 @@ def build_optimiser(network: nn.Module, train: TrainConfig) -> torch.optim.Optim
     for in_head in (False, True):
         for decays in (False, True):
             parameters = [
-                p
-                for p in network.parameters()
-                if (id(p) in head) == in_head and (id(p) in decayed) == decays and (in_head or not train.freeze)
+                p for p in network.parameters() if (id(p) in head) == in_head and (id(p) in decayed) == decays
             ]
             scale = train.head_lr_scale if in_head else 1.0
             decay = train.weight_decay if decays else 0.0
@@ -44,6 +43,11 @@ def build_optimiser(network: nn.Module, train: TrainConfig) -> torch.optim.Optim
         return create_optimizer_v2([g for g in groups if g["params"]], opt=train.optimiser, lr=train.lr)
     except (ValueError, TypeError, AssertionError) as error:
         raise UsageError(f"train.optimiser: timm has no optimiser {train.optimiser!r} for this ({error})") from error
+
+
+def recipe_of(train: TrainConfig) -> int:
+    """What checkpoints of a training are marked with."""
+    return FIT_RECIPE if train.freeze else RECIPE
 
 
 def undecayed_names(network: nn.Module) -> list[str]:

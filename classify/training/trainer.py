@@ -4,7 +4,6 @@ Several processes train one network with one batch among them: each computes its
 loss of the complete batch.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from cache.config import fingerprint
 from cache.errors import BundleError, UsageError
 from classify.data.augmentation import build_augmenter
 from classify.data.batches import EpochOfBatches
@@ -28,14 +26,15 @@ from classify.distributed import SINGLE_PROCESS, Ranks
 from classify.evaluation.metrics import macro_f1
 from classify.inference.calibration import log_loss
 from classify.inference.probabilities import probabilities
-from classify.models.backbones import build_network, head_of, normalise_of, tie_rows
+from classify.models.backbones import build_network, normalise_of, tie_rows
 from classify.models.batch_statistics import measure_statistics
-from classify.models.frozen_features import compute_features
 from classify.models.network_plan import Plan
-from classify.models.pretrained_weights import weights_digest
 from classify.tasks import UNLABELLED
 from classify.training import checkpoint
-from classify.training.optimisation import RECIPE, build_optimiser, build_schedule, precision_of
+from classify.training.identity import identities
+from classify.training.last_layer import LastLayer
+from classify.training.optimisation import build_optimiser, build_schedule, precision_of, recipe_of
+from classify.training.probe import PROBE_VIEWS, fit_head
 from classify.training.weight_averaging import WeightAverage
 
 EpochMetrics = dict[str, Any]  # of one task after one epoch; a line of metrics.jsonl
@@ -99,32 +98,18 @@ class Trainer:
         )
         self._loader = BatchLoader(make_epoch, train.epochs, compute.workers, pin=self._device_type == "cuda")
         self._steps_per_epoch = len(self._loader.epoch(0))
-        identity: dict[str, Any] = {
-            "configs": [config.model_dump(mode="json") for config in plan.configs],
-            "seed": seed,
-            "train": data.train.tolist(),
-            "validate": data.validate.tolist(),
-            "codes": data.codes.tolist(),
-            "targets": hashlib.sha256(self._training_set.targets.tobytes()).hexdigest(),
-        }
-        if plan.model.weights is not None:
-            identity["weights"] = weights_digest(plan.model.weights)
-        self._identity = fingerprint({**identity, "sources": data.sources_digest})
-        self._identity_before = fingerprint(identity)  # as versions wrote it that did not look at the photos' content
+        self._identity, self._identity_before = identities(plan, data, self._training_set.targets, seed)
 
-        # Network. When its backbone is frozen, only the head runs, on features that are computed once.
+        # Network.
         network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(compute.device)
         tie_rows(network, plan.heads.tied)
-        if getattr(network, "lacks_statistics", False):
+        # Before a probe, so that steps, which normalise by statistics of these photos, start from the fitted features.
+        if getattr(network, "lacks_statistics", False) or train.probe:
             measure_statistics(network, normalise_of(network), data.pixels, data.train, compute.device)
         self._network = self._ranks.with_sync_batch_norm(network, compute.device)
         self._normalise = normalise_of(self._network)
-        self._features: Tensor | None = None  # (N, D) float32 on the CPU, one row per sample
-        if train.freeze:
-            pixels = data.pixels[self._ranks.rank_slice]
-            features = compute_features(self._network, self._normalise, pixels, compute.device)
-            self._features = self._ranks.all_gather(features, len(data.pixels))
-        forward = self._ranks.data_parallel(head_of(self._network) if train.freeze else self._network)
+        self.last_layer: LastLayer | None = None  # of a frozen backbone, once it is fitted
+        forward = self._network if train.freeze else self._ranks.data_parallel(self._network)
         if train.compile:
             # torch compiles a function for a few networks only, the later ones more slowly, then none without a word.
             torch.compiler.reset()
@@ -132,8 +117,9 @@ class Trainer:
         self._forward = forward
 
         # Averages of the weights, over steps and over the last epochs.
-        self._ema = ModelEmaV3(self._network, decay=train.ema, use_warmup=True) if train.ema else None
-        self._weight_average = WeightAverage(network, train.soup, train.epochs) if train.soup else None
+        has_steps = not train.freeze
+        self._ema = ModelEmaV3(self._network, decay=train.ema, use_warmup=True) if train.ema and has_steps else None
+        self._weight_average = WeightAverage(network, train.soup, train.epochs) if train.soup and has_steps else None
 
         # Optimiser.
         self._optimiser = build_optimiser(self._network, train)
@@ -153,11 +139,30 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the last step."""
-        return float(self._optimiser.param_groups[0]["lr"])
+        """The learning rate of the last step; 0 if no step is made."""
+        return 0.0 if self._train.freeze else float(self._optimiser.param_groups[0]["lr"])
+
+    def probe(self) -> None:
+        """Fit the last layer, from which a training of all layers starts.
+
+        Raises:
+            UsageError: the last layer is not linear, or a feature is not finite.
+        """
+        self._fit_last_layer(PROBE_VIEWS)
+        if self._ema:
+            self._ema.set(self._network)
+
+    def _fit_last_layer(self, views: int) -> LastLayer:
+        compute = self._compute
+        return fit_head(
+            self._network, self._plan, self._data, views=views, seed=self._seed,
+            device=compute.device, workers=compute.workers, ranks=compute.ranks,
+        )  # fmt: skip
 
     def run_epoch(self, epoch: int, on_step: OnStep | None = None) -> float:
         """Make one pass over the training samples, and return the mean loss of its steps.
+
+        With a frozen backbone, the pass is the fit of the last layer, and no step is reported.
 
         Args:
             epoch: from 0.
@@ -166,8 +171,11 @@ class Trainer:
         Raises:
             UsageError: the loss is not finite.
         """
+        if self._train.freeze:
+            self.last_layer = self._fit_last_layer(self._train.views)
+            return self.last_layer.loss
         torch.manual_seed(self._seed * 100_003 + epoch + 2_000_000_011 * self._ranks.rank)  # for dropout
-        self._network.train(not self._train.freeze)
+        self._network.train()
         losses: list[Tensor] = []
         batches = self._loader.epoch(epoch)
         total = len(batches) * batches.step_size
@@ -226,10 +234,8 @@ class Trainer:
 
         # Predict this process's part of the photos, which are read batch by batch.
         rank_rows = rows[self._ranks.rank_slice]
-        network, inputs, normalise = self.kept_network, self._data.pixels, self._normalise
-        if self._features is not None:
-            network, inputs, normalise = head_of(network), self._features.numpy(), None
-        parts = probabilities(network, self._heads, inputs, normalise, self._compute.device, rows=rank_rows)
+        network, pixels = self.kept_network, self._data.pixels
+        parts = probabilities(network, self._heads, pixels, self._normalise, self._compute.device, rows=rank_rows)
 
         # Score each task on the labelled photos of all processes.
         scores: dict[str, dict[str, float]] = {}
@@ -258,7 +264,7 @@ class Trainer:
             tensors["soup"] = self._weight_average.tensors()
         values = {
             "identity": self._identity,
-            "recipe": RECIPE,
+            "recipe": recipe_of(self._train),
             "optimiser": optimiser,
             "scaler": self._scaler.state_dict(),
             "history": history,
@@ -276,12 +282,14 @@ class Trainer:
         flat, values = checkpoint.load_checkpoint(path)
         if values["identity"] not in (self._identity, self._identity_before):
             raise BundleError(f"{path} belongs to other settings or other photos; train into another folder with --out")
-        if len(values["history"]) == self._train.epochs * len(self._plan.tasks):
+        is_current = values.get("recipe") == recipe_of(self._train)
+        passes = self._train.passes if is_current else self._train.epochs  # a frozen backbone had epochs, too
+        if len(values["history"]) == passes * len(self._plan.tasks):
             return values["history"]  # finished: only the kept weights are read, from their own file
-        if values.get("recipe") != RECIPE:
+        if not is_current:
             raise BundleError(
-                f"{path} was begun by another version of faceline, which set the learning rate differently from epoch "
-                "to epoch; train into another folder with --out"
+                f"{path} was begun by another version of faceline, which trains differently; train into another folder "
+                "with --out"
             )
         tensors = checkpoint.unflatten(flat)
         self._network.load_state_dict(tensors["network"])
@@ -296,11 +304,7 @@ class Trainer:
         return values["history"]
 
     def _inputs(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's (inputs, targets) of each step, on the device: normalised images or features."""
+        """Yield this process's normalised images and targets of each step, on the device."""
         device = self._compute.device
-        if self._features is not None:
-            for rows, targets in self._loader.epoch(epoch).rows_and_targets():
-                yield to_device(self._features[rows], device), to_device(targets, device)
-            return
         for images, targets in self._loader.batches(epoch):
             yield self._normalise(to_device(images, device)), to_device(targets, device)

@@ -79,7 +79,7 @@ class Comparison:
         chosen = [
             configuration.name for configuration in self.plan.configurations if self._is_epoch_chosen(configuration)
         ]
-        note = f"; the kept epoch was chosen on these people in {', '.join(chosen)} (train.keep=best)" if chosen else ""
+        note = f"; the kept epoch was chosen on these people in {', '.join(chosen)} (train.keep)" if chosen else ""
         return (
             f"{self.photos:,} photos of {self.people:,} people ({folds}), each predicted by networks trained without "
             f"that person; {seeds}; 95% intervals over people, differences from {self.names[0]}{note}"

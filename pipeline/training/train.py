@@ -37,6 +37,7 @@ from pipeline.training.network_data import View, network_data, share_with_ranks
 from pipeline.training.open_ends import with_open_ends
 from pipeline.training.progress import NetworkWork, TrainingProgress, training_progress
 from pipeline.training.samples import make_samples, record_data
+from pipeline.training.settings_check import settings_without_effect
 from pipeline.training.teacher_targets import TeacherTargets
 from pipeline.training.trackers import Trackers
 
@@ -90,6 +91,9 @@ def train_run(
     settings = context.settings
     samples = make_samples(photos, detection, run, context)
     record_data(samples, photos, detection, run, context, corrections)
+
+    for warning in settings_without_effect(settings):
+        context.console.warn(warning)
 
     # Data of every member, so that whatever is wrong with it is reported before anything is trained
     members = list(ensemble_members(settings))
@@ -227,7 +231,7 @@ def _work(member: Member, data: NetworkData) -> NetworkWork:
     train, (height, width) = member.plan.train, member.plan.model.input
     groups = data.training_set(member.plan.heads).augmentation_groups
     images = int(build_augmenter(member.plan).multipliers(groups).sum())
-    return NetworkWork(train.epochs, images, height * width)
+    return NetworkWork(train.passes, images, height * width)
 
 
 def _reporter(
@@ -257,7 +261,8 @@ def _reporter(
         epoch, loss = last[0]["epoch"], last[0]["train_loss"]
         speed = progress.epoch_ended(member.name, history)
         facts = f"loss {loss:.3f}{held_out}" + (f", {speed}" if speed else "")
-        context.console.line(f"{member.name}: epoch {epoch} of {epochs}, {facts}")
+        done = "last layer fitted" if member.plan.train.freeze else f"epoch {epoch} of {epochs}"
+        context.console.line(f"{member.name}: {done}, {facts}")
 
     return report
 

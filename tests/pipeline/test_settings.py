@@ -63,7 +63,7 @@ def test_a_task_is_dropped_with_null_and_another_defined(tmp_path):
         ("masks.fabrics={cloth: 0}", r"masks\.fabrics: weights must not be negative, and at least one must be above 0"),
         ("masks.wearings={upside_down: 1}", r"masks\.wearings\.upside_down.*'nose_out'"),
         (
-            "tasks={mask: {classes: [a, b], augment: {masks: 0.1}, train: {freeze: true}}}",
+            "tasks={mask: {classes: [a, b], augment: {masks: 0.1}, train: {freeze: true, views: 2}}}",
             r"tasks\.mask: augment\.masks",
         ),
         ("tasks.mask.classes=[a,a]", "two classes have the same name"),

@@ -139,7 +139,8 @@ def test_a_plan_needs_surroundings_only_where_pixels_are_turned():
     assert margin() == (48, 36)
     flips = ["age", "gender", "mask"]
     assert margin(*(f"tasks.{task}.augment.every=[HorizontalFlip: {{}}]" for task in flips)) == (0, 0)
-    assert margin("train.freeze=true", "tasks.age.augment.masks=0") == (0, 0)
+    assert margin("train.freeze=true", "train.views=3") == (48, 36)
+    assert margin("train.freeze=true", "train.views=2") == (0, 0)
 
 
 def test_a_drawn_mask_goes_on_beyond_the_edge_of_the_input():

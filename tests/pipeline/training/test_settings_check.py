@@ -9,7 +9,7 @@ import pytest
 
 from cache.errors import BundleError, UsageError
 from pipeline.settings import load_settings
-from pipeline.training.settings_check import refuse_unusable_settings
+from pipeline.training.settings_check import refuse_unusable_settings, settings_without_effect
 from tests.pipeline.conftest import TINY, faceline, tiny_options
 
 HOUSE = Path(__file__).parents[3]
@@ -109,3 +109,12 @@ def test_a_data_set_that_is_not_there_is_refused_before_torch_is_imported(tmp_pa
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=HOUSE)
     assert done.stdout.strip().endswith("Error False")
+
+
+def test_settings_that_do_nothing_are_named():
+    assert settings_without_effect(load_settings(None, ["train.epochs=9", "train.ema=0.9"])) == []
+    frozen = ["tasks.age.train.freeze=true", "train.epochs=9", "train.ema=0.9", "train.loss=focal"]
+    [warning] = settings_without_effect(load_settings(None, frozen))
+    assert warning == "age: train.epochs, train.ema have no effect, as train.freeze makes no steps"
+    [warning] = settings_without_effect(load_settings(None, ["tasks.age.train.views=9"]))
+    assert warning == "age: train.views has no effect, as train.freeze is not set"
