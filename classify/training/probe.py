@@ -91,7 +91,7 @@ def fit_head(
     return layer
 
 
-def linear_head_of(network: nn.Module, plan: Plan) -> nn.Linear:
+def linear_head_of(network: Any, plan: Plan) -> nn.Linear:
     """The last layer, if it can be fitted.
 
     Raises:
@@ -115,7 +115,7 @@ def _features_and_targets(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield features and targets of this process's photos for each view; `batches` are those of augmented views."""
     normalise = normalise_of(network)
-    rows, targets = (values[ranks.rank_slice] for values in (training_set.rows, training_set.targets))
+    rows, targets = training_set.rows[ranks.rank_slice], training_set.targets[ranks.rank_slice]
     for view in range(views):
         if view < UNAUGMENTED:
             mirrored = view == 1

@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from cache.errors import BundleError, UsageError
+from classify.config import AugmentConfig
 from classify.data.training_set import DrawnMasks
 from classify.inference.calibration import log_loss
 from classify.inference.probabilities import probabilities
 from classify.models.backbones import build_network, head_of, normalise_of
+from classify.training.last_layer import fit_last_layer
 from classify.training.loop import ComputeSetup, train_network
 from classify.training.network_trial import refuse_unusable_network
 from classify.training.probe import fit_head
@@ -92,29 +94,39 @@ def test_drawn_masks_come_with_their_labels(halves):
     assert not torch.allclose(drawn.bias, plain.bias, atol=0.01)
 
 
-def test_oversampled_photos_count_more(halves):
+def test_a_photo_counts_as_often_as_an_epoch_would_have_it(halves, monkeypatch):
+    counted = []
+
+    def fit(features, targets, heads, person_ids):
+        assert len(features) == 2 * 48
+        counted.append(targets.sum(dim=1).reshape(2, 48).numpy())
+        return fit_last_layer(features, targets, heads, person_ids)
+
+    monkeypatch.setattr("classify.training.probe.fit_last_layer", fit)
     config = task_config(freeze=True)
-    blank = torch.full((1, 32, 24, 3), 128, dtype=torch.uint8)  # of neither class
-
-    def log_odds_of_upper(**more):
-        network = fresh_network(config)
-        fit_head(network, plan(config), replace(halves, **more), views=2, seed=0, device="cpu")
-        with torch.no_grad():
-            [logits] = network(normalise_of(network)(blank))
-        return logits[0] - logits[1]
-
-    often = np.where(halves.codes[:, 0] == 0, 20.0, 1.0)
-    assert log_odds_of_upper(sampling_weights=often) > log_odds_of_upper() + 0.1
+    upper = halves.codes[:48, 0] == 0
+    repeated = AugmentConfig.model_validate({"classes": {"upper": {"multiplier": 3}}})
+    for augment, weights in ((repeated, None), (config.augment, np.where(halves.codes[:, 0] == 0, 3.0, 1.0))):
+        settings = config.model_copy(update={"augment": augment})
+        data = replace(halves, sampling_weights=weights)
+        fit_head(fresh_network(config), plan(settings), data, views=2, seed=0, device="cpu")
+    for first_view, second_view in counted:
+        assert (first_view == second_view).all()
+        assert first_view[upper] / first_view[~upper].mean() == pytest.approx(np.full(upper.sum(), 3.0), rel=1e-5)
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-@pytest.mark.parametrize("backbone", ["test_convnext", "test_resnet.r160_in1k"])
-def test_a_training_after_a_probe_starts_where_the_fit_ended(halves, tmp_path, ema, backbone):
+@pytest.mark.parametrize(("backbone", "ema"), [("test_convnext", 0.0), ("test_resnet.r160_in1k", 0.9)])
+def test_a_training_after_a_probe_starts_where_the_fit_ended(halves, tmp_path, backbone, ema):
     """Also with batch norm, whose statistics are those of other photos before."""
     data = replace(halves, pixels=halves.pixels.repeat(2, axis=1).repeat(2, axis=2))  # test_convnext's smallest
-    nothing = {"lr": 1e-9, "epochs": 1, "ema": ema, "backbone": backbone, "size": (64, 48), "dropout": 0}
-    _, [probed] = train(task_config(probe=True, **nothing), data, tmp_path / "probed")
-    _, [unprobed] = train(task_config(**nothing), data, tmp_path / "unprobed")
+
+    def line(name, **train_keys):
+        nothing = {"lr": 1e-9, "epochs": 1, "batch": 24, "dropout": 0}
+        config = task_config(backbone, size=(64, 48), ema=ema, **nothing, **train_keys)
+        config = config.model_copy(update={"augment": AugmentConfig(every=())})
+        return train(config, data, tmp_path / name)[1][0]
+
+    probed, unprobed = line("probed", probe=True), line("unprobed")
     for loss in ("loss", "train_loss"):
         assert probed[loss] < unprobed[loss] - 0.05
     assert "penalty" not in probed
