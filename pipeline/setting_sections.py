@@ -70,6 +70,11 @@ class SplitConfig(Config):
         "temperature of the mean of all networks is derived from that. With 1, 70% of a single network's temperature "
         "is assumed to remain in the mean of any number of them.",
     )
+    refit: bool = Field(
+        default=False,
+        description="With `held_out: all`: train one more network on all photos, which alone predicts new ones. Those "
+        "that leave out folds only score, calibrate and choose factors, and are not in the bundle.",
+    )
     repeats: int = Field(
         default=1, ge=1, le=100, description="Networks that differ only in the seed; probabilities are averaged."
     )
@@ -88,6 +93,8 @@ class SplitConfig(Config):
             raise ValueError(f"held_out must be one of the folds 0 to {self.folds - 1}")
         if self.leave_out > 1 and self.held_out != "all":
             raise ValueError("leave_out above 1 needs held_out: all (--set split.held_out=all)")
+        if self.refit and self.held_out != "all":
+            raise ValueError("refit scores with the networks of all folds, so it needs held_out: all")
         if self.leave_out > max(self.folds - 2, 1):
             raise ValueError(
                 f"leave_out is {self.leave_out}, but with {self.folds} folds it can be {max(self.folds - 2, 1)} at most"
@@ -96,10 +103,11 @@ class SplitConfig(Config):
 
     @property
     def held_out_folds(self) -> list[tuple[int, ...]]:
-        """The held-out folds of each network of a task; empty if it is trained on all photos."""
+        """The held-out folds of each network of a task; empty for one that is trained on all photos."""
         if self.held_out == "all":
             shifts = range(self.leave_out)
-            return [tuple((first + shift) % self.folds for shift in shifts) for first in range(self.folds)]
+            folds = [tuple((first + shift) % self.folds for shift in shifts) for first in range(self.folds)]
+            return [*folds, ()] if self.refit else folds
         return [() if self.held_out is None else (self.held_out,)]
 
 

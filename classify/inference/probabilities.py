@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from classify.allocator import keep_freed_memory
 from classify.devices import compute_in_batches, fastest_precision
 from classify.inference.decision import Probabilities
-from classify.models.backbones import Normalise
+from classify.models.backbones import Normalise, head_of, normalise_of
+from classify.models.frozen_features import FrozenFeatures
 from classify.models.heads import Heads
 
 FEW = (
@@ -76,3 +77,30 @@ def probabilities(
 
     predicted = compute_in_batches(compute, inputs, rows, device, progress)
     return [task_probabilities.contiguous().numpy() for task_probabilities in predicted.split(classes, dim=1)]
+
+
+def frozen_probabilities(
+    network: nn.Module,
+    heads: Heads,
+    inputs: NDArray[np.uint8],
+    device: str,
+    frozen: FrozenFeatures,
+    *,
+    flip: bool,
+    rows: NDArray[np.intp],
+) -> list[Probabilities]:
+    """The same from kept features of the network's backbone; arguments and result as those of `probabilities`."""
+    if not len(rows):
+        return [np.zeros((0, len(task.classes)), np.float32) for task in heads.tasks]
+    normalise, head = normalise_of(network), head_of(network)
+    views = [
+        probabilities(
+            head,
+            heads,
+            frozen.of(network, normalise, inputs, device, rows=rows, mirrored=mirrored).numpy(),
+            None,
+            device,
+        )
+        for mirrored in ([False, True] if flip else [False])
+    ]
+    return [np.mean(parts, axis=0, dtype=np.float32) for parts in zip(*views, strict=True)]

@@ -1,6 +1,8 @@
 """Features: the inputs of a network's last layer.
 
 pixels (N, H, W, 3) uint8 -> features (N, D) float32, of the backbone in evaluation mode.
+
+Networks that differ only in the people they leave out have the same frozen backbone: its features are computed once.
 """
 
 import numpy as np
@@ -40,3 +42,34 @@ def compute_features(
 
     rows = np.arange(len(pixels)) if rows is None else rows
     return compute_in_batches(compute, pixels, rows, device).float()
+
+
+class FrozenFeatures:
+    """Features of a run's photos by a backbone that does not change: each is computed when it is needed, then kept."""
+
+    def __init__(self) -> None:
+        self._views: dict[
+            bool, tuple[Tensor, NDArray[np.bool_]]
+        ] = {}  # plain, mirrored: (M, D) and which are known
+
+    def of(
+        self,
+        network: nn.Module,
+        normalise: Normalise,
+        pixels: NDArray[np.uint8],
+        device: str,
+        *,
+        rows: NDArray[np.intp],
+        mirrored: bool = False,
+    ) -> Tensor:
+        """Return (N, D) float32; arguments as of `compute_features`, with the same pixels and backbone in each call."""
+        features, known = self._views.get(mirrored, (torch.empty(0), np.zeros(len(pixels), np.bool_)))
+        missing = rows[~known[rows]]
+        if len(missing):
+            computed = compute_features(network, normalise, pixels, device, rows=missing, mirrored=mirrored)
+            if not known.any():
+                features = computed.new_empty((len(pixels), computed.shape[1]))
+            features[missing] = computed
+            known[missing] = True
+            self._views[mirrored] = features, known
+        return features[rows]

@@ -18,6 +18,7 @@ from cache.errors import UsageError
 from classify.allocator import keep_freed_memory
 from classify.data.training_set import NetworkData
 from classify.models.backbones import build_network
+from classify.models.frozen_features import FrozenFeatures
 from classify.models.network_plan import Plan
 from classify.training.checkpoint import load_checkpoint, save_checkpoint
 from classify.training.trainer import ComputeSetup, EpochMetrics, OnStep, Trainer
@@ -34,6 +35,7 @@ def train_network(
     compute: ComputeSetup,
     on_epoch_end: OnEpochEnd,
     on_step: OnStep | None = None,
+    frozen: FrozenFeatures | None = None,
 ) -> nn.Module:
     """Train until `plan.train.passes`, resuming from `folder/last.safetensors` when it is there.
 
@@ -45,6 +47,7 @@ def train_network(
         compute: device, workers, and this process among others.
         on_epoch_end: called in rank 0 with the metrics so far, one entry per epoch and task.
         on_step: called before the first step of each epoch and after each step.
+        frozen: features that networks with the same frozen backbone keep for each other.
 
     Returns:
         The kept network, on the CPU, in evaluation mode.
@@ -60,7 +63,7 @@ def train_network(
 
     # Resume where an earlier training stopped.
     with _memory_errors_in_words(plan):
-        trainer = Trainer(plan, data, seed, compute)
+        trainer = Trainer(plan, data, seed, compute, frozen)
     history = trainer.resume(folder / "last.safetensors")
     if len(history) != ranks.broadcast(lambda: len(history)):
         raise UsageError(f"{folder} is not what rank 0 sees there: --out must be on a disk that all processes see")

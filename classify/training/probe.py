@@ -20,7 +20,7 @@ from classify.data.views import UNAUGMENTED, AugmentedViews
 from classify.devices import BATCH, to_device
 from classify.distributed import SINGLE_PROCESS, Ranks
 from classify.models.backbones import features_of, head_of, normalise_of
-from classify.models.frozen_features import compute_features
+from classify.models.frozen_features import FrozenFeatures, compute_features
 from classify.models.network_plan import Plan
 from classify.training.last_layer import LastLayer, fit_last_layer
 
@@ -37,6 +37,7 @@ def fit_head(
     device: str,
     workers: int = 0,
     ranks: Ranks = SINGLE_PROCESS,
+    frozen: FrozenFeatures | None = None,
 ) -> LastLayer:
     """Fit the last layer of `network` and put it in.
 
@@ -51,11 +52,13 @@ def fit_head(
         device: as torch names it.
         workers: processes that make augmented images; 0 makes them in this one.
         ranks: this process among those that train together.
+        frozen: features of the same backbone, kept for other networks.
 
     Raises:
         UsageError: the network's last layer is not linear, or a feature is not finite.
     """
     head = linear_head_of(network, plan)
+    network.eval()
     training_set, augmenter = data.training_set(plan.heads), build_augmenter(plan, data.margin)
     photos = len(training_set.rows)
     batches = AugmentedViews(
@@ -64,7 +67,8 @@ def fit_head(
 
     # Features and targets of all photos, view after view
     features, targets = torch.empty(0), torch.empty((views * photos, training_set.targets.shape[1]))
-    views_here = _features_and_targets(network, data, training_set, batches.load(workers), views, ranks, device)
+    load = batches.load(workers)
+    views_here = _features_and_targets(network, data, training_set, load, views, ranks, device, frozen)
     for view, parts in enumerate(views_here):
         view_features, view_targets = (ranks.all_gather(part, photos) for part in parts)
         if not view:
@@ -112,14 +116,16 @@ def _features_and_targets(
     views: int,
     ranks: Ranks,
     device: str,
+    frozen: FrozenFeatures | None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield features and targets of this process's photos for each view; `batches` are those of augmented views."""
     normalise = normalise_of(network)
+    unaugmented = frozen.of if frozen else compute_features
     rows, targets = training_set.rows[ranks.rank_slice], training_set.targets[ranks.rank_slice]
     for view in range(views):
         if view < UNAUGMENTED:
             mirrored = view == 1
-            features = compute_features(network, normalise, data.pixels, device, rows=rows, mirrored=mirrored)
+            features = unaugmented(network, normalise, data.pixels, device, rows=rows, mirrored=mirrored)
             yield features, torch.from_numpy(targets)
             continue
         parts: list[tuple[Tensor, Tensor]] = []

@@ -25,9 +25,10 @@ from classify.devices import to_device
 from classify.distributed import SINGLE_PROCESS, Ranks
 from classify.evaluation.metrics import macro_f1
 from classify.inference.calibration import log_loss
-from classify.inference.probabilities import probabilities
+from classify.inference.probabilities import frozen_probabilities, probabilities
 from classify.models.backbones import build_network, normalise_of, tie_rows
 from classify.models.batch_statistics import measure_statistics
+from classify.models.frozen_features import FrozenFeatures
 from classify.models.network_plan import Plan
 from classify.tasks import UNLABELLED
 from classify.training import checkpoint
@@ -65,12 +66,15 @@ class ComputeSetup:
 class Trainer:
     """One network in training, with all state that changes: its weights, their averages and the optimiser."""
 
-    def __init__(self, plan: Plan, data: NetworkData, seed: int, compute: ComputeSetup) -> None:
+    def __init__(
+        self, plan: Plan, data: NetworkData, seed: int, compute: ComputeSetup, frozen: FrozenFeatures | None = None
+    ) -> None:
         train = plan.train
         self._plan = plan
         self._train = train
         self._heads = plan.heads
         self._seed = seed
+        self._frozen = frozen
         self._compute = compute
         self._ranks = compute.ranks
         self._device_type = torch.device(compute.device).type
@@ -104,7 +108,7 @@ class Trainer:
         network = build_network(plan.model, plan.heads.outputs, pretrained=True).to(compute.device)
         tie_rows(network, plan.heads.tied)
         # Before a probe, so that steps, which normalise by statistics of these photos, start from the fitted features.
-        if getattr(network, "lacks_statistics", False) or train.probe:
+        if train.probe or (getattr(network, "lacks_statistics", False) and not train.freeze):
             measure_statistics(network, normalise_of(network), data.pixels, data.train, compute.device)
         self._network = self._ranks.with_sync_batch_norm(network, compute.device)
         self._normalise = normalise_of(self._network)
@@ -156,7 +160,7 @@ class Trainer:
         compute = self._compute
         return fit_head(
             self._network, self._plan, self._data, views=views, seed=self._seed,
-            device=compute.device, workers=compute.workers, ranks=compute.ranks,
+            device=compute.device, workers=compute.workers, ranks=compute.ranks, frozen=self._frozen,
         )  # fmt: skip
 
     def run_epoch(self, epoch: int, on_step: OnStep | None = None) -> float:
@@ -234,8 +238,11 @@ class Trainer:
 
         # Predict this process's part of the photos, which are read batch by batch.
         rank_rows = rows[self._ranks.rank_slice]
-        network, pixels = self.kept_network, self._data.pixels
-        parts = probabilities(network, self._heads, pixels, self._normalise, self._compute.device, rows=rank_rows)
+        network, pixels, device = self.kept_network, self._data.pixels, self._compute.device
+        if self._frozen:
+            parts = frozen_probabilities(network, self._heads, pixels, device, self._frozen, flip=False, rows=rank_rows)
+        else:
+            parts = probabilities(network, self._heads, pixels, self._normalise, device, rows=rank_rows)
 
         # Score each task on the labelled photos of all processes.
         scores: dict[str, dict[str, float]] = {}

@@ -251,8 +251,10 @@ def _network_counts(run: Path) -> NetworkCounts | None:
     settings = _settings(run)
     if settings is None:
         return None
-    folds, repeats = settings.split.held_out_folds, settings.split.repeats
-    return NetworkCounts(len(folds[0]) * repeats, len(folds) * repeats)
+    split = settings.split
+    kinds = max(len(settings.ensemble), 1) * split.repeats
+    voting = 1 if split.refit else len(split.held_out_folds)
+    return NetworkCounts(len(split.held_out_folds[0]) * kinds, voting * kinds)
 
 
 def _settings(run: Path) -> Settings | None:

@@ -56,8 +56,13 @@ class HeldOut:
         self._counts = {task.name: np.zeros(len(samples), np.intp) for task in tasks}
         self._voting = {task.name: 0 for task in tasks}
 
-    def add(self, network: TrainedNetwork, rows: NDArray[np.intp], predicted: Sequence[Probabilities]) -> None:
-        """Add a network's probabilities for the samples `rows` that it has not seen: (N, C) for each of its tasks."""
+    def add(
+        self, network: TrainedNetwork, rows: NDArray[np.intp], predicted: Sequence[Probabilities], *, votes: bool = True
+    ) -> None:
+        """Add a network's probabilities for the samples `rows` that it has not seen: (N, C) for each of its tasks.
+
+        `votes` says whether the network also predicts new photos.
+        """
         for task, task_probabilities in zip(network.heads.tasks, predicted, strict=True):
             parts, counts = self._parts[task.name], self._counts[task.name]
             for number in np.unique(counts[rows]).tolist():
@@ -66,7 +71,7 @@ class HeldOut:
                 chosen = counts[rows] == number
                 parts[number][rows[chosen]] = task_probabilities[chosen]
             counts[rows] += 1
-            self._voting[task.name] += 1
+            self._voting[task.name] += votes
 
     def finish(self, run: Path, predict: PredictConfig, console: Console) -> HeldOutScores:
         """Write validation.csv and calibration.json, or neither if nothing was held out.

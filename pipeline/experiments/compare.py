@@ -27,6 +27,7 @@ FIXED_KEYS = (
     "split.folds",
     "split.held_out",
     "split.leave_out",
+    "split.refit",
     "split.seed",
 )  # the plan sets these in each run
 
@@ -80,7 +81,7 @@ class Plan:
     def settings(self, configuration: Configuration, seed: int, fold: int) -> Settings:
         """The settings of one run."""
         settings = configuration.settings
-        split = {"folds": self.folds, "held_out": fold, "leave_out": 1, "seed": self.split_seed}
+        split = {"folds": self.folds, "held_out": fold, "leave_out": 1, "refit": False, "seed": self.split_seed}
         return settings.model_copy(update={"seed": seed, "split": settings.split.model_copy(update=split)})
 
     def command(self) -> str:

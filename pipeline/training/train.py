@@ -18,8 +18,9 @@ from classify.data.sample import Sample
 from classify.data.training_set import NetworkData, Pixels
 from classify.evaluation.metrics import Score
 from classify.inference.bundle import Bundle, TrainedNetwork, save_bundle, trained_network
-from classify.inference.probabilities import probabilities
+from classify.inference.probabilities import frozen_probabilities, probabilities
 from classify.inference.trained_photos import TrainedPhotos
+from classify.models.frozen_features import FrozenFeatures
 from classify.models.network_plan import Plan, plan_networks
 from classify.tasks import UNLABELLED, Task, joint_class
 from classify.training.loop import ComputeSetup, EpochMetrics, train_network
@@ -52,6 +53,11 @@ class Member:
     name: str  # of its file in the bundle
     folder: Path  # below RUN
 
+    @property
+    def backbone(self) -> tuple[int, int]:
+        """What members with the same backbone, if it is frozen, have in common."""
+        return id(self.plan), self.seed
+
 
 def ensemble_members(settings: Settings) -> Iterator[Member]:
     """Yield every network that a run trains: for each plan, one per choice of held-out folds and seed."""
@@ -61,7 +67,8 @@ def ensemble_members(settings: Settings) -> Iterator[Member]:
             for held_out in split.held_out_folds:
                 for number in range(split.repeats):
                     parts = [kind] * bool(kind)
-                    parts += [f"fold{fold}" for fold in held_out[:1] if split.held_out == "all"]
+                    if split.held_out == "all":
+                        parts.append(f"fold{held_out[0]}" if held_out else "all")
                     parts += [f"seed{number}"] * (split.repeats > 1)
                     seed = settings.seed + 1000 * number
                     yield Member(plan, held_out, seed, "-".join([plan.name, *parts]), Path(plan.name, *parts))
@@ -104,10 +111,12 @@ def train_run(
     metrics: dict[str, list[EpochMetrics]] = {}
     networks: list[TrainedNetwork] = []
     held_out = HeldOut(settings.task_list(), samples)
+    kept_features = _kept_features(members)
     work = {member.name: _work(member, data) for member, data in zip(members, member_data, strict=True)}
     with training_progress(context.console, work) as progress:
         for member, data in zip(members, member_data, strict=True):
             share_with_ranks(data, run, context.ranks)
+            frozen = kept_features.get(member.backbone)
             network = train_network(
                 member.plan,
                 data,
@@ -116,22 +125,20 @@ def train_run(
                 compute=compute,
                 on_epoch_end=_reporter(metrics, member, run, context, trackers, progress),
                 on_step=partial(progress.step, member.name),
+                frozen=frozen,
             )
             trained = trained_network(member.plan, member.name, network.to(compute.device), member.held_out)
-            networks.append(trained)
+            votes = not (settings.split.refit and member.held_out)
+            if votes:
+                networks.append(trained)
 
             # Predict the held-out photos
             rows = np.flatnonzero([sample.fold in member.held_out for sample in samples])
-            predicted = probabilities(
-                network,
-                trained.heads,
-                data.pixels,
-                trained.normalise,
-                compute.device,
-                flip=settings.predict.flip,
-                rows=rows,
-            )
-            held_out.add(trained, rows, predicted)
+            predict = frozen_probabilities if frozen else probabilities
+            features = frozen or trained.normalise
+            flip, device = settings.predict.flip, compute.device
+            predicted = predict(network, trained.heads, data.pixels, features, device, flip=flip, rows=rows)
+            held_out.add(trained, rows, predicted, votes=votes)
             network.cpu()
 
     # Scores and bundle
@@ -154,6 +161,12 @@ def train_run(
     )
     save_bundle(run / "bundle", bundle)
     return found.scores
+
+
+def _kept_features(members: Sequence[Member]) -> dict[tuple[int, int], FrozenFeatures]:
+    """Return a place for the features of each frozen backbone that several members share."""
+    counts = Counter(member.backbone for member in members if member.plan.train.freeze)
+    return {backbone: FrozenFeatures() for backbone, count in counts.items() if count > 1}
 
 
 def train_as_worker(run: Path, context: RunContext) -> None:

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from cache.errors import DataError, UsageError
 from classify.inference.bundle import load_bundle
+from classify.models.backbones import head_of
 from pipeline.evaluation.validation_table import read_validation
 from pipeline.settings import load_settings
 from pipeline.training.train import ensemble_members
@@ -169,3 +171,30 @@ def test_settings_that_contradict_each_other_leave_no_run_behind(finished, tmp_p
     assert isinstance(error, UsageError)
     assert "tasks.age.train.lr" in str(error)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_is_fitted_to_all_people_predicts_alone(finished, tmp_path):
+    split = "split={held_out: all, folds: 3, refit: true}"
+    folder = run(finished, tmp_path / "run", split, "model.sharing=shared", "train.freeze=true", "train.views=2")
+    bundle = load_bundle(folder / "bundle")
+    assert [(network.name, network.held_out) for network in bundle.networks] == [("shared-all", ())]
+    assert sorted(pl.read_csv(folder / "validation.csv")["path"]) == sorted(pl.read_csv(folder / "folds.csv")["path"])
+    fitted = json.loads((folder / "calibration.json").read_text())["age"]
+    assert (fitted["networks_held_out"], fitted["networks_voting"]) == (1, 1)
+    trained_on = pl.read_csv(folder / "metrics.jsonl", has_header=False, separator="\x01")
+    assert sum("shared-fold" in line for line in trained_on.to_series()) == 9, "three folds of three tasks"
+
+
+def test_scores_of_kept_features_are_those_of_the_photos(finished, tmp_path):
+    words = ["model.sharing=shared", "train.freeze=true", "train.views=3", "split.folds=3"]
+    kept = run(finished, tmp_path / "kept", *words, "split.held_out=all")
+    alone = run(finished, tmp_path / "alone", *words, "split.held_out=1")
+    tables = [pl.read_csv(folder / "validation.csv").filter(pl.col("fold") == 1) for folder in (kept, alone)]
+    first, second = (load_bundle(folder / "bundle") for folder in (kept, alone))
+    assert torch.equal(head_of(first.networks[1].network).weight, head_of(second.networks[0].network).weight)
+    assert tables[0]["path"].to_list() == tables[1]["path"].to_list()
+
+
+def test_refit_without_folds_is_an_error():
+    with pytest.raises(UsageError, match="refit scores with the networks of all folds"):
+        load_settings(None, ["split.refit=true"])
