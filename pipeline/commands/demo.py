@@ -8,7 +8,16 @@ import typer
 
 from pipeline.commands.options import PREDICT_CARRIES, SharedOptions, with_shared_options
 
-DEMO_SETTINGS = ("train.epochs=8", "train.batch=32", "model.zoom=1.2")  # a few hundred photos want more, smaller steps
+# Those of examples/minute.yaml, which an installed package does not have
+DEMO_SETTINGS = (
+    'tasks.age.head.weights={">=60": 2}',
+    "model.sharing=shared",
+    "train={freeze: true, views: 2}",
+    "ensemble.face.model={backbone: face_dlib, input: [160, 120], zoom: 1.7}",
+    "ensemble.lite.model={backbone: tf_efficientnet_lite0, input: [112, 84], zoom: 1.3}",
+    "split={folds: 4, held_out: all, refit: true}",
+    "predict.decide=f1",
+)
 
 
 @with_shared_options()
@@ -21,7 +30,8 @@ def demo(
     """Draw a small data set and run the whole chain on it."""
     from pipeline.demo.run_demo import run_demo
 
-    context = replace(shared, settings=[*DEMO_SETTINGS, *(shared.settings or [])]).context()
+    settings = DEMO_SETTINGS if shared.config is None else ()
+    context = replace(shared, settings=[*settings, *(shared.settings or [])]).context()
     finished, scores = run_demo(out, people, seed, context)
     report = finished.run / "report.html"
     context.console.scores(scores, "Scores on the demo's eval photos")

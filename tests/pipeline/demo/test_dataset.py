@@ -1,6 +1,7 @@
 """The drawn people are good enough to stand in for photographed ones."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,9 +9,11 @@ import pytest
 from facenet_pytorch import MTCNN
 
 from cache.errors import UsageError
+from pipeline.commands.demo import DEMO_SETTINGS
 from pipeline.demo.dataset import STEMS, draw_data_set
 from pipeline.demo.face import draw_photo
 from pipeline.demo.person import draw_person
+from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline
 
 
@@ -76,6 +79,7 @@ def test_too_few_people_are_refused(tmp_path):
 
 def test_the_demo_draws_runs_and_scores_and_resumes_when_called_again(tmp_path):
     tiny = ["model.backbone=test_resnet", "model.pretrained=false", "model.input=[32,24]", "train.epochs=1"]
+    tiny += ["ensemble.face=null", "ensemble.lite=null"]
     words = ["demo", tmp_path / "demo", "--people", 8, "--seed", 2, "--device", "cpu", "--json"]
     words += [word for setting in tiny for word in ("--set", setting)]
     summary = json.loads(faceline(*words).stdout.splitlines()[-1])
@@ -86,3 +90,7 @@ def test_the_demo_draws_runs_and_scores_and_resumes_when_called_again(tmp_path):
     assert (tmp_path / "demo" / "run" / "predictions.csv").read_bytes() == before
     with pytest.raises(UsageError, match="holds something else"):
         faceline("demo", tmp_path / "demo", "--people", 9)
+
+
+def test_the_demo_has_the_settings_of_the_preset_for_a_first_look():
+    assert load_settings(None, DEMO_SETTINGS) == load_settings(Path(__file__).parents[3] / "examples" / "minute.yaml")
