@@ -48,9 +48,7 @@ class FrozenFeatures:
     """Features of a run's photos by a backbone that does not change: each is computed when it is needed, then kept."""
 
     def __init__(self) -> None:
-        self._views: dict[
-            bool, tuple[Tensor, NDArray[np.bool_]]
-        ] = {}  # plain, mirrored: (M, D) and which are known
+        self._views: dict[bool, tuple[Tensor, NDArray[np.bool_]]] = {}  # plain, mirrored: (M, D) and which are known
 
     def of(
         self,

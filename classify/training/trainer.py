@@ -240,7 +240,7 @@ class Trainer:
         rank_rows = rows[self._ranks.rank_slice]
         network, pixels, device = self.kept_network, self._data.pixels, self._compute.device
         if self._frozen:
-            parts = frozen_probabilities(network, self._heads, pixels, device, self._frozen, flip=False, rows=rank_rows)
+            parts = frozen_probabilities(network, self._heads, pixels, self._frozen, device, flip=False, rows=rank_rows)
         else:
             parts = probabilities(network, self._heads, pixels, self._normalise, device, rows=rank_rows)
 
