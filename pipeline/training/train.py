@@ -134,10 +134,12 @@ def train_run(
 
             # Predict the held-out photos
             rows = np.flatnonzero([sample.fold in member.held_out for sample in samples])
-            predict = frozen_probabilities if frozen else probabilities
-            features = frozen or trained.normalise
-            flip, device = settings.predict.flip, compute.device
-            predicted = predict(network, trained.heads, data.pixels, features, device, flip=flip, rows=rows)
+            flip, heads, device = settings.predict.flip, trained.heads, compute.device
+            if frozen:
+                predicted = frozen_probabilities(network, heads, data.pixels, frozen, device, flip=flip, rows=rows)
+            else:
+                normalise = trained.normalise
+                predicted = probabilities(network, heads, data.pixels, normalise, device, flip=flip, rows=rows)
             held_out.add(trained, rows, predicted, votes=votes)
             network.cpu()
 
