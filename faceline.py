@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cache.errors import BundleError, CacheError, DataError, DetectionError, FacelineError, UsageError
     from detect import FaceDetector, Faces
+    from pipeline.prediction.prediction import Prediction, PredictionList, TaskPrediction
     from pipeline.prediction.predictor import Predictor
 
     __version__: str
@@ -29,7 +30,10 @@ __all__ = [
     "FaceDetector",
     "FacelineError",
     "Faces",
+    "Prediction",
+    "PredictionList",
     "Predictor",
+    "TaskPrediction",
     "UsageError",
     "__version__",
 ]
@@ -40,6 +44,7 @@ _MODULES = {
     "FaceDetector": "detect",
     "Faces": "detect",
     "Predictor": "pipeline.prediction.predictor",
+    **dict.fromkeys(("Prediction", "PredictionList", "TaskPrediction"), "pipeline.prediction.prediction"),
     **dict.fromkeys(
         ("FacelineError", "UsageError", "DataError", "CacheError", "DetectionError", "BundleError"), "cache.errors"
     ),

@@ -8,6 +8,7 @@ import importlib
 import io
 import math
 import re
+import stat
 import warnings
 from pathlib import Path
 from typing import Any
@@ -38,24 +39,37 @@ def decode_file(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, source: s
         max_megapixels: the largest photo to read.
         source: the source id that the bytes must have, if it is known.
     """
-    file, part = split_part(path)
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        return Failure(path, "missing", f"cannot be read: {error.strerror}")
-    except MemoryError:
-        return _no_memory(path)
+    content = read_file(path)
+    if isinstance(content, Failure):
+        return content
     if source and source_id(content, path) != source:
         return Failure(path, "changed", "the file was changed while it was read; run the command again")
-    image = decode_bytes(content, path, max_megapixels=max_megapixels)
-    return image if part is None or isinstance(image, Failure) else _cut_part(image, part, path, max_megapixels)
+    return decode_bytes(content, path, max_megapixels=max_megapixels)
+
+
+def read_file(path: Path) -> bytes | Failure:
+    """Return the bytes of a photo's file; of a part of a photo, those of the file that it is a part of."""
+    file, _ = split_part(path)
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe waits for a writer, and a device may have no end
+            return Failure(path, "missing", "cannot be read: not a regular file")
+        return file.read_bytes()
+    except OSError as error:
+        return Failure(path, "missing", f"cannot be read: {error.strerror}")
+    except ValueError as error:  # a name with a NUL
+        return Failure(path, "missing", f"cannot be read: {error}")
+    except MemoryError:
+        return _no_memory(path)
 
 
 def decode_bytes(content: bytes, path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Image | Failure:
-    """Like `decode_file`, for a photo whose bytes are in memory; `path` only names it."""
+    """Like `decode_file`, for a photo whose bytes are in memory; `path` names it, and the part of it that is meant."""
     if is_isolated():
-        return decode_isolated(_decode, content, path, max_megapixels)
-    return _decode(content, path, max_megapixels)
+        image = decode_isolated(_decode, content, path, max_megapixels)
+    else:
+        image = _decode(content, path, max_megapixels)
+    _, part = split_part(path)
+    return image if part is None or isinstance(image, Failure) else _cut_part(image, part, path, max_megapixels)
 
 
 def _decode(content: bytes, path: Path, max_megapixels: float) -> Image | Failure:
@@ -70,7 +84,7 @@ def _decode(content: bytes, path: Path, max_megapixels: float) -> Image | Failur
                 width, height = photo.size
                 if width * height > max_megapixels * 1e6:
                     return _too_large(path, width * height, f"{width}x{height} pixels", max_megapixels)
-                return _to_rgb(_upright(photo))
+                return to_rgb(upright(photo))
     except Pillow.DecompressionBombError as error:
         pixels = re.search(r"(\d+) pixels", str(error))
         return _too_large(path, int(pixels[1]) if pixels else 0, str(error), max_megapixels)
@@ -107,8 +121,7 @@ def decode_content(
         pixels = content.shape[0] * content.shape[1]
         size = f"{content.shape[1]}x{content.shape[0]} pixels"
         return _too_large(path, pixels, size, max_megapixels) if pixels > max_megapixels * 1e6 else content
-    image, part = decode_bytes(content, path, max_megapixels=max_megapixels), split_part(path)[1]
-    return image if part is None or isinstance(image, Failure) else _cut_part(image, part, path, max_megapixels)
+    return decode_bytes(content, path, max_megapixels=max_megapixels)
 
 
 def why_unreadable(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> str | None:
@@ -154,7 +167,8 @@ def _no_memory(path: Path) -> Failure:
     return Failure(path, "no_memory", "there was not enough memory to read it; fewer --workers need less")
 
 
-def _upright(photo: Pillow.Image) -> Pillow.Image:
+def upright(photo: Pillow.Image) -> Pillow.Image:
+    """Turn an image as its EXIF orientation says."""
     photo.load()  # raises if truncated; exif_transpose alone does not if there is nothing to turn
     try:
         return ImageOps.exif_transpose(photo)
@@ -162,7 +176,8 @@ def _upright(photo: Pillow.Image) -> Pillow.Image:
         return photo
 
 
-def _to_rgb(photo: Pillow.Image) -> Image:
+def to_rgb(photo: Pillow.Image) -> Image:
+    """Return an image of any mode as RGB uint8, (height, width, 3), with white behind what is transparent."""
     if photo.mode in {"I", "F"} or photo.mode.startswith("I;16"):
         return _grey_to_rgb(np.asarray(photo, dtype=np.float64))
     if "A" in photo.mode or "a" in photo.mode or "transparency" in photo.info:

@@ -22,7 +22,9 @@ FaceDetector(min_face="forty")
 Predictor(3)
 Predictor("RUN/bundle").predict(1)
 Predictor("RUN/bundle").predicts(["a.jpg"])
-len(Predictor("RUN/bundle").predict("a.jpg").no_column)
+Predictor("RUN/bundle").predict(["a.jpg"]).no_column
+Predictor("RUN/bundle").predict("a.jpg").age.label.no_string
+number: int = Predictor("RUN/bundle").predict("a.jpg").age.probability
 FaceDetector().detect([])[0].boxes.no_attribute
 faceline.Predictr
 version: int = faceline.__version__
@@ -104,7 +106,9 @@ def test_a_type_checker_sees_real_types(tmp_path, installed):
         "Predictor(3)": "reportArgumentType",
         'Predictor("RUN/bundle").predict(1)': "reportArgumentType",
         'Predictor("RUN/bundle").predicts(["a.jpg"])': "reportAttributeAccessIssue",
-        'len(Predictor("RUN/bundle").predict("a.jpg").no_column)': "reportAttributeAccessIssue",
+        'Predictor("RUN/bundle").predict(["a.jpg"]).no_column': "reportAttributeAccessIssue",
+        'Predictor("RUN/bundle").predict("a.jpg").age.label.no_string': "reportAttributeAccessIssue",
+        'number: int = Predictor("RUN/bundle").predict("a.jpg").age.probability': "reportAssignmentType",
         "FaceDetector().detect([])[0].boxes.no_attribute": "reportAttributeAccessIssue",
         "faceline.Predictr": "reportAttributeAccessIssue",
         "version: int = faceline.__version__": "reportAssignmentType",

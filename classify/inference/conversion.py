@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from classify.inference.bundle import TrainedNetwork
 
+CONVERSION_VERSION = 1  # part of the name of a kept conversion: raise it when the same network is converted otherwise
 EXAMPLES = 2  # in the batch that conversion traces; with one, its size would become a constant
 
 

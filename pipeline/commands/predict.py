@@ -33,6 +33,10 @@ def predict(
         int | None, typer.Option("--frames", min=1, help="Predict at most N frames of each video or camera.")
     ] = None,
     allow_network: Annotated[bool, typer.Option("--allow-network", help="Fetch photos that are URLs.")] = False,
+    keep_crops: Annotated[
+        bool,
+        typer.Option("--keep-crops", help="Keep the crops in the cache; predicting the same photos again is faster."),
+    ] = False,
 ) -> None:
     """Predict every photo with a trained bundle, or with an ensemble of several."""
     from pipeline.detection.unreadable import in_words
@@ -67,7 +71,7 @@ def predict(
     ensemble = with_predict_settings(load_ensemble(bundle), context.settings.predict, context.console)
     warn_of_dropped_factors(ensemble, context.console)
     sources = OpenedSources(options)
-    predictions = predict_sources(selected, sources, ensemble, context)
+    predictions = predict_sources(selected, sources, ensemble, context, keep_crops=keep_crops)
     write_predictions(predictions, out, dataset.submission_ids)
     dataset = sources.added_to(dataset)
 

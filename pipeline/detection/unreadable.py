@@ -36,14 +36,19 @@ def in_words(reasons: Mapping[str, int]) -> str:
 
 def report_unreadable(photos: Sequence[Photo], entry: Callable[[Photo], Entry], console: Console) -> None:
     """Print one line about photos that can't be read, and one about those that the next run tries again."""
-    failures = [(photo, failure) for photo in photos if (failure := entry(photo)).outcome != OK]
+    failures = [(photo.name, failure) for photo in photos if (failure := entry(photo)).outcome != OK]
+    report_failures(failures, len(photos), console)
+
+
+def report_failures(failures: Sequence[tuple[str, Entry]], photos: int, console: Console) -> None:
+    """Do the same for failures with their photos' names; `photos` counts all, also those that could be read."""
     lasting = [item for item in failures if not is_passing(item[1])]
     passing = [item for item in failures if is_passing(item[1])]
     if lasting:
-        console.line(f"{len(lasting):,} of {len(photos):,} photos can't be read: {_summary(lasting)}")
+        console.line(f"{len(lasting):,} of {photos:,} photos can't be read: {_summary(lasting)}")
     if passing:
         retried = "could not be read this time, and are tried again by the next run"
-        console.warn(f"{len(passing):,} of {len(photos):,} photos {retried}: {_summary(passing)}")
+        console.warn(f"{len(passing):,} of {photos:,} photos {retried}: {_summary(passing)}")
 
 
 def why_missing(path: Path) -> str:
@@ -71,8 +76,8 @@ def _reading_errors(paths: Iterable[Path]) -> dict[Path, OSError | None]:
     return {path: result if isinstance(result, OSError) else None for path, result in hash_files(paths).items()}
 
 
-def _summary(failures: Iterable[tuple[Photo, Entry]]) -> str:
+def _summary(failures: Iterable[tuple[str, Entry]]) -> str:
     listed = list(failures)
-    named = "; ".join(f"{photo.name}: {entry.facts.get('sentence', '')}" for photo, entry in listed[:NAMED])
+    named = "; ".join(f"{name}: {entry.facts.get('sentence', '')}" for name, entry in listed[:NAMED])
     more = f"; and {len(listed) - NAMED:,} more" if len(listed) > NAMED else ""
     return f"{in_words(Counter(entry.outcome for _, entry in listed))}. {named}{more}"

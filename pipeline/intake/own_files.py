@@ -20,7 +20,7 @@ FOLDERS = (
     ({"predictions.csv", "predictions.json"}, "predictions"),
     ({"spec.json", "crops.jsonl"}, "export of crops"),
 )
-BESIDE_A_CACHE = frozenset({"packs", "tmp", "quarantine"})  # its folders that have no mark of their own
+BESIDE_A_CACHE = frozenset({"packs", "tmp", "quarantine", "networks"})  # its folders that have no mark of their own
 TABLES = {  # name -> columns that are in it
     "predictions.csv": {"path", "status", "found_by"},
     "submission.csv": {"ImageID", "ans"},

@@ -14,7 +14,8 @@ from pipeline.context import RunContext
 from pipeline.intake.photo import Photo
 from pipeline.intake.photo_files import skipped_text
 from pipeline.intake.sources import OpenedSources
-from pipeline.prediction.predict import Predictions, predict_photos
+from pipeline.prediction.engine import Engine
+from pipeline.prediction.predict import Predictions, make_crops, predict_photos
 from pipeline.prediction.prediction_record import joined_records
 
 OnBatch = Callable[[Sequence[Photo], pl.DataFrame], None]
@@ -27,19 +28,24 @@ def predict_sources(
     context: RunContext,
     *,
     on_batch: OnBatch | None = None,
+    keep_crops: bool = False,
 ) -> Predictions:
     """Predict the photos in the inputs; what is passed over, and what can't be read to its end, is in `sources`.
 
     Args:
         on_batch: is called with each batch of photos and their rows, while their content is in memory.
+        keep_crops: put the crops into the cache.
 
     Raises:
         DataError: there is no photo in them.
     """
+    engine = Engine(ensemble, context, use_cache=True)
     parts: list[Predictions] = []
     shown = 0
     for photos in sources.batches(inputs):
-        part = predict_photos(photos, ensemble, context)
+        if keep_crops:
+            make_crops(photos, ensemble, context)
+        part = predict_photos(photos, ensemble, context, engine=engine)
         if on_batch is not None:
             on_batch(photos, part.table)
         parts.append(part)

@@ -1,6 +1,6 @@
 """Photos that a bundle's networks were trained on: which networks predict them, and how they are marked.
 
-In: bundles and source ids. Out: which networks predict each photo, and the columns `fold` and `trained_on`.
+In: bundles and source ids. Out: which networks predict each photo, and each photo's fold and whether it was trained on.
 
 A photo of the run is predicted by the networks that were trained without its fold, if there are any: their prediction
 is as good as that of a new photo. The other networks would only recall it.
@@ -9,7 +9,6 @@ is as good as that of a new photo. The other networks would only recall it.
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from classify.inference.bundle import Bundle
@@ -28,12 +27,12 @@ def network_rows(bundle: Bundle, sources: Sequence[str]) -> NDArray[np.bool_]:
     return rows
 
 
-def trained_on_columns(bundles: Sequence[Bundle], sources: Sequence[str]) -> dict[str, pl.Series]:
+def training_marks(bundles: Sequence[Bundle], sources: Sequence[str]) -> list[tuple[int | None, bool | None]]:
     """Mark the photos that the bundles are from.
 
     Returns:
-        `fold`, that of the first bundle that knows the photo, and `trained_on`, whether any network that predicts it
-        was trained on it; both null for a new photo. No columns if all photos are new.
+        For each photo its fold, that of the first bundle that knows the photo, and whether any network that predicts it
+        was trained on it; both None for a new photo.
     """
     fold = np.full(len(sources), UNKNOWN, np.intp)
     is_trained_on = np.zeros(len(sources), np.bool_)
@@ -43,12 +42,8 @@ def trained_on_columns(bundles: Sequence[Bundle], sources: Sequence[str]) -> dic
         rows = network_rows(bundle, sources)
         for network, is_predicted in zip(bundle.networks, rows, strict=True):
             is_trained_on |= is_predicted & (folds != UNKNOWN) & ~np.isin(folds, network.held_out)
-    is_known = fold != UNKNOWN
-    if not is_known.any():
-        return {}
-    marks = pl.DataFrame({"fold": fold, "trained_on": is_trained_on, "known": is_known})
-    known = pl.when("known")
-    return dict(marks.select(fold=known.then("fold"), trained_on=known.then("trained_on")).to_dict())
+    pairs = zip(fold.tolist(), is_trained_on.tolist(), strict=True)
+    return [(None, None) if number == UNKNOWN else (number, trained) for number, trained in pairs]
 
 
 def _folds(bundle: Bundle, sources: Sequence[str]) -> NDArray[np.intp]:

@@ -127,7 +127,7 @@ def test_every_cut_of_a_photo_is_a_value_and_never_an_exception():
     for kind in ("JPEG", "PNG", "WEBP", "BMP"):
         content = encoded(Pillow.fromarray(SMOOTH), kind)
         for end in range(0, len(content), max(len(content) // 40, 1)):
-            cut_off = decode_bytes(content[:end], "photo")
+            cut_off = decode_bytes(content[:end], Path("photo"))
             assert isinstance(cut_off, Failure) or cut_off.shape == (64, 48, 3)
 
 
@@ -199,7 +199,7 @@ def test_what_the_bytes_do_not_decide_is_not_called_damage(error, reason, tmp_pa
     def fail(_):
         raise error
 
-    monkeypatch.setattr("detect.decode._upright", fail)
+    monkeypatch.setattr("detect.decode.upright", fail)
     failure = decode(JPEG, tmp_path)
     assert failure.reason == reason
     assert is_passing(failure.entry("ab" * 32)) == (reason in {"no_memory", "no_decoder"})

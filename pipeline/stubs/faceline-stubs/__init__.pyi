@@ -7,6 +7,9 @@ from cache.errors import FacelineError as FacelineError
 from cache.errors import UsageError as UsageError
 from detect import FaceDetector as FaceDetector
 from detect import Faces as Faces
+from pipeline.prediction.prediction import Prediction as Prediction
+from pipeline.prediction.prediction import PredictionList as PredictionList
+from pipeline.prediction.prediction import TaskPrediction as TaskPrediction
 from pipeline.prediction.predictor import Predictor as Predictor
 
 __version__: str

@@ -70,7 +70,7 @@ def test_photos_are_named_in_any_way_and_need_no_labels_and_no_people(finished, 
 
 
 def test_the_prediction_of_a_cached_photo_is_the_same_without_detecting_again(finished, folder, tmp_path, monkeypatch):
-    predict(finished, folder, tmp_path / "first")
+    predict(finished, folder, tmp_path / "first", "--keep-crops")
     monkeypatch.setattr("detect.subject_finder.SubjectFinder.find", lambda *_: pytest.fail("it was detected again"))
     predict(finished, folder, tmp_path / "second")
     first, second = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("first", "second"))
@@ -84,7 +84,7 @@ def test_the_crop_at_prediction_is_the_crop_at_training(finished, tmp_path):
     (tmp_path / "new").mkdir()
     photo = tmp_path / "new" / ("renamed" + Path(row["path"]).suffix)
     shutil.copy(finished.data / row["path"], photo)
-    table = Predictor(finished.run / "bundle", device="cpu", cache=tmp_path / "other cache").predict([photo])
+    table = Predictor(finished.run / "bundle", device="cpu").predict([photo]).to_polars()
     for column in ("p_mask_wear", "p_gender_male", "p_age_<30"):
         assert table[column][0] == pytest.approx(row[column], abs=1e-5)
 

@@ -12,7 +12,7 @@ from cache.errors import BundleError
 from classify.inference.bundle import TRAINED_PHOTOS, load_bundle
 from classify.inference.trained_photos import TrainedPhotos
 from classify.tasks import Task
-from pipeline.prediction.trained_on import network_rows, trained_on_columns
+from pipeline.prediction.trained_on import network_rows, training_marks
 from tests.pipeline.conftest import faceline, tiny_options
 
 MASK, GENDER = Task("mask", ("a", "b")), Task("gender", ("a", "b"))
@@ -35,10 +35,10 @@ def test_each_photo_is_predicted_by_the_networks_that_held_it_out():
 def test_without_such_a_network_and_for_new_photos_all_networks_predict():
     one_fold = bundle(((MASK,), (1,)), ((MASK,), (1,)), known=5)
     assert network_rows(one_fold, SOURCES).all()
-    columns = trained_on_columns([one_fold], SOURCES)
-    assert columns["fold"].to_list() == [0, 1, 2, 0, 1, None]
-    assert columns["trained_on"].to_list() == [True, False, True, True, False, None]
-    assert trained_on_columns([bundle(((MASK,), (1,)), known=0)], SOURCES) == {}
+    folds, trained_on = zip(*training_marks([one_fold], SOURCES), strict=True)
+    assert folds == (0, 1, 2, 0, 1, None)
+    assert trained_on == (True, False, True, True, False, None)
+    assert training_marks([bundle(((MASK,), (1,)), known=0)], SOURCES) == [(None, None)] * 6
 
 
 def test_networks_that_leave_out_two_folds_predict_both():
@@ -49,14 +49,12 @@ def test_networks_that_leave_out_two_folds_predict_both():
 def test_each_task_has_its_own_networks():
     both = bundle(((MASK,), (0,)), ((MASK,), (1,)), ((GENDER,), ()))
     assert network_rows(both, SOURCES[:3]).tolist() == [[True, False, True], [False, True, True], [True] * 3]
-    assert trained_on_columns([both], SOURCES[:3])["trained_on"].to_list() == [True] * 3
+    assert training_marks([both], SOURCES[:3]) == [(0, True), (1, True), (2, True)]
 
 
 def test_a_photo_is_trained_on_if_any_bundle_was_trained_on_it():
     bundles = [bundle(((MASK,), (0,)), known=1), bundle(((MASK,), (1,)), known=2)]
-    columns = trained_on_columns(bundles, SOURCES[:3])
-    assert columns["fold"].to_list() == [0, 1, None]
-    assert columns["trained_on"].to_list() == [True, False, None]
+    assert training_marks(bundles, SOURCES[:3]) == [(0, True), (1, True), (None, None)]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,137 @@
+"""Compute a trained network's probabilities in the fastest runtime that is available.
+
+inputs (N, H, W, 3) uint8 -> per task, probabilities (N, C) float32.
+
+On a CPU, OpenVINO computes them in float32 if it is installed (`pip install "faceline[fast]"`), else torch; on a GPU,
+torch.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock, local
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.inference.bundle import TrainedNetwork
+from classify.inference.decision import Probabilities
+from classify.inference.kept_conversions import converted
+from classify.inference.probabilities import probabilities
+
+Inputs = NDArray[np.uint8]  # (N, H, W, 3) RGB
+
+BATCH = 8  # inputs at once: OpenVINO is a third faster than with single ones, and no faster with more
+SINGLY = 5  # inputs that are faster one by one than in a batch that is not full
+
+
+class Runtime(Protocol):
+    """A trained network that is ready to predict; threads may share it."""
+
+    name: str  # "torch" or "openvino"
+
+    def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
+        """The class probabilities of each input, (N, C) for each task of the network's heads.
+
+        Args:
+            inputs: (N, H, W, 3) uint8.
+            rows: (M,) the inputs to predict, in this order; None for all.
+        """
+        ...
+
+
+class TorchRuntime:
+    """A network in torch, on any device."""
+
+    name = "torch"
+
+    def __init__(self, trained: TrainedNetwork, device: str, *, flip: bool) -> None:
+        self._trained, self._device, self._flip = trained, device, flip
+        self._network = trained.network.to(device).eval()
+        self._lock = Lock()
+
+    def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
+        """See `Runtime.probabilities`."""
+        trained = self._trained
+        with self._lock:  # torch uses all cores for one call, and two would wait for each other's
+            return probabilities(
+                self._network, trained.heads, inputs, trained.normalise, self._device, flip=self._flip, rows=rows
+            )
+
+
+class OpenVinoRuntime:
+    """A network in OpenVINO, on the CPU; each calling thread computes on a core of its own."""
+
+    name = "openvino"
+
+    def __init__(self, trained: TrainedNetwork, *, flip: bool, threads: int, cache: Path | None = None) -> None:
+        self._classes = [len(task.classes) for task in trained.heads.tasks]
+        self._trained, self._flip, self._threads, self._cache = trained, flip, threads, cache
+        self._compiled: dict[int, Any] = {}
+        self._lock, self._local = Lock(), local()
+
+    def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
+        """See `Runtime.probabilities`."""
+        chosen = np.arange(len(inputs)) if rows is None else rows
+        predicted = np.zeros((len(chosen), sum(self._classes)), np.float32)
+        start = 0
+        while start < len(chosen):
+            left = len(chosen) - start
+            size = 1 if left <= SINGLY else BATCH
+            part = np.ascontiguousarray(inputs[chosen[start : start + size]])
+            count = len(part)
+            if count < size:
+                part = np.concatenate([part, np.zeros((size - count, *part.shape[1:]), np.uint8)])
+            [output] = self._request(size).infer([part], share_inputs=True).values()
+            predicted[start : start + count] = output[:count]
+            start += count
+        bounds = list(accumulate(self._classes))[:-1]
+        return [np.ascontiguousarray(part) for part in np.split(predicted, bounds, axis=1)]
+
+    def _request(self, size: int) -> Any:
+        """This thread's request for batches of `size`."""
+        requests: dict[int, Any] = self._local.__dict__.setdefault("requests", {})
+        if size not in requests:
+            with self._lock:
+                if size not in self._compiled:
+                    self._compiled[size] = self._compile(size)
+            requests[size] = self._compiled[size].create_infer_request()
+        return requests[size]
+
+    @cached_property
+    def _model(self) -> Any:
+        return converted(self._trained, flip=self._flip, cache=self._cache)
+
+    def _compile(self, size: int) -> Any:
+        import openvino
+
+        model = self._model.clone()
+        model.reshape([size, *self._trained.model.input, 3])
+        # By default OpenVINO would compute in bfloat16 if the CPU can, with other probabilities.
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": self._threads,
+            "ENABLE_CPU_PINNING": False,
+        }
+        return openvino.Core().compile_model(model, "CPU", options)
+
+
+def runtimes_of(
+    networks: Sequence[TrainedNetwork], device: str, *, flip: bool, threads: int, cache: Path | None = None
+) -> list[Runtime]:
+    """Prepare networks in the fastest installed runtime.
+
+    Args:
+        networks: of one bundle.
+        device: a torch device name.
+        flip: average over each input and its mirror image.
+        threads: that will predict at the same time on a CPU.
+        cache: the folder of the cache, where converted networks are kept; None to keep none.
+    """
+    if device == "cpu" and importlib.util.find_spec("openvino") is not None:
+        return [OpenVinoRuntime(network, flip=flip, threads=threads, cache=cache) for network in networks]
+    return [TorchRuntime(network, device, flip=flip) for network in networks]
