@@ -78,5 +78,6 @@ def _running(step: Callable[[Tensor, Tensor], Tensor], values: Tensor) -> Tensor
 
 def _class_probabilities(above: Tensor) -> Tensor:
     """Probabilities (N, C - 1) of being above each border, which never rise -> probabilities (N, C) of the classes."""
-    at_least = torch.cat([above.new_ones((len(above), 1)), above, above.new_zeros((len(above), 1))], dim=1)
+    # Not from len(above): a conversion would take the number of rows for a constant.
+    at_least = torch.cat([torch.ones_like(above[:, :1]), above, torch.zeros_like(above[:, :1])], dim=1)
     return at_least[:, :-1] - at_least[:, 1:]

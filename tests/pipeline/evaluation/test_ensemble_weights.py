@@ -51,7 +51,7 @@ def test_bundles_with_other_crops_and_sizes_vote_with_the_mean_of_their_probabil
     masks = both[["p_mask_wear", "p_mask_incorrect", "p_mask_normal"]].to_numpy().argmax(axis=1)
     assert both["mask"].to_list() == [("wear", "incorrect", "normal")[code] for code in masks]
     photo = sorted((finished.data / "eval" / "images").iterdir())[0]
-    table = Predictor(bundles, device="cpu", cache=finished.cache).predict([photo])
+    table = Predictor(bundles, device="cpu", cache=finished.cache).predict([photo]).to_polars()
     [row] = both.filter(pl.col("path").str.ends_with(photo.name)).iter_rows(named=True)
     assert table["p_mask_wear"][0] == pytest.approx(row["p_mask_wear"], abs=2e-6)
 
