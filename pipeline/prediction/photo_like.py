@@ -21,13 +21,14 @@ from pipeline.intake.photo import Photo
 PhotoLike: TypeAlias = str | Path | bytes | NDArray[np.uint8] | Pillow.Image
 
 
-def photos_of(photos: Iterable[object]) -> Iterator[Photo]:
-    """Yield the Photo for each; those without a path are named by their number, which begins at 1.
+def photos_of(photos: object) -> Iterator[Photo]:
+    """Yield the Photo for each of several; those without a path are named by their number, which begins at 1.
 
     Raises:
         UsageError: something is no photo; it says which, and what is expected.
     """
-    for number, photo in enumerate(photos, 1):
+    several: Iterable[object] = photos if isinstance(photos, Iterable) else [photos]
+    for number, photo in enumerate(several, 1):
         yield photo_of(photo, f"photo {number}")
 
 

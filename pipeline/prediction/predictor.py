@@ -83,7 +83,7 @@ class Predictor:
         Raises:
             UsageError: something is no photo, or is a folder.
         """
-        if isinstance(photos, str | Path | bytes | np.ndarray | Pillow.Image) or not isinstance(photos, Iterable):
+        if isinstance(photos, str | Path | bytes | np.ndarray | Pillow.Image):
             photo = photo_of(photos)
             _refuse_folder(photo)
             [prediction] = self._engine.predict([photo])

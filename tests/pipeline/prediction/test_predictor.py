@@ -124,7 +124,7 @@ def test_a_broken_pil_image_is_a_photo_that_cannot_be_read(predictor, folder):
 @pytest.mark.parametrize(
     ("photo", "message"),
     [
-        (3, "photo is int; a photo is a path"),
+        (3, "photo 1 is int; a photo is a path"),
         ([None], "photo 1 is NoneType"),
         (np.zeros((2, 8, 8, 3), np.uint8), r"uint8 of shape \(2, 8, 8, 3\)"),
         ([np.zeros((8, 8, 3))], "float64 of shape"),
