@@ -4,8 +4,10 @@ In: settings, figures, pictures and the bundle of a run. Out: RUN/wandb, RUN/ten
 Each may raise its package's errors.
 """
 
+import io
 import os
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping
@@ -14,7 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from pipeline.intake.own_files import marked
 from pipeline.run_record import dotted
 from pipeline.settings import Settings
 
@@ -182,7 +186,12 @@ class MLflow:
 
     def picture(self, name: str, image: NDArray[np.uint8]) -> None:
         """See `Tracker`."""
-        self._client.log_image(self._id, image, f"{name}.png")
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        with tempfile.TemporaryDirectory() as folder:
+            # Marked as no photo: the artifacts may lie in a folder of photos, beside the run.
+            (Path(folder) / f"{name}.png").write_bytes(marked(buffer.getvalue()))
+            self._client.log_artifact(self._id, f"{folder}/{name}.png")
 
     def bundle(self, folder: Path) -> None:
         """See `Tracker`."""

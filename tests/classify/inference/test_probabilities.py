@@ -23,6 +23,13 @@ def test_rows_are_predicted_in_their_order_and_as_among_all(halves, flip):
     assert none.shape == (0, 2)
 
 
+def test_progress_is_reported_after_every_batch(halves):
+    network, batches = build_network(PLAN.model, 2, pretrained=False), []
+    arguments = (network, PLAN.heads, halves.pixels, normalise_of(network), "cpu")
+    probabilities(*arguments, rows=np.arange(64).repeat(2), progress=batches.append)
+    assert batches == [64, 64]
+
+
 def test_the_network_predicts_in_the_fastest_format_and_its_outputs_are_float32(halves, monkeypatch):
     monkeypatch.setattr("classify.inference.probabilities.fastest_precision", lambda device: torch.bfloat16)
     network, formats = build_network(PLAN.model, 2, pretrained=False), []

@@ -8,6 +8,7 @@ import pytest
 
 from cache.errors import UsageError
 from pipeline.console import Console
+from pipeline.intake.own_files import is_own_picture
 from pipeline.settings import load_settings
 from pipeline.training import trackers as trackers_module
 from pipeline.training.trackers import Trackers, refuse_missing_trackers, tracked_run
@@ -131,7 +132,8 @@ def test_mlflow_has_the_run_in_a_database_beside_the_run_s_folder(run):
     assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.6)]
     paths = {artifact.path for artifact in client.list_artifacts(tracked.info.run_id)}
     assert paths == {"bundle", "config.yaml", "crops.png"}
-    assert (run.parent / "mlflow-artifacts").is_dir()
+    [picture] = run.parent.glob("mlflow-artifacts/**/crops.png")
+    assert is_own_picture(picture), "no photo of a data set that the run's folder lies in"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
