@@ -1,5 +1,6 @@
 """Each tracker with its real package, offline, on disk."""
 
+import gc
 import json
 import os
 
@@ -29,7 +30,8 @@ def run(tmp_path, monkeypatch):
     (folder / "bundle").mkdir(parents=True)
     (folder / "bundle" / "bundle.json").write_text('{"format": 3}')
     (folder / "config.yaml").write_text("seed: 0\n")
-    return folder
+    yield folder
+    gc.collect()  # what the packages leave open is their matter, and not that of a later test
 
 
 def settings_with(*names):
