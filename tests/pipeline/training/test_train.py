@@ -146,9 +146,12 @@ def test_scores_of_people_on_whom_an_epoch_was_chosen_say_so(finished, tmp_path)
     assert note not in (finished.run / "report.html").read_text(), "there was one epoch only"
 
 
-@pytest.mark.parametrize("chosen", [["train.keep=last"], ["split.held_out=null"], ["train.epochs=1"]])
+@pytest.mark.parametrize(
+    "chosen", [["train.keep=last"], ["train.freeze=true"], ["split.held_out=null"], ["train.epochs=1"]]
+)
 def test_where_no_epoch_is_chosen_nothing_is_said(chosen):
-    assert load_settings(None, ["train.epochs=3"]).held_out_note
+    assert "(train.keep=best)" in load_settings(None, ["train.epochs=3"]).held_out_note
+    assert "(train.keep=best_loss)" in load_settings(None, ["train.epochs=3", "train.keep=best_loss"]).held_out_note
     assert not load_settings(None, ["train.epochs=3", *chosen]).held_out_note
 
 
