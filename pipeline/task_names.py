@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 RESERVED_COLUMNS = frozenset({
     "path", "status", "found_by", "x1", "y1", "x2", "y2", "score", "class", "unsure", "fold", "trained_on", "person",
     "source", "split", "row", "name", "file", "imageid", "ans", "joint", "photos", "matched", "unanswered", "remarks",
-    "folder", "stem", "id",
+    "folder", "stem", "id", "faces", "photo", "face", "left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y",
+    "nose_x", "nose_y", "left_mouth_x", "left_mouth_y", "right_mouth_x", "right_mouth_y",
 })  # fmt: skip
 RESERVED_FOLDERS = frozenset({"bundle", "shared", "joint"})  # in a run's folder, beside a folder for each network
 RESERVED_SUFFIXES = (".json", ".jsonl", ".csv", ".yaml", ".parquet", ".html", ".png")  # of files in a run's folder

@@ -11,6 +11,7 @@ from cache.errors import DataError
 if TYPE_CHECKING:  # numpy is not needed to list photos
     from detect.faces import Image
     from detect.failures import Failure
+    from detect.subject import Subject
 
 OUTSIDE = "path outside the data folder"  # the kind of defect of a path or link that is never opened
 
@@ -27,6 +28,7 @@ class Photo:
         held_out: whether the data set itself holds the photo out of training, or None if it leaves that to the folds.
         content: a photo that is in no file, as from an archive or a video: its bytes, its pixels, or why there is none.
             `path` then is only a name that no other photo has.
+        face: which of several faces of a photo this is, where each of them is a Photo of its own.
     """
 
     path: Path
@@ -35,6 +37,22 @@ class Photo:
     labels: Mapping[str, str | float] = field(default_factory=dict[str, str | float])
     held_out: bool | None = None
     content: "bytes | Image | Failure | None" = field(default=None, compare=False, repr=False)
+    face: "FaceOfPhoto | None" = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceOfPhoto:
+    """One of the faces that were found in a photo.
+
+    Attributes:
+        photo: the photo.
+        number: of the face, from 1.
+        subject: the face, in pixels of the part of the photo that is the face's content.
+    """
+
+    photo: Photo
+    number: int
+    subject: "Subject"
 
 
 @dataclass(frozen=True, slots=True)

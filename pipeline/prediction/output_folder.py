@@ -5,6 +5,7 @@ In: the folder that the user names, or none. Out: the folder to write into, or a
 
 import hashlib
 import itertools
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_s
 from pipeline.safe_csv import plain_path
 
 DEFAULT = "predictions"
+FACE_NUMBER = re.compile(r"#\d+$")
 NO_PATHS = pl.Series("path", [], pl.String)
 
 
@@ -33,6 +35,7 @@ def refuse_overwriting(
     *,
     submission: bool,
     inside: tuple[str, ...] = (),
+    each_face: bool = False,
 ) -> None:
     """Refuse a folder with predictions of photos that are not predicted now, or by another bundle.
 
@@ -44,6 +47,7 @@ def refuse_overwriting(
         bundles: the folders of what predicts them.
         submission: whether a submission.csv will be written.
         inside: beginnings of the names of further photos, those in archives and videos.
+        each_face: whether the rows are faces, called after their photo and their number.
 
     Raises:
         UsageError: something would be lost; the message says what, and how to replace it nevertheless.
@@ -63,6 +67,8 @@ def refuse_overwriting(
         raise UsageError(f"{table} is there, and no predictions.json says which bundle has made it. {remedy}")
     if sorted(recorded.values()) != sorted(map(_digest, bundles)):
         raise UsageError(f"{out} holds predictions of another bundle, {' and '.join(recorded)}. {remedy}")
+    if each_face:
+        earlier = [FACE_NUMBER.sub("", name) for name in earlier]
     lost = sorted(name for name in set(earlier) - set(map(plain_path, names)) if not name.startswith(inside or ("\0",)))
     if lost:
         raise UsageError(
@@ -70,6 +76,12 @@ def refuse_overwriting(
             + (f" and {len(lost) - 1:,} more are" if len(lost) > 1 else " is")
             + f" not predicted now. {remedy}"
         )
+
+
+def refuse_used_folder(folder: Path, option: str) -> None:
+    """Raise UsageError if something is in the folder, or it is none."""
+    if folder.exists() and not _is_free(folder):
+        raise UsageError(f"{option} {folder}: there is something already; name a folder that is new or empty")
 
 
 def _digest(bundle: Path) -> str:

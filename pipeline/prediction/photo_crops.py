@@ -94,7 +94,11 @@ def open_photo(photo: Photo, source: str, cached: CachedCrops | None, max_megapi
 
 
 def find_subjects(photos: Sequence[OpenedPhoto], finder: SubjectFinder) -> list[Subject | Failure]:
-    """Find the subject of each photo, all of which have pixels; after an error, photo by photo."""
+    """Find the subject of each photo, all of which have pixels, unless it is known; after an error, photo by photo."""
+    unknown = [photo for photo in photos if photo.photo.face is None]
+    if len(unknown) < len(photos):
+        found = iter(find_subjects(unknown, finder) if unknown else ())
+        return [next(found) if photo.photo.face is None else photo.photo.face.subject for photo in photos]
     images: list[Any] = [photo.image for photo in photos]
     parts = [split_part(photo.photo.path)[1] is not None for photo in photos]
     try:

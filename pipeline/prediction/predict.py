@@ -6,11 +6,12 @@ Each bundle's crops are made with its own settings, by the code that makes crops
 holds are read from there.
 """
 
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -40,6 +41,9 @@ from pipeline.prediction.prediction_record import (
 )
 from pipeline.safe_csv import csv_text
 
+TableFormat = Literal["csv", "parquet", "jsonl"]
+TABLES = {"parquet": "predictions.parquet", "jsonl": "predictions.jsonl"}  # besides predictions.csv, on request
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
@@ -49,6 +53,7 @@ class Predictions:
     counts: Mapping[str, int]  # photos per status
     fallback_class: int  # the joint class that a submission gets for unreadable photos
     record: PredictionRecord  # what predictions.json says about them
+    items: Sequence[Prediction] = ()  # the same predictions one by one, with their photos
 
 
 def predict_photos(
@@ -88,7 +93,7 @@ def predict_photos(
     report_failures(failures, len(predictions), context.console)
     table = predictions_table(predictions, engine.schema)
     record = record_of(ensemble, table, Counter(item.reason for item in failed))
-    return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record)
+    return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record, predictions)
 
 
 def make_crops(photos: Sequence[Photo], ensemble: Ensemble, context: RunContext) -> None:
@@ -108,8 +113,12 @@ def warn_of_dropped_factors(ensemble: Ensemble, console: Console) -> None:
         )
 
 
-def write_predictions(predictions: Predictions, out: Path, submission_ids: Sequence[str] = ()) -> None:
+def write_predictions(
+    predictions: Predictions, out: Path, submission_ids: Sequence[str] = (), formats: Sequence[TableFormat] = ("csv",)
+) -> None:
     """Write predictions.csv and .json, and submission.csv when there are `submission_ids`, the ids of an info.csv.
+
+    With other `formats`, there are predictions.parquet or predictions.jsonl, too.
 
     A submission.csv that belongs to the predictions that are replaced is deleted; one of the user's own stays.
     """
@@ -117,6 +126,14 @@ def write_predictions(predictions: Predictions, out: Path, submission_ids: Seque
     if has_submission(out):
         (out / SUBMISSION).unlink(missing_ok=True)
     (out / RECORD).unlink(missing_ok=True)
+    for name in TABLES.values():
+        (out / name).unlink(missing_ok=True)
+    if "parquet" in formats:
+        content = io.BytesIO()
+        predictions.table.write_parquet(content)
+        atomic.write_bytes(out / TABLES["parquet"], content.getvalue())
+    if "jsonl" in formats:
+        atomic.write_text(out / TABLES["jsonl"], predictions.table.write_ndjson())
     atomic.write_text(out / PREDICTIONS, csv_text(predictions.table, float_precision=6))
     if submission_ids:
         answers = predictions.table["class"].fill_null(predictions.fallback_class)

@@ -5,6 +5,7 @@ of the photos in archives, videos and on the network no more than a batch.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -15,10 +16,12 @@ from pipeline.intake.photo import Photo
 from pipeline.intake.photo_files import skipped_text
 from pipeline.intake.sources import OpenedSources
 from pipeline.prediction.engine import Engine
+from pipeline.prediction.every_face import EveryFace, FaceSearch
 from pipeline.prediction.predict import Predictions, make_crops, predict_photos
+from pipeline.prediction.prediction import Prediction, face_columns
 from pipeline.prediction.prediction_record import joined_records
 
-OnBatch = Callable[[Sequence[Photo], pl.DataFrame], None]
+OnBatch = Callable[[Sequence[Prediction]], None]
 
 
 def predict_sources(
@@ -27,28 +30,35 @@ def predict_sources(
     ensemble: Ensemble,
     context: RunContext,
     *,
+    search: FaceSearch | None = None,
     on_batch: OnBatch | None = None,
     keep_crops: bool = False,
 ) -> Predictions:
     """Predict the photos in the inputs; what is passed over, and what can't be read to its end, is in `sources`.
 
     Args:
-        on_batch: is called with each batch of photos and their rows, while their content is in memory.
+        search: predict all faces that it finds, in a row each, and not only the subject of each photo.
+        on_batch: is called with the predictions of each batch, while their photos' content is in memory.
         keep_crops: put the crops into the cache.
 
     Raises:
         DataError: there is no photo in them.
     """
     engine = Engine(ensemble, context, use_cache=True)
+    batches = sources.batches(inputs)
+    if search is not None:
+        every_face = EveryFace(search, ensemble, context)
+        batches = (faces for photos in batches for faces in every_face.batches(photos))
     parts: list[Predictions] = []
     shown = 0
-    for photos in sources.batches(inputs):
+    for photos in batches:
         if keep_crops:
             make_crops(photos, ensemble, context)
         part = predict_photos(photos, ensemble, context, engine=engine)
         if on_batch is not None:
-            on_batch(photos, part.table)
-        parts.append(part)
+            on_batch(part.items)
+        table = part.table if search is None else part.table.hstack(face_columns(part.items))
+        parts.append(replace(part, table=table, items=()))  # the photos' content need not stay
         for problem in sources.problems[shown:]:
             context.console.warn(problem)
         shown = len(sources.problems)

@@ -29,6 +29,9 @@ PHOTO_COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("x1", "y1", "x2", "y2", "score"), pl.Float64),
 }
 
+LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
+
 
 @dataclass(frozen=True, slots=True)
 class TaskPrediction:
@@ -139,7 +142,7 @@ class Prediction:
         Raises:
             UsageError: the photo can't be read, or not any more.
         """
-        image = _whole(self.photo) if self.photo is not None and self.is_readable else None
+        image = whole_photo(self.photo) if self.photo is not None and self.is_readable else None
         if image is None or isinstance(image, Failure):
             reason = self.message or "the file has changed or is gone"
             raise UsageError(f"{self.path} can't be drawn, since it can't be read: {reason}")
@@ -167,8 +170,10 @@ def draw_predictions(image: Image, predictions: Iterable[Prediction]) -> Pillow.
     )  # fmt: skip
 
 
-def _whole(photo: Photo) -> Image | Failure:
-    """The pixels of a photo; of a part of one, those of the entire photo, in which boxes are given."""
+def whole_photo(photo: Photo) -> Image | Failure:
+    """The pixels of a photo; of a part or a face of one, those of the entire photo, in which boxes are given."""
+    if photo.face is not None:
+        photo = photo.face.photo
     file, _ = split_part(photo.path)
     return decode_file(file) if photo.content is None else decode_content(photo.content, file)
 
@@ -238,13 +243,24 @@ def predictions_table(predictions: Iterable[Prediction], schema: Schema | None =
     return table
 
 
+def face_columns(predictions: Iterable[Prediction]) -> pl.DataFrame:
+    """Make the further columns of predictions with a row for each face: the photo, the face's number, and landmarks."""
+    rows: list[Sequence[Any]] = []
+    for prediction in predictions:
+        face = prediction.photo and prediction.photo.face
+        landmarks = [value for point in prediction.landmarks or () for value in point] or [None] * len(LANDMARK_COLUMNS)
+        rows.append([face.photo.name if face else prediction.path, face.number if face else None, *landmarks])
+    schema: dict[str, Any] = {"photo": pl.String, "face": pl.Int64, **dict.fromkeys(LANDMARK_COLUMNS, pl.Float64)}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def _columns(schema: Schema) -> dict[str, Any]:
     columns = dict(PHOTO_COLUMNS)
     for task in schema.tasks:
         columns[task.name] = pl.String
         columns |= dict.fromkeys((f"p_{task.name}_{label}" for label in task.classes), pl.Float64)
     unsure = {"unsure": pl.String} if schema.marks_unsure else {}
-    return columns | {"class": pl.Int64, **unsure, "fold": pl.Int64, "trained_on": pl.Boolean}
+    return columns | {"class": pl.Int64, **unsure, "faces": pl.Int64, "fold": pl.Int64, "trained_on": pl.Boolean}
 
 
 def _row(prediction: Prediction, schema: Schema) -> Sequence[Any]:
@@ -258,4 +274,4 @@ def _row(prediction: Prediction, schema: Schema) -> Sequence[Any]:
     if schema.marks_unsure:
         unsure = " ".join(name for name, answer in prediction.tasks.items() if answer.is_unsure)
         row.append(unsure if prediction.is_readable else None)
-    return [*row, prediction.fold, prediction.trained_on]
+    return [*row, prediction.faces, prediction.fold, prediction.trained_on]
