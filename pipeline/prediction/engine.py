@@ -43,6 +43,7 @@ from pipeline.prediction.trained_on import training_marks
 
 PHOTOS_AT_ONCE = 32  # in a slice
 SLICE_BYTES = 64 << 20  # of the decoded photos in a slice
+BYTES_AT_WORK = 512 << 20  # of all slices that are worked on, on machines with many cores
 FIRST = 2  # photos in the first slices, until their size is known
 AHEAD = 2  # slices that are decoded in advance
 
@@ -111,7 +112,8 @@ class Engine:
                 return
             opened = [future.result() for future in ahead.popleft()]
             largest = max((image.nbytes for photo in opened if isinstance(image := photo.image, np.ndarray)), default=1)
-            size = max(1, min(SLICE_BYTES // largest, self._photos_at_once))
+            slice_bytes = min(SLICE_BYTES, BYTES_AT_WORK // self._lanes)
+            size = max(1, min(slice_bytes // largest, self._photos_at_once))
             yield opened
 
     def _open(self, photo: Photo, sources: Mapping[Path, str]) -> OpenedPhoto:
