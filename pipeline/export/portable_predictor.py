@@ -19,7 +19,7 @@ import numpy as np
 from classify.inference.decision import DecisionRule
 from classify.preprocessing import decode_crop, to_input
 from detect.faces import Detector, Image
-from detect.ladder import Ladder, Step
+from detect.ladder import Ladder, Step, WholePhotos
 from detect.modes import MIN_FACE, THOROUGH_YUNET, PortraitMode, ThoroughMode
 from detect.portable_mtcnn import PortableMtcnn
 from detect.subject import Subject
@@ -154,8 +154,10 @@ class ExportedPredictor:
         )
 
 
-def _ladder(folder: Path, detect: Mapping[str, Any], threads: int) -> Ladder:
-    """The detectors as the bundle has them, with the networks in the folder."""
+def _ladder(folder: Path, detect: Mapping[str, Any], threads: int) -> Ladder | WholePhotos:
+    """The detectors as the bundle has them, with the networks in the folder; or none, if it looks for no face."""
+    if detect["detector"] == "none":
+        return WholePhotos()
     networks = [open_network(folder / file, threads) for file in detect["files"]["mtcnn"]]
     yunet = folder / detect["files"]["yunet"]
 
