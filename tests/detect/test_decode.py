@@ -206,6 +206,7 @@ def test_what_the_bytes_do_not_decide_is_not_called_damage(error, reason, tmp_pa
 
 
 def test_a_disk_error_and_a_full_memory_while_reading_are_passing_faults(tmp_path, monkeypatch):
+    (tmp_path / "photo.jpg").write_bytes(JPEG)
     for error, reason in ((OSError(5, "Input/output error"), "missing"), (MemoryError(), "no_memory")):
 
         def fail(_, error=error):
