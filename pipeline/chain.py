@@ -200,5 +200,5 @@ def _run_stages(
         if predict:
             from pipeline.reports.run_report import write_report
 
-            write_report(run, context.cache)
+            write_report(run, context.cache, device=device)
         return Finished(run, scores, counts, seconds, reading_json(dataset))

@@ -159,14 +159,44 @@ def bootstrap_macro_f1(
     >>> drawn.round(4).tolist()  # the mean of 2/3 for class 0 and 0 for class 1
     [0.3333]
     """
+    f1 = _bootstrap_f1(true_codes, predicted_codes, person, counts, classes)
+    occurs = ~np.isnan(f1)
+    return np.where(occurs, f1, 0).sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)
+
+
+def class_intervals(
+    true_codes: Codes, predicted_codes: Codes, people: Sequence[str], classes: int, *, draws: int = 1000, seed: int = 0
+) -> list[tuple[float, float] | None]:
+    """Return the 95% bootstrap interval of each class's F1, over people; None for a class that never occurs.
+
+    Draws in which a class is neither true nor predicted say nothing about it, and are left out.
+
+    Args:
+        true_codes, predicted_codes, people: (N,) as for `score`.
+        classes: number of classes.
+        draws: number of bootstrap draws.
+        seed: of the bootstrap.
+
+    >>> class_intervals(np.array([0, 0]), np.array([0, 0]), ["ann", "bob"], 2)
+    [(1.0, 1.0), None]
+    """
+    names, person = np.unique(np.asarray(people), return_inverse=True)
+    f1 = _bootstrap_f1(true_codes, predicted_codes, person, bootstrap_counts(len(names), draws, seed), classes)
+    columns = [column[~np.isnan(column)] for column in f1.T]
+    return [percentile_interval(column) if len(column) else None for column in columns]
+
+
+def _bootstrap_f1(
+    true_codes: Codes, predicted_codes: Codes, person: NDArray[np.intp], counts: NDArray[np.float64], classes: int
+) -> NDArray[np.float64]:
+    """Return the F1 of each class in each draw, (draws, classes); NaN where the class does not occur in the draw."""
     # TP and 2 * TP + FP + FN per person. A draw sums them over its people, so one product computes all draws.
     people = counts.shape[1]
     hits = _counts(true_codes, true_codes == predicted_codes, person, people, classes)
     occurrences = _counts(true_codes, true_codes >= 0, person, people, classes)
     occurrences += _counts(predicted_codes, predicted_codes >= 0, person, people, classes)
     hits, occurrences = counts @ hits, counts @ occurrences
-    f1 = np.divide(2 * hits, occurrences, out=np.zeros_like(hits), where=occurrences > 0)
-    return f1.sum(axis=1) / np.maximum((occurrences > 0).sum(axis=1), 1)
+    return np.divide(2 * hits, occurrences, out=np.full_like(hits, np.nan), where=occurrences > 0)
 
 
 def percentile_interval(drawn: NDArray[np.float64]) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -12,7 +14,16 @@ SHOWN_DEFECTS = 20
 
 
 @with_shared_options()
-def check(shared: SharedOptions, data: DataArg) -> None:
+def check(
+    shared: SharedOptions,
+    data: DataArg,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", help="Also write a page with pictures: classes, duplicates, bad photos.", metavar="FILE"
+        ),
+    ] = None,
+) -> None:
     """Show what is in a data set, and what is wrong with it."""
     from detect.decode import why_unreadable
     from pipeline.console import cell
@@ -43,9 +54,16 @@ def check(shared: SharedOptions, data: DataArg) -> None:
         rows = [[kind, f"{defect.where}: {defect.message}"] for kind, defect in zip(kinds, shown, strict=True)]
         context.console.table("Defects", ["kind", "what"], rows)
 
+    if html is not None:
+        from pipeline.reports.data_page import write_data_page
+
+        write_data_page(checked, digests, html, context)
+        context.console.line(f"Page: {html}")
+
     fatal = sum(defect.fatal for defect in checked.defects)
     more = f", the first {len(shown)} shown (all with --json)" if len(shown) < len(checked.defects) else ""
     record = checked.as_json() | {"corrections": [correction.as_json() for correction in dataset.corrections]}
+    record |= {} if html is None else {"html": str(html)}
     count = len(checked.defects)
     text = f"{cell(count)} {'defect' if count == 1 else 'defects'}, {cell(fatal)} fatal{more}."
     context.console.done(record, text=text, next_step=shared.next_command("check" if fatal else "detect", data))

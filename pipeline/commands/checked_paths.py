@@ -50,6 +50,10 @@ def _any_run(path: Path) -> Path:
     return path
 
 
+def _any_runs(paths: Sequence[Path]) -> Sequence[Path]:
+    return [_any_run(path) for path in paths]
+
+
 def _runs_folder(path: Path) -> Path:
     if not with_home(path).is_dir():
         raise UsageError(f"there is no folder {path}; name the one that your runs are in")
@@ -97,11 +101,13 @@ DataArg = Annotated[
 ConfigsArg = Annotated[
     list[Path], typer.Argument(help="Settings, YAML files; the first is compared with each other.", callback=_files)
 ]
-RunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", callback=_run)]
 RunsArg = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Finished runs on the same folds.", callback=_runs)
 ]
 AnyRunArg = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, in any state.", callback=_any_run)]
+AnyRunsArg = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="The folders of runs, in any state.", callback=_any_runs)
+]
 RunsFolderArg = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="A folder with runs at any depth.", callback=_runs_folder)
 ]

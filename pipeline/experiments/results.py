@@ -18,8 +18,8 @@ from classify.evaluation.paired_bootstrap import Difference, PairedScore, paired
 from classify.tasks import UNLABELLED, joint_names
 from pipeline.evaluation.validation_table import Validation, read_validation
 from pipeline.experiments.compare import FIXED_KEYS, Configuration, Plan
-from pipeline.experiments.setting_differences import differing_settings, flat_settings
 from pipeline.run_record import git_state, versions, write_json
+from pipeline.setting_differences import differing_settings, flat_settings
 
 
 @dataclass(frozen=True, slots=True)

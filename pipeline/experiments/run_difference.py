@@ -18,9 +18,9 @@ from classify.evaluation.paired_bootstrap import PairedScore, paired_scores
 from classify.tasks import UNLABELLED, Task, joint_names
 from pipeline.evaluation.validation_table import Validation, read_validation
 from pipeline.experiments.results import signed, signed_interval
-from pipeline.experiments.setting_differences import differing_settings
 from pipeline.run_record import dotted
 from pipeline.run_state import RunState, read_run
+from pipeline.setting_differences import differing_settings
 from pipeline.settings import Settings, load_settings
 
 CIRCUMSTANCES = ("data", "device", "processes", "git", "versions")  # of run.json
@@ -87,10 +87,10 @@ def compare_runs(first: Path, second: Path) -> RunDifference:
     settings = [_read_settings(run.folder, notes) for run in runs]
     differing = differing_settings([each for each in settings if each is not None]) if all(settings) else {}
     circumstances = _differing_values([_circumstances(run) for run in runs])
-    tasks = [_tasks_of(run) for run in runs]
+    tasks = [tasks_of(run) for run in runs]
     try:
         tables = [
-            _read_held_out(run, run_tasks) if run_tasks else None for run, run_tasks in zip(runs, tasks, strict=True)
+            read_held_out(run, run_tasks) if run_tasks else None for run, run_tasks in zip(runs, tasks, strict=True)
         ]
     except BundleError as error:
         notes.append(str(error))
@@ -145,7 +145,8 @@ def _rows_of(validation: Validation, name: str, rows: NDArray[Any]) -> tuple[NDA
     return true[rows], predicted[rows]
 
 
-def _read_held_out(run: RunState, tasks: Sequence[Task]) -> Validation | None:
+def read_held_out(run: RunState, tasks: Sequence[Task]) -> Validation | None:
+    """The held-out photos of a run; None if there is no validation.csv, and a BundleError if it is damaged."""
     path = run.folder / "validation.csv"
     if not path.is_file():
         return None
@@ -156,7 +157,7 @@ def _read_held_out(run: RunState, tasks: Sequence[Task]) -> Validation | None:
         raise BundleError(f"{path} is damaged ({reason}): no paired differences") from error
 
 
-def _tasks_of(run: RunState) -> list[Task]:
+def tasks_of(run: RunState) -> list[Task]:
     """The tasks of a run's bundle; none if there is no bundle that can be read."""
     entries = run.bundle.get("tasks")
     if not isinstance(entries, dict):

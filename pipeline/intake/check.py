@@ -123,11 +123,11 @@ def check_data(
     if decode is not None:
         defects += _find_unreadable(dataset, decode, threads)
     defects.sort(key=lambda defect: not defect.fatal)
-    classes, joint = _count_classes(dataset.train, tasks)
+    classes, joint = count_classes(dataset.train, tasks)
     return CheckResult(replace(dataset, defects=tuple(defects)), classes, joint)
 
 
-def _count_classes(
+def count_classes(
     photos: Iterable[Photo], tasks: Sequence[Task]
 ) -> tuple[dict[str, dict[str, tuple[int, int]]], dict[str, tuple[int, int]]]:
     """(photos, people) of each task's classes, and of the joint classes."""

@@ -1,30 +1,51 @@
-"""HTML pages that need nothing else: one file, no network, no script."""
+"""HTML pages that need nothing else: one file, no network."""
 
 import base64
-import io
+from collections.abc import Callable
 
 import jinja2
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 
 def page_template(name: str) -> jinja2.Template:
-    """Load a template of pipeline/reports/templates; its filter `data_uri` embeds the bytes of a JPEG file."""
+    """Load a template of pipeline/reports/templates; its filters write pictures and figures."""
     # autoescape: file names and class names come from the user and may hold markup.
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.reports"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("pipeline.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = _data_uri
+    environment.filters |= FILTERS
     return environment.get_template(name)
 
 
-def svg_element(figure: Figure) -> str:
-    """A figure as an <svg> element."""
-    buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
-def _data_uri(jpeg: bytes) -> str:
+def data_uri(jpeg: bytes) -> str:
+    """The bytes of a JPEG file as the address of a picture."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0%}"
+
+
+def _text(value: str) -> str:
+    """Text that can be written as UTF-8: bytes of file names that are none become escapes."""
+    return value.encode("utf-8", "backslashreplace").decode()
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "data_uri": data_uri,
+    "count": _count,
+    "share": _share,
+    "percent": _percent,
+    "text": _text,
+}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cache.errors import DataError
 from pipeline.ledger import Submission, rank_correlation, read_ledger
-from pipeline.reports.html import svg_element
+from pipeline.reports.plots import FAINT, INK, plot_style, svg_element
 from pipeline.run_state import BUNDLE_JSON
 
 BOARDS = {"public": ("#3366cc", "o"), "private": ("#dd6622", "s")}  # colour and mark
@@ -55,18 +55,19 @@ def _pairs(submissions: list[Submission], board: str) -> list[tuple[float, float
 
 def _draw(submissions: list[Submission], of_run: tuple[str, ...]) -> str:
     """One point per submission and board; those of the run have a ring, and equal scores lie on the line."""
-    figure = Figure(figsize=(4.2, 3.6), layout="constrained")
-    axis = figure.subplots()
-    for name, (colour, mark) in BOARDS.items():
-        if pairs := _pairs(submissions, name):
-            axis.scatter(*zip(*pairs, strict=True), c=colour, marker=mark, label=name)
-    rings = _pairs([line for line in submissions if line.bundles == of_run], "public")
-    rings += _pairs([line for line in submissions if line.bundles == of_run], "private")
-    if rings:
-        axis.scatter(*zip(*rings, strict=True), s=140, facecolors="none", edgecolors="#222222", label="this run")
-    axis.axline((0, 0), slope=1, color="#bbbbbb", linewidth=1, zorder=0)
-    values = [value for name in BOARDS for pair in _pairs(submissions, name) for value in pair]
-    low, high = max(min(values) - 0.02, 0), min(max(values) + 0.02, 1)
-    axis.set(xlim=(low, high), ylim=(low, high), xlabel="validation (joint macro-F1)", ylabel="leaderboard")
-    axis.legend(fontsize="small", frameon=False)
-    return svg_element(figure)
+    with plot_style():
+        figure = Figure(figsize=(4.2, 3.6), layout="constrained")
+        axis = figure.subplots()
+        for name, (colour, mark) in BOARDS.items():
+            if pairs := _pairs(submissions, name):
+                axis.scatter(*zip(*pairs, strict=True), c=colour, marker=mark, label=name)
+        rings = _pairs([line for line in submissions if line.bundles == of_run], "public")
+        rings += _pairs([line for line in submissions if line.bundles == of_run], "private")
+        if rings:
+            axis.scatter(*zip(*rings, strict=True), s=140, facecolors="none", edgecolors=INK, label="this run")
+        axis.axline((0, 0), slope=1, color=FAINT, linewidth=1, zorder=0)
+        values = [value for name in BOARDS for pair in _pairs(submissions, name) for value in pair]
+        low, high = max(min(values) - 0.02, 0), min(max(values) + 0.02, 1)
+        axis.set(xlim=(low, high), ylim=(low, high), xlabel="validation (joint macro-F1)", ylabel="leaderboard")
+        axis.legend(fontsize="small", frameon=False)
+        return svg_element(figure, "validation against leaderboard")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from classify.evaluation.metrics import class_table, macro_f1, score
+from classify.evaluation.metrics import class_intervals, class_table, macro_f1, score
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(0, 4, 200)
@@ -51,3 +51,11 @@ def test_the_class_table_counts_each_class_even_an_absent_one():
     assert [(row.name, row.photos) for row in rows] == [("a", 2), ("b", 1), ("c", 0)]
     assert rows[0].precision == 1.0
     assert rows[0].recall == 0.5
+
+
+def test_the_interval_of_a_class_leaves_out_draws_in_which_it_does_not_occur():
+    true, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 0, 1])
+    people = ["ann", "bob", "cid", "dot"]  # 1 occurs in the draws that have dot, and is right in all of them
+    assert class_intervals(true, predicted, people, 3) == [(1.0, 1.0), (1.0, 1.0), None]
+    [low, high], _ = class_intervals(true, np.array([0, 0, 1, 1]), people, 2)
+    assert low < 0.8 < high

@@ -31,7 +31,7 @@ def test_every_command_that_reads_photos_or_runs_networks_has_the_common_options
     }
     only_files = {  # of a run, of predictions, or of the cache
         "evaluate": ["--cache", "--device", "--workers"],
-        "report": ["--config", "--device", "--set", "--workers"],
+        "report": ["--config", "--set", "--workers"],
         "vote": ["--cache", "--device", "--workers"],
     }
     for name in ("cache stats", "cache verify", "cache import", "cache gc"):

@@ -8,7 +8,10 @@ import pytest
 
 from cache.errors import BundleError
 from classify.tasks import Task
-from pipeline.reports.run_report import _draw_curves, write_report
+from pipeline.reports import pictures
+from pipeline.reports.held_out import RIGHT_SHOWN
+from pipeline.reports.plots import reliability
+from pipeline.reports.run_report import draw_curves, write_report
 from pipeline.training.curves import LINE_COLOURS
 from tests.pipeline.conftest import faceline
 from tests.pipeline.runs import write_run
@@ -16,7 +19,7 @@ from tests.pipeline.runs import write_run
 
 def test_the_report_is_one_page_with_scores_curves_and_pictures(finished):
     page = (finished.run / "report.html").read_text()
-    assert page.count("<svg") == 3 + 4  # a curve per task; a confusion matrix per task and for the joint class
+    assert page.count("<svg") == 3 + 3 + 1  # curves and a reliability diagram per task; the histogram of ages
     assert "data:image/jpeg;base64," in page
     for word in ("macro-F1", "Worst mistakes", "normal female &gt;=60", "Predictions", "test_resnet"):
         assert word in page
@@ -25,7 +28,7 @@ def test_the_report_is_one_page_with_scores_curves_and_pictures(finished):
 def test_the_report_loads_nothing_from_outside(finished):
     page = (finished.run / "report.html").read_text()
     assert not re.search(r"""(?:src|action)\s*=\s*["']?\s*(?:https?:)?//""", page)
-    assert not re.search(r"""<link|<script|@import|url\(""", re.sub(r"url\(#", "", page))
+    assert not re.search(r"""<link|<script|@import|url\((?!data:|#)""", page)
     assert "default-src 'none'" in page
 
 
@@ -41,7 +44,8 @@ def test_every_voting_network_has_a_curve_also_one_whose_fold_has_no_label():
     score = {"macro_f1": 0.7, "loss": 0.6}
     folds = {"mask-fold0": score, "mask-fold1": {}, "mask-fold2": score}
     lines = [{**line, **more, "network": name, "epoch": epoch} for name, more in folds.items() for epoch in (1, 2)]
-    [drawing] = _draw_curves(lines, [Task("mask", ("a", "b"))])
+    [drawing] = draw_curves(lines, [Task("mask", ("a", "b"))])
+    assert "learning curves of mask" in drawing
     strokes = Counter(re.findall(r'<path d="M [^"]+"[^>]*stroke: (#[0-9a-f]{6}); stroke-width: 1.5', drawing))
     assert [strokes[colour] for colour in LINE_COLOURS] == [3 + 1, 2 + 1, 2 + 1], "and one in the legend"
 
@@ -49,12 +53,51 @@ def test_every_voting_network_has_a_curve_also_one_whose_fold_has_no_label():
 def test_without_the_crops_the_report_says_so(finished, tmp_path):
     run = shutil.copytree(finished.run, tmp_path / "run")
     page = write_report(run, tmp_path / "another cache").read_text()
-    assert "No pictures" in page
+    assert "No picture: the crop is not in the cache." in page or "There were no mistakes" in page
+    assert "crops are not in the cache: name the one that the run used with --cache" in page
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     with pytest.raises(BundleError, match="no finished run"):
         write_report(tmp_path, tmp_path)
+
+
+def test_each_number_of_a_confusion_matrix_opens_the_photos_behind_it(finished):
+    page = (finished.run / "report.html").read_text()
+    links = re.findall(r'<a href="#(task\d+-\d+-\d+)" aria-label="(\d+) photos', page)
+    galleries = dict(re.findall(r'<div class="gallery" id="([^"]+)".*?<ul class="sheet">(.*?)</ul>', page, re.DOTALL))
+    assert links
+    assert galleries.keys() == {anchor for anchor, _ in links}
+    for anchor, photos in links:
+        assert galleries[anchor].count("<li>") == min(int(photos), RIGHT_SHOWN) or int(photos) > RIGHT_SHOWN
+    shown = set(re.findall(r'class="t (p\d+)"', page))
+    assert shown
+    assert shown == set(re.findall(r"^\.(p\d+)\{background-image", page, re.MULTILINE)), "each picture is there once"
+
+
+def test_pictures_beyond_the_limit_are_left_out_with_a_word(finished, tmp_path, monkeypatch):
+    run = shutil.copytree(finished.run, tmp_path / "run")
+    monkeypatch.setattr(pictures.Pictures.__init__, "__defaults__", (5000, 0, 0))
+    page = write_report(run, finished.cache).read_text()
+    assert 1 <= len(re.findall(r"^\.p\d+\{", page, re.MULTILINE)) < 6
+    assert "pictures were left out to keep the page small" in page
+
+
+def test_the_page_says_in_words_how_good_the_run_is_and_which_settings_differ(finished):
+    page = (finished.run / "report.html").read_text()
+    assert re.search(r"Joint macro-F1 0\.\d\d \(0\.\d\d to 0\.\d\d\) on \d+ people held out; weakest group: ", page)
+    differing = page[page.index("Those that differ from the defaults") : page.index("All settings")]
+    assert "<code>model.backbone</code>" in differing
+    assert "tasks.mask.model.backbone" not in differing, "a task's key that repeats a common one is not listed"
+    assert "crop.quality" not in differing
+
+
+def test_classes_with_dollars_and_markup_are_drawn_as_they_are(tmp_path):
+    drawing = reliability([(0.5, 0.5, 3)], "$\\frac$ <b>&")
+    assert "$\\frac$ &lt;b&gt;&amp;" in drawing
+    assert "<b>" not in drawing
+    assert "var(--ink)" in drawing
+    assert "#0a0b0c" not in drawing
 
 
 def test_the_sheet_of_misses_shows_the_wall(tmp_path):
@@ -72,13 +115,15 @@ def test_an_unfinished_run_has_a_report_that_says_so_and_shows_what_is_there(tmp
     run = write_run(tmp_path / "run", status="stopped")
     page = write_report(run, tmp_path / "cache").read_text()
     assert "was stopped after epoch 1 of mask" in page
-    assert "There are no scores that can be shown" in page
+    assert "there is nobody to score" in page
     assert page.count("<svg") == 1, "the curve of its only task"
     printed = faceline("report", run)
     assert "is an unfinished run" in printed.stderr
 
 
-@pytest.mark.parametrize("file", ["validation.csv", "run.json", "data.json", "metrics.jsonl", "bundle/bundle.json"])
+@pytest.mark.parametrize(
+    "file", ["validation.csv", "calibration.json", "run.json", "data.json", "metrics.jsonl", "bundle/bundle.json"]
+)
 def test_a_damaged_run_has_a_report_that_names_the_damaged_file(tmp_path, file):
     run = write_run(tmp_path / "run", answers=[0, 1, 2, 0, 1, 2])
     (run / file).write_text('{"status": ')
