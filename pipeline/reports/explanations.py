@@ -80,6 +80,8 @@ def explain(
         seconds: for the features of training photos; those that were reached in this time are searched.
     """
     notes: list[str] = []
+    if not any(mistakes.values()):
+        return Explanations({}, notes)
     try:
         networks = load_bundle(run / "bundle").networks
         training = _training_photos(run)

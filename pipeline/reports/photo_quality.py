@@ -23,7 +23,9 @@ from pipeline.reports.contact_sheets import Image
 from pipeline.reports.pictures import fit
 
 DARK = 50  # mean brightness, of 255
-BLURRED = 30  # variance of the Laplacian of the face, or of a photo without one, at MEASURED pixels
+# Variance of the Laplacian, per mille of the variance of the brightness, so that dark photos are not taken for blurred
+# ones; of the face, or of a photo without one, at MEASURED pixels.
+BLURRED = 10
 MEASURED = 256  # pixels, the longer side of what is measured
 TINY = 64  # pixels, the height of a face
 CUT_OFF = 0.05  # of a face's side that is outside the photo
@@ -74,7 +76,7 @@ def measure(
         face = _face_of(store, source)
         code = int(str(imagehash.phash(Pillow.fromarray(fit(image, MEASURED, MEASURED)))), 16)
         grey = cv2.cvtColor(fit(_face_part(image, face), MEASURED, MEASURED), cv2.COLOR_RGB2GRAY)
-        return Measured(photo, source, float(grey.mean()), float(cv2.Laplacian(grey, cv2.CV_64F).var()), code, face)
+        return Measured(photo, source, float(grey.mean()), _sharpness(grey), code, face)
 
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(photos), ROWS_AT_ONCE):
@@ -150,6 +152,10 @@ def _face_part(image: Image, face: Mapping[str, Any] | None) -> Image:
     x1, y1, x2, y2 = (max(round(value), 0) for value in face["box"])
     part = image[y1:y2, x1:x2]
     return part if min(part.shape[:2]) > 0 else image
+
+
+def _sharpness(grey: Image) -> float:
+    return 1000 * float(cv2.Laplacian(grey, cv2.CV_64F).var() / max(grey.var(), 1e-9))
 
 
 def _outside(face: Mapping[str, Any]) -> float:

@@ -127,7 +127,7 @@ def test_wrong_use_is_explained_with_exit_code_2(words, message, drawn, tmp_path
     ("words", "message"),
     [
         (["predict", "DATA", "--bundle", "nowhere"], "holds no bundle.json"),
-        (["report", "nowhere"], "holds no run"),
+        (["report", "nowhere"], "no finished run"),
         (["labels", "suspects", "DATA", "--run", "nowhere", "--out", "out"], "nowhere holds no run"),
         (["check", "EMPTY"], "holds no photos"),
         (["train", "PHOTOS"], "no labelled photos"),
