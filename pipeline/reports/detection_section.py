@@ -42,7 +42,7 @@ def detection_facts(run: Path, first_step: str, store: CropStore, pictures: Pict
     for name, source in photos:
         try:
             entry = store.entry(source) if source else None
-        except CacheError:
+        except (CacheError, ValueError):  # ValueError: a damaged source id
             return None
         if entry is None:
             continue

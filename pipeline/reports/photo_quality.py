@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from cache.errors import CacheError, UsageError
@@ -25,12 +26,12 @@ from pipeline.reports.pictures import fit
 DARK = 50  # mean brightness, of 255
 # Variance of the Laplacian, per mille of the variance of the brightness, so that dark photos are not taken for blurred
 # ones; of the face, or of a photo without one, at MEASURED pixels.
-BLURRED = 10
+BLURRED = 5
 MEASURED = 256  # pixels, the longer side of what is measured
 TINY = 64  # pixels, the height of a face
 CUT_OFF = 0.05  # of a face's side that is outside the photo
 OFF_CENTRE = 0.25  # of the photo's side between its centre and the face's
-NEAR = 4  # bits of 64 in which the hashes of near duplicates differ at most
+NEAR = 2  # bits of 64 in which the hashes of near duplicates differ at most
 ROWS_AT_ONCE = 256
 
 
@@ -154,8 +155,10 @@ def _face_part(image: Image, face: Mapping[str, Any] | None) -> Image:
     return part if min(part.shape[:2]) > 0 else image
 
 
-def _sharpness(grey: Image) -> float:
-    return 1000 * float(cv2.Laplacian(grey, cv2.CV_64F).var() / max(grey.var(), 1e-9))
+def _sharpness(grey: NDArray[Any]) -> float:
+    rounding = 20 / 12  # what whole numbers add to the Laplacian, 4^2 + 4 times their variance
+    edges = max(float(cv2.Laplacian(grey, cv2.CV_64F).var()) - rounding, 0)
+    return 1000 * edges / max(float(grey.var()), 1e-9)
 
 
 def _outside(face: Mapping[str, Any]) -> float:

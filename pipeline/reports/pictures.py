@@ -75,7 +75,7 @@ def crops_of(store: CropStore) -> Callable[[str], Image | None]:
     def read(source: str) -> Image | None:
         try:
             return decode_crop(store.read(source))
-        except CacheError:
+        except (CacheError, ValueError):  # ValueError: it is no source id, as in a damaged table
             return None
 
     return read
