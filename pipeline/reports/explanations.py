@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from cache.errors import CacheError, FacelineError, UsageError
-from classify.inference.bundle import TrainedNetwork, load_bundle
+from classify.inference.bundle import TrainedNetwork, load_trained_network
+from classify.inference.bundle_files import BundleFiles, open_bundle
 from classify.inference.saliency import saliency_maps
 from classify.models.backbones import features_of
 from classify.preprocessing import to_input
-from classify.tasks import Task
+from classify.tasks import Task, read_task
 from pipeline.intake.photo import Photo
 from pipeline.reports.contact_sheets import Image, encode_image
 from pipeline.reports.html import data_uri
@@ -30,6 +31,7 @@ from pipeline.safe_csv import read_back
 NEIGHBOURS = 3
 SECONDS = 20.0  # for the features of training photos, of all networks: a report stays a matter of a minute
 AT_ONCE = 32  # photos
+MAX_NETWORKS = 6  # of an ensemble
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def explain(
     device: str = "cpu",
     seconds: float = SECONDS,
 ) -> Explanations:
-    """Explain mistakes with the first network of each task that held the person out.
+    """Explain each mistake with the first network of its task that held the photo's fold out.
 
     Args:
         run: its folder.
@@ -83,24 +85,27 @@ def explain(
     if not any(mistakes.values()):
         return Explanations({}, notes)
     try:
-        networks = load_bundle(run / "bundle").networks
+        files = open_bundle(run / "bundle")
+        in_bundle = tuple(read_task(name, entry) for name, entry in files.description["tasks"].items())
+        chosen = _by_network(files, tasks, mistakes)
         training = _training_photos(run)
-    except (FacelineError, pl.exceptions.PolarsError, OSError) as error:
+    except (FacelineError, pl.exceptions.PolarsError, OSError, KeyError, ValueError) as error:
         return Explanations({}, [f"mistakes are not explained: {str(error).splitlines()[0]}"])
     labels = {photo.name: photo.labels for photo in photos}
-    chosen: dict[str, tuple[TrainedNetwork, list[Task]]] = {}
-    for task in tasks:
-        network = next((n for n in networks if n.held_out and task in n.heads.tasks), None)
-        if network is not None and mistakes.get(task.name):
-            chosen.setdefault(network.name, (network, []))[1].append(task)
-
     found: dict[tuple[str, int], Explanation] = {}
-    for network, of_network in chosen.values():
-        network.network.to(device)
-        shown = [(task, m) for task in of_network for m in mistakes[task.name]]
-        crops = [(task, m, crop) for task, m in shown if (crop := pictures.read(m.source)) is not None]
+    if len(chosen) > MAX_NETWORKS:
+        notes.append(f"explained are the mistakes of {MAX_NETWORKS} of {len(chosen)} networks")
+        chosen = chosen[:MAX_NETWORKS]
+    for name, of_network in chosen:
+        crops = [(task, m, crop) for task, m in of_network if (crop := pictures.read(m.source)) is not None]
         if not crops:
             continue
+        try:
+            network = load_trained_network(files, name, in_bundle)  # one at a time: an ensemble may be large
+        except FacelineError as error:
+            notes.append(str(error).splitlines()[0])
+            continue
+        network.network.to(device)
         inputs = np.stack([_input(network, crop) for _, _, crop in crops])
         saliency = _saliency(network, [(task, m) for task, m, _ in crops], inputs, device, notes)
         pool = training.filter(~pl.col("fold").is_in(network.held_out)).sample(fraction=1, shuffle=True, seed=0)
@@ -124,6 +129,21 @@ def explain(
             ]
             found[task.name, mistake.row] = Explanation(saliency[row], neighbours)
     return Explanations(found, list(dict.fromkeys(notes)))
+
+
+def _by_network(
+    files: BundleFiles, tasks: Sequence[Task], mistakes: Mapping[str, Sequence[Mistake]]
+) -> list[tuple[str, list[tuple[Task, Mistake]]]]:
+    """The name of a network -> the mistakes that it has not been trained on; that with the most comes first."""
+    chosen: dict[str, list[tuple[Task, Mistake]]] = {}
+    for task in tasks:
+        for mistake in mistakes.get(task.name, ()):
+            for name, entry in files.description["models"].items():
+                names = entry.get("tasks", entry.get("tells", [name]))
+                if task.name in names and mistake.fold in entry.get("held_out", ()):
+                    chosen.setdefault(name, []).append((task, mistake))
+                    break
+    return sorted(chosen.items(), key=lambda each: -len(each[1]))
 
 
 def _training_photos(run: Path) -> pl.DataFrame:

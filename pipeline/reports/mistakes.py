@@ -23,6 +23,7 @@ class Mistake:
     path: str
     person: str
     source: str
+    fold: int
     true: str
     predicted: str
     probabilities: Sequence[tuple[str, float]]  # class, probability
@@ -41,5 +42,7 @@ def worst_mistakes(validation: Validation, task: Task, pictures: Pictures, count
         shares = list(zip(task.classes, probabilities[row].tolist(), strict=True))
         names = task.classes[true[row]], task.classes[predicted[row]]
         picture = pictures.large(facts["source"])
-        mistakes.append(Mistake(row, facts["path"], facts["person"], facts["source"], *names, shares, picture))
+        mistakes.append(
+            Mistake(row, facts["path"], facts["person"], facts["source"], facts["fold"], *names, shares, picture)
+        )
     return mistakes

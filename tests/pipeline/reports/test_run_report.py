@@ -8,7 +8,6 @@ import pytest
 
 from cache.errors import BundleError
 from classify.tasks import Task
-from pipeline.reports import pictures
 from pipeline.reports.held_out import RIGHT_SHOWN
 from pipeline.reports.plots import reliability
 from pipeline.reports.run_report import draw_curves, write_report
@@ -73,14 +72,6 @@ def test_each_number_of_a_confusion_matrix_opens_the_photos_behind_it(finished):
     shown = set(re.findall(r'class="t (p\d+)"', page))
     assert shown
     assert shown == set(re.findall(r"^\.(p\d+)\{background-image", page, re.MULTILINE)), "each picture is there once"
-
-
-def test_pictures_beyond_the_limit_are_left_out_with_a_word(finished, tmp_path, monkeypatch):
-    run = shutil.copytree(finished.run, tmp_path / "run")
-    monkeypatch.setattr(pictures.Pictures.__init__, "__defaults__", (5000, 0, 0))
-    page = write_report(run, finished.cache).read_text()
-    assert 1 <= len(re.findall(r"^\.p\d+\{", page, re.MULTILINE)) < 6
-    assert "pictures were left out to keep the page small" in page
 
 
 def test_the_page_says_in_words_how_good_the_run_is_and_which_settings_differ(finished):
