@@ -125,7 +125,10 @@ def export_bundle(path: Path, form: Format, out: Path, progress: Callable[[str],
 
 def _readme(bundle: Bundle, form: Format, name: str) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.export"), autoescape=False, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("pipeline.export"),
+        autoescape=False,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
     classes = {task.name: ", ".join(task.classes) for task in bundle.tasks}
     return environment.get_template("README.md.j2").render(

@@ -36,7 +36,12 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="of each network; as many as are useful by default")
     options = parser.parse_args()
 
-    predictor = ExportedPredictor(FOLDER, options.threads)
+    try:
+        predictor = ExportedPredictor(FOLDER, options.threads)
+    except ValueError as error:  # a file is missing or damaged
+        raise SystemExit(f"predict.py: {error}") from None
+    except ImportError as error:
+        raise SystemExit(f"predict.py: {error}; pip install -r {FOLDER / 'requirements.txt'}") from None
     table = csv.DictWriter(sys.stdout, predictor.columns, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
     unreadable = 0

@@ -147,7 +147,10 @@ def _md(text: Any) -> str:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.reports"), autoescape=False, undefined=jinja2.ChainableUndefined
+        loader=jinja2.PackageLoader("pipeline.reports"),
+        autoescape=False,
+        keep_trailing_newline=True,
+        undefined=jinja2.ChainableUndefined,
     )
     environment.filters["md"] = _md
     environment.filters["number"] = lambda value: f"{value:g}"

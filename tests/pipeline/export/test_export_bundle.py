@@ -101,6 +101,13 @@ def test_what_is_absent_is_absent(exported, folder):
     assert "No module named 'cv2'" in done.stderr
 
 
+def test_a_runtime_that_is_not_installed_is_named_with_what_installs_it(exported):
+    done = run_script(exported, "a.jpg", absent=[*ABSENT, "onnxruntime", "openvino"])
+    assert done.returncode == 1
+    assert "requirements.txt" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_arrays_and_paths_are_predicted_from_python(exported, folder, photos):
     predictor = ExportedPredictor(exported, threads=1)
     by_path, by_array = predictor.predict([folder / "small.webp", photos[1]])
@@ -140,6 +147,10 @@ def test_a_changed_or_missing_file_is_named(exported, tmp_path):
     network.write_bytes(b"x")
     with pytest.raises(ValueError, match=f"{network.name} is not the file that was exported"):
         ExportedPredictor(folder)
+    done = run_script(folder, "a.jpg")
+    assert done.returncode == 1
+    assert f"{network.name} is not the file" in done.stderr
+    assert "Traceback" not in done.stderr
     network.unlink()
     with pytest.raises(ValueError, match=f"{network.name} is missing"):
         ExportedPredictor(folder)
