@@ -48,6 +48,7 @@ class Prediction:
     probabilities: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # per task and class
     joint_class: int | None = None  # all tasks' classes as one number, the first task highest
     unsure: tuple[str, ...] = ()  # tasks whose label has a lower probability than the bundle asks for
+    faces: int | None = None  # that the detector found in the photo
 
     def row(self) -> dict[str, Any]:
         """The prediction with the columns of faceline's predictions.csv; no cell is a formula to a spreadsheet."""
@@ -57,7 +58,7 @@ class Prediction:
         for task, label in self.labels.items():
             row[task] = f"'{label}" if FORMULA.match(label.lstrip("'")) and not NUMBER.match(label) else label
             row |= {f"p_{task}_{name}": round(p, 6) for name, p in self.probabilities[task].items()}
-        return {**row, "class": self.joint_class, "unsure": " ".join(self.unsure)}
+        return {**row, "class": self.joint_class, "unsure": " ".join(self.unsure), "faces": self.faces}
 
 
 class ExportedPredictor:
@@ -77,7 +78,7 @@ class ExportedPredictor:
         self._tasks: dict[str, list[str]] = {name: task["classes"] for name, task in about["tasks"].items()}
         self._rules = {name: DecisionRule(**rule) for name, rule in about["decision_rules"].items()}
         self._networks = [(entry, open_network(folder / entry["file"], threads)) for entry in about["networks"]]
-        self._ladder = _ladder(folder, about["detect"], threads)
+        self._finder = _ladder(folder, about["detect"], threads)
         self._crop: Any = SimpleNamespace(**about["crop"])
 
     @property
@@ -87,7 +88,7 @@ class ExportedPredictor:
         for task, classes in self._tasks.items():
             columns += [task, *(f"p_{task}_{name}" for name in classes)]
         has_threshold = any(rule.unsure_below for rule in self._rules.values())
-        return [*columns, "class", *["unsure"] * has_threshold]
+        return [*columns, "class", *["unsure"] * has_threshold, "faces"]
 
     def predict(self, photos: Iterable[Path | str | Image]) -> Iterator[Prediction]:
         """Yield a prediction for each photo, in order: for a path, or for an RGB uint8 array (height, width, 3)."""
@@ -113,7 +114,7 @@ class ExportedPredictor:
 
     def _crop_of(self, image: Image) -> tuple[Subject, Any, Image]:
         """The subject of a photo, its window, and the crop as the networks know it: as a JPEG."""
-        [subject] = self._ladder.find([image])
+        [subject] = self._finder.find([image])
         window = subject.window(image.shape[0], image.shape[1], self._crop)
         return subject, window, decode_crop(encode(cut(image, window, self._crop), self._crop))
 
@@ -151,6 +152,7 @@ class ExportedPredictor:
             {task: dict(zip(self._tasks[task], map(float, row), strict=True)) for task, row in probabilities.items()},
             joint,
             tuple(unsure),
+            subject.faces,
         )
 
 

@@ -84,7 +84,7 @@ def test_its_labels_are_those_of_faceline_without_torch(exported, finished, fold
     assert len(rows) == expected.height
     for want in expected.iter_rows(named=True):
         got = rows[Path(want["path"]).name]
-        for column in ("status", "found_by", "mask", "gender", "age", "class"):
+        for column in ("status", "found_by", "mask", "gender", "age", "class", "faces"):
             assert got[column] == (want[column] or ""), (want["path"], column)
         for column in (name for name in expected.columns if name.startswith("p_") and want[name]):
             assert float(got[column]) == pytest.approx(float(want[column]), abs=1e-3), (want["path"], column)
