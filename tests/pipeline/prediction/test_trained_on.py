@@ -84,7 +84,7 @@ def test_run_on_a_table_predicts_each_photo_with_the_network_that_held_it_out(ta
     held_out = pl.read_csv(run / "validation.csv").sort("path")
     predicted = pl.read_csv(run / "predictions.csv").sort("path")
     assert predicted["path"].to_list() == held_out["path"].to_list()
-    assert predicted.columns[-3:] == ["class", "fold", "trained_on"]
+    assert predicted.columns[-4:] == ["class", "faces", "fold", "trained_on"]
     assert predicted["fold"].to_list() == held_out["fold"].to_list()
     assert not predicted["trained_on"].any()
     probabilities = [name for name in predicted.columns if name.startswith("p_")]
@@ -131,5 +131,5 @@ def test_a_bundle_without_the_record_predicts_and_says_that_it_does_not_know(fin
     person = next((finished.data / "train" / "images").iterdir())
     words = ["--bundle", folder, "--cache", finished.cache, "--device", "cpu"]
     faceline("predict", person, *words, "--out", tmp_path / "out")
-    assert pl.read_csv(tmp_path / "out" / "predictions.csv").columns[-1] == "class"
+    assert pl.read_csv(tmp_path / "out" / "predictions.csv").columns[-2:] == ["class", "faces"]
     assert json.loads((tmp_path / "out" / "predictions.json").read_text())["trained_on"] is None
