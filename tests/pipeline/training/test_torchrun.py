@@ -64,7 +64,7 @@ def test_two_processes_of_which_one_is_killed_leave_the_run_of_one(finished, tmp
         assert all((value.double() - theirs[name].double()).abs().max() < TOLERANCE for name, value in ours.items())
     [last_word] = stdout.splitlines()
     assert json.loads(last_word)["run"] == str(two), "only rank 0 speaks"
-    assert stderr.count("mask: epoch 3 of 3") == 1
+    assert stderr.count("mask: epoch 3 of 3, loss") == 1
     record = json.loads((two / "run.json").read_text())
     assert (record["status"], record["processes"]) == ("finished", 2)
 
