@@ -4,6 +4,8 @@ TrainedNetwork -> a module from pixels to probabilities, normalisation and heads
 """
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 from classify.inference.bundle import TrainedNetwork
 
 CONVERSION_VERSION = 1  # part of the name of a kept conversion: raise it when the same network is converted otherwise
+# The converter traces the network twice and compares the traces, which note whether TF32 is allowed. Detection, which
+# runs in other threads meanwhile, switches that off for a moment.
+TRIES, TRACES_DIFFER = 10, "Graphs differed across invocations"
 EXAMPLES = 2  # in the batch that conversion traces; with one, its size would become a constant
 
 
@@ -52,7 +57,19 @@ def to_openvino(trained: TrainedNetwork, *, flip: bool) -> Any:
     example = torch.zeros((EXAMPLES, height, width, 3), dtype=torch.uint8)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # OpenVINO's converter uses tracing that torch calls deprecated
-        model = openvino.convert_model(module, example_input=example, input=[-1, height, width, 3])
+        convert = partial(openvino.convert_model, module, example_input=example, input=[-1, height, width, 3])
+        model = until_traces_agree(convert)
     model.inputs[0].get_tensor().set_names({"pixels"})
     model.outputs[0].get_tensor().set_names({"probabilities"})
     return model
+
+
+def until_traces_agree(convert: Callable[[], Any]) -> Any:
+    """Return what `convert` returns; where its two traces differ since another thread changed a setting, try again."""
+    for _ in range(TRIES - 1):
+        try:
+            return convert()
+        except RuntimeError as error:
+            if TRACES_DIFFER not in str(error):
+                raise
+    return convert()
