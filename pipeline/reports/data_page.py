@@ -70,7 +70,7 @@ def write_data_page(checked: CheckResult, sources: Mapping[Path, str], file: Pat
         predict=len(dataset.evaluation),
         notes=[
             *dataset.notes,
-            *(f"{reason}: {count:,} files passed over" for reason, count in dataset.skipped.items()),
+            *(f"{reason}: {count:,} passed over" for reason, count in dataset.skipped.items()),
         ],
         faces=faces,
         measured=len(measured),
