@@ -188,6 +188,8 @@ class EnsembleMember(Config):
             ValidationError: a key does not exist, or its value contradicts others.
         """
         tree = config.model_dump()
+        if self.train.get("probe") is True:
+            del tree["train"]["head_lr_scale"]  # so that it is the one for probes, unless this kind sets another
         return TaskConfig.model_validate(
             tree | {section: tree[section] | keys for section, keys in self.model_dump().items()}
         )

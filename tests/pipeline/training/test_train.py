@@ -201,3 +201,9 @@ def test_scores_of_kept_features_are_those_of_the_photos(finished, tmp_path):
 def test_refit_without_folds_is_an_error():
     with pytest.raises(UsageError, match="refit scores with the networks of all folds"):
         load_settings(None, ["split.refit=true"])
+
+
+def test_a_kind_that_starts_from_a_probe_has_small_steps_for_its_last_layer():
+    settings = load_settings(None, ["ensemble={a: {train: {probe: true}}, b: {}}"])
+    scales = [configs["age"].train.head_lr_scale for configs in settings.task_configs.values()]
+    assert scales == [1.0, 4.0]
