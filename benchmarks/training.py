@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     settings = load_settings(args.config, ["train.epochs=2", "train.soup=0", "train.keep=last", *args.set])
-    plan = plan_networks(settings.tasks)[0]
+    plan = plan_networks(next(iter(settings.task_configs.values())))[0]
     data = noise(plan, args.photos)
     compute = ComputeSetup(args.device, args.workers)
     given_back = model_only(plan, data, args.device)

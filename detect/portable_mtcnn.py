@@ -98,7 +98,8 @@ class PortableMtcnn:
         points = landmarks[passed].reshape(-1, 2, 5).transpose(0, 2, 1) * sides + starts - 1
         boxes = _corrected(boxes, corrections[passed])
         kept = best_unnested(boxes, scores, 0.7)
-        return Faces(*(column[kept].astype(np.float32) for column in (boxes, scores, points)))
+        boxes, scores, points = (column[kept].astype(np.float32) for column in (boxes, scores, points))
+        return Faces(boxes, scores, points)
 
 
 class Table:
@@ -210,4 +211,4 @@ def _square(boxes: Floats) -> Floats:
 
 def _corrected(boxes: Floats, corrections: Floats) -> Floats:
     sides = np.asarray(boxes[:, 2:] - boxes[:, :2] + 1, np.float32)
-    return boxes + corrections * np.tile(sides, 2)
+    return np.asarray(boxes + corrections * np.tile(sides, 2), np.float32)

@@ -103,4 +103,4 @@ def frozen_probabilities(
         )
         for mirrored in ([False, True] if flip else [False])
     ]
-    return [np.mean(parts, axis=0, dtype=np.float32) for parts in zip(*views, strict=True)]
+    return [np.asarray(np.mean(parts, axis=0), np.float32) for parts in zip(*views, strict=True)]
