@@ -91,14 +91,7 @@ class CachedSubjectDetector:
         except Exception:  # of any kind: a photo on which the detector fails must not stop the run
             found = [self._detect_single(finder, source, image) for source, image in photos]
         if all(isinstance(subject, Failure) for subject in found):
-            try:
-                finder.find([BLANK])
-            except Exception as error:
-                raise DetectionError(
-                    f"the face detector does not work: {first_line(error)}\n"
-                    "No photo is recorded as unreadable for that, and what was finished before is kept. If the same "
-                    "command fails again, try --device cpu."
-                ) from error
+            require_working(finder)
         return found
 
     def _is_part(self, source: str) -> bool:
@@ -109,3 +102,15 @@ class CachedSubjectDetector:
             return finder.find([image], [self._is_part(source)])[0]
         except Exception as error:
             return failure_of(error, self._paths[source], "the detector failed on it")
+
+
+def require_working(finder: "SubjectFinder") -> None:
+    """Raise DetectionError if the detector fails even on a blank image."""
+    try:
+        finder.find([BLANK])
+    except Exception as error:
+        raise DetectionError(
+            f"the face detector does not work: {first_line(error)}\n"
+            "No photo is recorded as unreadable for that, and what was finished before is kept. If the same "
+            "command fails again, try --device cpu."
+        ) from error

@@ -70,7 +70,7 @@ class Console:
             rows.append([name, score.macro_f1, f"{score.low:.3f} to {score.high:.3f}", score.accuracy])
         if rows:
             self.table(title, ["", "macro-F1", "95% interval", "accuracy"], rows)
-            if note:
+            if note and not self.quiet:
                 (self._err if self.as_json else self._out).print(printable(f"Note: {note}."), markup=False)
 
     def done(self, result: Mapping[str, Any], *, text: str, next_step: str = "") -> None:

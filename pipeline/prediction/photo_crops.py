@@ -15,6 +15,7 @@ from cache.sources import source_id, split_part
 from cache.store import CropStore
 from cache.unit import OK
 from classify.preprocessing import decode_crop
+from detect.cached_detector import require_working
 from detect.config import CropConfig, DetectConfig
 from detect.decode import decode_content, read_file
 from detect.faces import Image
@@ -94,7 +95,11 @@ def open_photo(photo: Photo, source: str, cached: CachedCrops | None, max_megapi
 
 
 def find_subjects(photos: Sequence[OpenedPhoto], finder: SubjectFinder) -> list[Subject | Failure]:
-    """Find the subject of each photo, all of which have pixels, unless it is known; after an error, photo by photo."""
+    """Find the subject of each photo, all of which have pixels, unless it is known; after an error, photo by photo.
+
+    Raises:
+        DetectionError: the detector fails on a blank image, too.
+    """
     unknown = [photo for photo in photos if photo.photo.face is None]
     if len(unknown) < len(photos):
         found = iter(find_subjects(unknown, finder) if unknown else ())
@@ -105,6 +110,7 @@ def find_subjects(photos: Sequence[OpenedPhoto], finder: SubjectFinder) -> list[
         return list(finder.find(images, parts))
     except Exception as error:  # of any kind: a photo on which the detector fails must not stop the others
         if len(photos) == 1:
+            require_working(finder)
             return [failure_of(error, photos[0].photo.path, "the detector failed on it")]
     return [subject for photo in photos for subject in find_subjects([photo], finder)]
 

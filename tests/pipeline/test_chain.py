@@ -42,7 +42,7 @@ def test_predictions_have_the_contracts_columns_and_probabilities_that_add_up(fi
         "path", "status", "found_by", "x1", "y1", "x2", "y2", "score",
         "mask", "p_mask_wear", "p_mask_incorrect", "p_mask_normal",
         "gender", "p_gender_male", "p_gender_female",
-        "age", "p_age_<30", "p_age_30-59", "p_age_>=60", "class",
+        "age", "p_age_<30", "p_age_30-59", "p_age_>=60", "class", "faces",
     ]  # fmt: skip
     total = table.select(pl.sum_horizontal("p_age_<30", "p_age_30-59", "p_age_>=60"))["p_age_<30"]
     assert (total - 1).abs().max() < 1e-3
@@ -153,7 +153,9 @@ def test_training_on_every_photo_claims_no_score(finished, tmp_path):
     printed = faceline("run", finished.data, *words, "--set", "split.held_out=null")
     assert "macro-F1" not in printed.stdout
     assert not (run / "validation.csv").exists()
-    assert "no held-out people to score" in (run / "report.html").read_text()
+    assert (
+        "All photos were trained on, so there is nobody to score the networks on." in (run / "report.html").read_text()
+    )
 
 
 def test_a_damaged_pack_is_told_and_made_again(finished, tmp_path):

@@ -65,6 +65,8 @@ def test_bundles_that_tell_different_things_are_refused(finished, tmp_path):
         Predictor([finished.run / "bundle", other])
     described["tasks"].pop("age")
     described["models"].pop("age")
+    described["decision_rules"].pop("age")
+    described["held_out_temperatures"].pop("age")
     (other / "bundle.json").write_text(json.dumps(described))
     with pytest.raises(BundleError, match="the first predicts mask, gender, age and the other mask, gender"):
         Predictor([finished.run / "bundle", other])

@@ -4,7 +4,9 @@ from classify.tasks import Task
 from pipeline.evaluation.ensemble_weights import read_shared
 from pipeline.evaluation.subgroups import group_table
 from pipeline.evaluation.validation_table import read_validation
-from pipeline.reports.run_report import _count_predictions, _score_sections
+from pipeline.reports.held_out import score_sections
+from pipeline.reports.pictures import Pictures
+from pipeline.reports.predictions_section import prediction_facts
 
 TASKS = [Task("smile", ("0", "1", "other")), Task("glasses", ("true", "false"))]
 
@@ -36,12 +38,13 @@ def test_classes_and_names_that_look_like_numbers_are_read_as_they_were_written(
     assert validation.table["source"][3] == "3".zfill(64)
     assert all((true == predicted).all() for true, predicted in validation.codes.values())
     assert group_table(validation, TASKS)["accuracy"].to_list() == [1.0, 1.0, 1.0]
-    assert [section["score"].accuracy for section in _score_sections(validation, TASKS)] == [1.0, 1.0, 1.0]
+    assert [section.score.accuracy for section in score_sections(validation, TASKS)] == [1.0, 1.0, 1.0]
 
 
 def test_the_report_counts_predictions_of_such_classes(tmp_path):
-    path = write(tmp_path / "predictions.csv", [0, 1, 2, 0])
-    assert _count_predictions(path, TASKS)["classes"] == {
+    write(tmp_path / "predictions.csv", [0, 1, 2, 0])
+    facts = prediction_facts(tmp_path, {}, TASKS, Pictures(lambda _: None))
+    assert facts.classes == {
         "smile": [("0", 2), ("1", 1), ("other", 1)], "glasses": [("true", 4), ("false", 0)]
     }  # fmt: skip
 
