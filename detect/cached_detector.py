@@ -78,34 +78,39 @@ class CachedSubjectDetector:
         return [entries[source] for source in sources]
 
     def _detect(self, photos: Sequence[tuple[str, Image]]) -> "Sequence[Subject | Failure]":
-        """Run the detector on all photos at once, and after an error on each photo by itself.
-
-        Raises:
-            DetectionError: it fails on all of them, and on a blank image, too.
-        """
+        """Load the detector unless it is loaded, and run it; errors as those of `find_subjects`."""
         if self._finder is None:
             self._finder = self._load_finder()
-        finder = self._finder
-        try:
-            return finder.find([image for _, image in photos], [self._is_part(source) for source, _ in photos])
-        except Exception:  # of any kind: a photo on which the detector fails must not stop the run
-            found = [self._detect_single(finder, source, image) for source, image in photos]
-        if all(isinstance(subject, Failure) for subject in found):
-            require_working(finder)
-        return found
-
-    def _is_part(self, source: str) -> bool:
-        return split_part(self._paths[source])[1] is not None
-
-    def _detect_single(self, finder: "SubjectFinder", source: str, image: Image) -> Subject | Failure:
-        try:
-            return finder.find([image], [self._is_part(source)])[0]
-        except Exception as error:
-            return failure_of(error, self._paths[source], "the detector failed on it")
+        return find_subjects(self._finder, [(self._paths[source], image) for source, image in photos])
 
 
-def require_working(finder: "SubjectFinder") -> None:
-    """Raise DetectionError if the detector fails even on a blank image."""
+def find_subjects(finder: "SubjectFinder", photos: Sequence[tuple[Path, Image]]) -> "Sequence[Subject | Failure]":
+    """Run the detector on all photos at once, and after an error on each photo by itself.
+
+    Raises:
+        DetectionError: it fails on all of them, and on a blank image, too.
+    """
+    try:
+        return finder.find([image for _, image in photos], [_is_part(path) for path, _ in photos])
+    except Exception:  # of any kind: a photo on which the detector fails must not stop the others
+        found = [_find_subject(finder, path, image) for path, image in photos]
+    if all(isinstance(subject, Failure) for subject in found):
+        _require_working(finder)
+    return found
+
+
+def _is_part(path: Path) -> bool:
+    return split_part(path)[1] is not None
+
+
+def _find_subject(finder: "SubjectFinder", path: Path, image: Image) -> Subject | Failure:
+    try:
+        return finder.find([image], [_is_part(path)])[0]
+    except Exception as error:
+        return failure_of(error, path, "the detector failed on it")
+
+
+def _require_working(finder: "SubjectFinder") -> None:
     try:
         finder.find([BLANK])
     except Exception as error:

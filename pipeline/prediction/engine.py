@@ -34,9 +34,9 @@ from pipeline.prediction.photo_crops import (
     FaceCrop,
     OpenedPhoto,
     Recipe,
-    find_subjects,
     make_crop,
     open_photo,
+    subjects_of,
 )
 from pipeline.prediction.prediction import Prediction, Schema, TaskPrediction
 from pipeline.prediction.trained_on import training_marks
@@ -178,7 +178,7 @@ class Engine:
         subjects: dict[DetectConfig, dict[int, Subject | Failure]] = {}
         for detect, _ in self._recipes:
             if with_pixels and detect not in subjects:
-                found = find_subjects(with_pixels, self._finders[detect])
+                found = subjects_of(with_pixels, self._finders[detect])
                 subjects[detect] = {id(photo): subject for photo, subject in zip(with_pixels, found, strict=True)}
         made: dict[Recipe, list[FaceCrop | Failure]] = {}
         for number, (detect, crop) in enumerate(self._recipes):

@@ -5,17 +5,17 @@ In: photos, and the crop settings of a bundle. Out: for each photo, the subject 
 A crop that the cache has is read from there. Others are made and thrown away: nothing is written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from cache.sources import source_id, split_part
+from cache.sources import source_id
 from cache.store import CropStore
 from cache.unit import OK
 from classify.preprocessing import decode_crop
-from detect.cached_detector import require_working
+from detect.cached_detector import find_subjects
 from detect.config import CropConfig, DetectConfig
 from detect.decode import decode_content, read_file
 from detect.faces import Image
@@ -94,25 +94,16 @@ def open_photo(photo: Photo, source: str, cached: CachedCrops | None, max_megapi
     return OpenedPhoto(photo, source, decode_content(content, photo.path, max_megapixels=max_megapixels))
 
 
-def find_subjects(photos: Sequence[OpenedPhoto], finder: SubjectFinder) -> list[Subject | Failure]:
-    """Find the subject of each photo, all of which have pixels, unless it is known; after an error, photo by photo.
+def subjects_of(photos: Sequence[OpenedPhoto], finder: SubjectFinder) -> Iterator[Subject | Failure]:
+    """Yield the subject of each photo, all of which have pixels: the given one, else what the detector finds.
 
     Raises:
-        DetectionError: the detector fails on a blank image, too.
+        DetectionError: the detector does not work.
     """
-    unknown = [photo for photo in photos if photo.photo.face is None]
-    if len(unknown) < len(photos):
-        found = iter(find_subjects(unknown, finder) if unknown else ())
-        return [next(found) if photo.photo.face is None else photo.photo.face.subject for photo in photos]
-    images: list[Any] = [photo.image for photo in photos]
-    parts = [split_part(photo.photo.path)[1] is not None for photo in photos]
-    try:
-        return list(finder.find(images, parts))
-    except Exception as error:  # of any kind: a photo on which the detector fails must not stop the others
-        if len(photos) == 1:
-            require_working(finder)
-            return [failure_of(error, photos[0].photo.path, "the detector failed on it")]
-    return [subject for photo in photos for subject in find_subjects([photo], finder)]
+    images: list[Any] = [(photo.photo.path, photo.image) for photo in photos if photo.photo.face is None]
+    found = iter(find_subjects(finder, images) if images else ())
+    for photo in photos:
+        yield next(found) if photo.photo.face is None else photo.photo.face.subject
 
 
 def make_crop(photo: OpenedPhoto, subject: Subject, crop: CropConfig) -> FaceCrop | Failure:
