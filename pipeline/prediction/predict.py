@@ -96,11 +96,16 @@ def predict_photos(
     return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record, predictions)
 
 
-def make_crops(photos: Sequence[Photo], ensemble: Ensemble, context: RunContext) -> None:
-    """Put the crops that the bundles need into the cache, for this prediction and later ones."""
+def make_crops(photos: Sequence[Photo], ensemble: Ensemble, context: RunContext) -> dict[Path, str]:
+    """Put the crops that the bundles need into the cache, for this prediction and later ones.
+
+    Returns:
+        File -> source id of the photos that can be read.
+    """
     sources = photo_source_ids(photos, context)
     for detect, crop in dict.fromkeys(read_crop_settings(bundle.crop) for bundle in ensemble.bundles):
         detect_photos(photos, context, detect=detect, crop=crop, sources=sources)
+    return sources
 
 
 def warn_of_dropped_factors(ensemble: Ensemble, console: Console) -> None:

@@ -52,9 +52,8 @@ def predict_sources(
     parts: list[Predictions] = []
     shown = 0
     for photos in batches:
-        if keep_crops:
-            make_crops(photos, ensemble, context)
-        part = predict_photos(photos, ensemble, context, engine=engine)
+        ids = make_crops(photos, ensemble, context) if keep_crops else None
+        part = predict_photos(photos, ensemble, context, sources=ids, engine=engine)
         if on_batch is not None:
             on_batch(part.items)
         table = part.table if search is None else part.table.hstack(face_columns(part.items))

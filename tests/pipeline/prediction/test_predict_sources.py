@@ -46,7 +46,7 @@ def predict(finished, *words):
 
 def test_photos_in_archives_and_videos_are_predicted_as_the_same_photos_in_files(finished, place, monkeypatch):
     monkeypatch.setattr("pipeline.intake.sources.BATCH_BYTES", 100_000)  # several batches
-    words = ["a.jpg", "p.zip", "clip.avi", "--every", "2"]
+    words = ["a.jpg", "p.zip", "clip.avi", "--every", "2", "--keep-crops"]
     printed = json.loads(predict(finished, *words, "--out", "out").stdout.splitlines()[-1])
     table = pl.read_csv("out/predictions.csv")
     assert table["path"].to_list() == [
@@ -60,7 +60,8 @@ def test_photos_in_archives_and_videos_are_predicted_as_the_same_photos_in_files
     record = json.loads(Path("out/predictions.json").read_text())
     assert record["counts"] == {"ok": 4, "no_face": 1, "unreadable": 1}
 
-    # A second time, the folder may be written again.
+    # A second time, all crops are in the cache, and the folder may be written again.
+    monkeypatch.setattr("detect.subject_finder.SubjectFinder.find", lambda *_: pytest.fail("it was detected again"))
     before = Path("out/predictions.csv").read_bytes()
     predict(finished, *words, "--out", "out")
     assert Path("out/predictions.csv").read_bytes() == before
