@@ -6,6 +6,8 @@ In: the names in the settings. Out: nothing, or the reason why one is refused.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from classify.tasks import Task
+
 # Columns of predictions.csv, validation.csv, submissions and label tables; keys of `evaluate --json`; what a rule of
 # augment.groups can use.
 RESERVED_COLUMNS = frozenset({
@@ -17,6 +19,11 @@ RESERVED_COLUMNS = frozenset({
 RESERVED_FOLDERS = frozenset({"bundle", "shared", "joint"})  # in a run's folder, beside a folder for each network
 RESERVED_SUFFIXES = (".json", ".jsonl", ".csv", ".yaml", ".parquet", ".html", ".png")  # of files in a run's folder
 NOT_IN_FILE_NAMES = re.compile(r'[/\\:*?"<>|]|^\.|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
+
+
+def probability_columns(task: Task) -> list[str]:
+    """Return the names of the columns that hold a task's probabilities, in the order of its classes."""
+    return [f"p_{task.name}_{name}" for name in task.classes]
 
 
 def refuse_unusable_names(classes: Mapping[str, Sequence[str]]) -> None:

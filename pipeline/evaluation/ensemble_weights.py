@@ -29,11 +29,12 @@ from classify.inference.ensemble import FORMAT, VOTES, digest_of, refuse_other_t
 from classify.inference.ensemble_weights import FitRules, Weigh, Weights, cross_fit, equal_weights, fit_weights
 from classify.tasks import UNLABELLED, Task
 from pipeline.evaluation.held_out_scores import decision_rules_fit
-from pipeline.evaluation.validation_table import probability_columns, read_validation
+from pipeline.evaluation.validation_table import read_validation
 from pipeline.prediction.predict import prediction_columns
 from pipeline.run_record import write_json
 from pipeline.safe_csv import csv_text
 from pipeline.settings import PredictConfig, Settings, load_settings
+from pipeline.task_names import probability_columns
 
 MIN_SHARED = 0.5  # of the photos of the run that has held out the most
 

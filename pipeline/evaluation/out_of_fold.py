@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from cache.errors import BundleError, DataError
 from classify.tasks import Task
-from pipeline.evaluation.validation_table import probability_columns
 from pipeline.intake.photo import Photo
 from pipeline.safe_csv import read_back
 from pipeline.settings import load_settings
+from pipeline.task_names import probability_columns
 
 
 @dataclass(frozen=True, slots=True)

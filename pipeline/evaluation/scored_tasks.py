@@ -11,10 +11,10 @@ from typing import Any
 
 from cache.errors import UsageError
 from classify.tasks import Task
-from pipeline.evaluation.validation_table import probability_columns
 from pipeline.intake.table_file import read_table
 from pipeline.prediction.prediction_record import PredictionRecord, read_record
 from pipeline.settings import Settings
+from pipeline.task_names import probability_columns
 
 WRITTEN_BY_PREDICT = {"path", "status", "class"}  # columns by which a table of any version is known
 

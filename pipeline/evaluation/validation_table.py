@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from classify.tasks import Task, joint_class, split_joint
 from pipeline.safe_csv import read_back
+from pipeline.task_names import probability_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,3 @@ def read_typed(path: Path, tasks: Sequence[Task]) -> pl.DataFrame:
         pl.col([name for name in table.columns if name in integers]).cast(pl.Int64),
         pl.col([name for name in table.columns if name in floats]).cast(pl.Float64),
     )
-
-
-def probability_columns(task: Task) -> list[str]:
-    """Return the names of the columns that hold a task's probabilities, in the order of its classes."""
-    return [f"p_{task.name}_{name}" for name in task.classes]

@@ -40,6 +40,7 @@ from pipeline.prediction.prediction_record import (
     write_record,
 )
 from pipeline.safe_csv import csv_text
+from pipeline.task_names import probability_columns
 
 TableFormat = Literal["csv", "parquet", "jsonl"]
 TABLES = {"parquet": "predictions.parquet", "jsonl": "predictions.jsonl"}  # besides predictions.csv, on request
@@ -168,8 +169,7 @@ def prediction_columns(
     columns: dict[str, Any] = {}
     for task in tasks:
         columns[task.name] = [task.classes[code] for code in answers[task.name]]
-        for code, name in enumerate(task.classes):
-            columns[f"p_{task.name}_{name}"] = probabilities[task.name][:, code].astype(np.float64)
+        columns |= zip(probability_columns(task), probabilities[task.name].T.astype(np.float64), strict=True)
     codes = zip(*(answers[task.name].tolist() for task in tasks), strict=True)
     columns["class"] = [joint_class(tasks, photo_codes) for photo_codes in codes]
     if any(rule.unsure_below for rule in decision_rules.values()):

@@ -18,6 +18,7 @@ from detect.faces import Image
 from detect.failures import Failure
 from pipeline.intake.photo import Photo
 from pipeline.prediction.drawing import Bar, draw_faces
+from pipeline.task_names import probability_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +259,7 @@ def _columns(schema: Schema) -> dict[str, Any]:
     columns = dict(PHOTO_COLUMNS)
     for task in schema.tasks:
         columns[task.name] = pl.String
-        columns |= dict.fromkeys((f"p_{task.name}_{label}" for label in task.classes), pl.Float64)
+        columns |= dict.fromkeys(probability_columns(task), pl.Float64)
     unsure = {"unsure": pl.String} if schema.marks_unsure else {}
     return columns | {"class": pl.Int64, **unsure, "faces": pl.Int64, "fold": pl.Int64, "trained_on": pl.Boolean}
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from classify.evaluation.metrics import ClassScore, Score, class_intervals, class_table, score
 from classify.tasks import UNLABELLED, Task, joint_names
-from pipeline.evaluation.validation_table import Validation, probability_columns
+from pipeline.evaluation.validation_table import Validation
 from pipeline.reports.pictures import Pictures
 from pipeline.reports.plots import reliability
+from pipeline.task_names import probability_columns
 
 WRONG_SHOWN, RIGHT_SHOWN = 24, 8  # photos that a cell of a confusion matrix opens
 RELIABILITY_BINS = 10

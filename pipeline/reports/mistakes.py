@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from classify.tasks import UNLABELLED, Task
-from pipeline.evaluation.validation_table import Validation, probability_columns
+from pipeline.evaluation.validation_table import Validation
 from pipeline.reports.pictures import Pictures
+from pipeline.task_names import probability_columns
 
 SHOWN = 12  # of each task
 

@@ -12,8 +12,9 @@ import polars as pl
 
 from cache.sources import hash_files
 from classify.tasks import Task
-from pipeline.evaluation.validation_table import probability_columns, read_typed
+from pipeline.evaluation.validation_table import read_typed
 from pipeline.reports.pictures import Pictures
+from pipeline.task_names import probability_columns
 
 SHOWN = 60
 

@@ -31,10 +31,10 @@ from classify.inference.ensemble import VOTES, Ensemble, load_ensemble
 from classify.tasks import Task
 from pipeline.context import RunContext
 from pipeline.evaluation.out_of_fold import read_out_of_fold
-from pipeline.evaluation.validation_table import probability_columns
 from pipeline.intake.photo import Photo
 from pipeline.prediction.predict import predict_photos
 from pipeline.run_record import write_json
+from pipeline.task_names import probability_columns
 
 TEACHERS, TARGETS = "teachers.json", "teacher_targets.parquet"
 
