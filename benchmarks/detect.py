@@ -11,7 +11,6 @@ import importlib.util
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # else `detect` would be ben
 
 import torch
 from facenet_pytorch import MTCNN
+from photos_of_one_size import chosen
 
 from cache.sources import hash_files
 from cache.store import CropStore, FactStore
 from detect import FaceDetector
 from detect.config import CropConfig, DetectConfig
 from detect.crops import fill_cache
-from detect.decode import Failure, decode_file
+from detect.decode import decode_file
 from detect.faces import Image
 from detect.fingerprints import crop_spec, detector_spec
 from detect.networks import OpenVinoNetworks, TorchNetworks
@@ -59,15 +59,6 @@ def main() -> None:
             work()
             fastest[name] = min(fastest[name], (time.perf_counter() - started) * 1000 / len(images))
     table(fastest)
-
-
-def chosen(folder: Path, count: int) -> tuple[list[Path], list[Image]]:
-    candidates = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    spread = candidates[:: max(len(candidates) // (count + count // 10), 1)]
-    read = [(path, image) for path in spread if not isinstance(image := decode_file(path), Failure)]
-    size = Counter(image.shape for _, image in read).most_common(1)[0][0]
-    kept = [(path, image) for path, image in read if image.shape == size][:count]
-    return [path for path, _ in kept], [image for _, image in kept]
 
 
 def other_packages(paths: Sequence[Path], images: Sequence[Image], threads: int) -> list[Row]:

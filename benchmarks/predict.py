@@ -15,7 +15,6 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 import timm
 import torch
 from facenet_pytorch import MTCNN
+from photos_of_one_size import chosen
 from PIL import Image as Pillow
 
 from classify.inference.bundle import Bundle
@@ -35,7 +35,6 @@ from classify.inference.runtime import TorchRuntime, runtimes_of
 from classify.preprocessing import to_input
 from detect.decode import decode_file
 from detect.faces import Image
-from detect.failures import Failure
 from detect.subject_finder import SubjectFinder
 from faceline import Predictor
 from pipeline.context import available_cpus
@@ -84,15 +83,6 @@ def main() -> None:
     one_by_one(predictor, paths)
     print(f"largest difference between OpenVINO's probabilities and torch's: {stages.difference():.2g}")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
-
-
-def chosen(folder: Path, count: int) -> tuple[list[Path], list[Image]]:
-    candidates = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    spread = candidates[:: max(len(candidates) // (count + count // 10), 1)]
-    read = [(path, image) for path in spread if not isinstance(image := decode_file(path), Failure)]
-    size = Counter(image.shape for _, image in read).most_common(1)[0][0]
-    kept = [(path, image) for path, image in read if image.shape == size][:count]
-    return [path for path, _ in kept], [image for _, image in kept]
 
 
 def peers(paths: Sequence[Path], ensemble: Ensemble) -> list[Row]:
