@@ -22,7 +22,7 @@ from torch import nn
 from cache import atomic
 from cache.errors import BundleError
 from classify.config import HeadConfig, ModelConfig, TaskConfig
-from classify.inference.bundle_check import description_problems
+from classify.inference.bundle_check import description_problems, tasks_of_network
 from classify.inference.bundle_files import DESCRIPTION, FORMAT, BundleFiles, open_bundle
 from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.trained_photos import TrainedPhotos
@@ -198,8 +198,7 @@ def load_trained_network(files: BundleFiles, name: str, tasks: tuple[Task, ...])
 def _plan(name: str, entry: Mapping[str, Any], tasks: tuple[Task, ...]) -> tuple[ModelConfig, Plan]:
     """What a network's entry says about its backbone, and about its tasks and heads."""
     model = ModelConfig(**entry["model"])
-    # Format 1 had one network per task, named after it, and format 2 called the tasks "tells".
-    task_names = entry.get("tasks", entry.get("tells", [name]))
+    task_names = tasks_of_network(name, entry)
     heads = entry.get("heads", [{}] * len(task_names))
     tasks_by_name = {task.name: task for task in tasks}
     predicted_tasks = tuple(tasks_by_name[task_name] for task_name in task_names)

@@ -29,7 +29,7 @@ def description_problems(description: Mapping[str, Any]) -> list[str]:
         return problems
     for name, entry in models.items():
         problems += [f"lacks or misstates models.{name}: {what}" for what in _network_problems(name, entry, tasks)]
-    predicted = {task for name, entry in models.items() for task in _tasks_of(name, entry)}
+    predicted = {task for name, entry in models.items() for task in tasks_of_network(name, entry)}
     problems += [f"lacks or misstates models: no network predicts {task}" for task in tasks if task not in predicted]
     problems += _decision_problems(description, tasks)
     photos = description.get("trained_photos")
@@ -59,7 +59,7 @@ def _network_problems(name: str, entry: Any, tasks: Mapping[str, Task]) -> Itera
     if not _names_a_file(entry):
         yield "it names no file and sha256"
         return
-    predicted, heads = _tasks_of(name, entry), entry.get("heads")
+    predicted, heads = tasks_of_network(name, entry), entry.get("heads")
     unknown = [str(task) for task in predicted if task not in tasks]
     if unknown or not predicted:
         yield f"it predicts {', '.join(unknown) or 'nothing'}, which is no task of the bundle"
@@ -98,7 +98,7 @@ def _decision_problems(description: Mapping[str, Any], tasks: Mapping[str, Task]
         yield f"lacks or misstates most_frequent: it must be one of the {joint} joint classes, from 0"
 
 
-def _tasks_of(name: str, entry: Any) -> list[Any]:
+def tasks_of_network(name: str, entry: Any) -> list[Any]:
     """The tasks that a network predicts: format 1 named it after its only one, and format 2 called them "tells"."""
     if not isinstance(entry, Mapping):
         return []

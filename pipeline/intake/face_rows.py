@@ -4,8 +4,8 @@ In: a photo and the box of one of its faces. Out: the part of the photo around t
 from here on, and the name of the row.
 
 The part is 3:4, with the box in its middle and room around it. The face is found in it as in any other photo, so that
-all crops are framed alike. A face beside the box is another one; if there are only such, the window of a photo without
-a face is cut, which is 86% of the part.
+all crops are framed in the same way. A face beside the box is another one; if there are only such, the window of a
+photo without a face is cut, which is 86% of the part.
 """
 
 from collections.abc import Mapping

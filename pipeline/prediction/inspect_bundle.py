@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from classify.inference.bundle_check import tasks_of_network
 from classify.inference.bundle_files import open_bundle
 from pipeline.console import Console
 
@@ -25,7 +26,7 @@ def show_bundle(path: Path, console: Console, next_step: str) -> None:
 
     rows = []
     for name, network in description.get("models", {}).items():
-        model, predicted = network["model"], network.get("tasks", network.get("tells", [name]))
+        model, predicted = network["model"], tasks_of_network(name, network)
         size = "x".join(map(str, model["input"]))
         megabytes = files.size(network["file"]) / 1e6
         rows.append([name, model["backbone"], size, ", ".join(predicted), round(megabytes, 1), network["sha256"][:12]])

@@ -1,4 +1,4 @@
-"""Why the worst mistakes may have happened: where the network looked, and the training photos it finds most alike.
+"""Why the worst mistakes may have happened: where the network looked, and the training photos it finds most similar.
 
 In: mistakes, the run's bundle and folds, and the crops. Out: an Explanation for each mistake.
 """
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cache.errors import CacheError, FacelineError, UsageError
 from classify.inference.bundle import TrainedNetwork, load_trained_network
+from classify.inference.bundle_check import tasks_of_network
 from classify.inference.bundle_files import BundleFiles, open_bundle
 from classify.inference.saliency import saliency_maps
 from classify.models.backbones import features_of
@@ -139,8 +140,7 @@ def _by_network(
     for task in tasks:
         for mistake in mistakes.get(task.name, ()):
             for name, entry in files.description["models"].items():
-                names = entry.get("tasks", entry.get("tells", [name]))
-                if task.name in names and mistake.fold in entry.get("held_out", ()):
+                if task.name in tasks_of_network(name, entry) and mistake.fold in entry.get("held_out", ()):
                     chosen.setdefault(name, []).append((task, mistake))
                     break
     return sorted(chosen.items(), key=lambda each: -len(each[1]))

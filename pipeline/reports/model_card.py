@@ -13,6 +13,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from cache import atomic
+from classify.inference.bundle_check import tasks_of_network
 from classify.inference.bundle_files import CARD, BundleFiles, open_bundle
 
 WORST_GROUPS = 15
@@ -43,7 +44,7 @@ def model_card(files: BundleFiles) -> str:
             "name": name,
             "backbone": network["model"]["backbone"],
             "input": network["model"]["input"],
-            "tasks": network.get("tasks", network.get("tells", [name])),
+            "tasks": tasks_of_network(name, network),
             "origin": _origin(network),
         }
         for name, network in description["models"].items()
