@@ -4,7 +4,7 @@ TrainedNetwork -> a module from pixels to probabilities, normalisation and heads
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -50,17 +50,29 @@ class PixelsToProbabilities(nn.Module):
 
 def to_openvino(trained: TrainedNetwork, *, flip: bool) -> Any:
     """Convert a trained network to an `openvino.Model`: pixels (N, H, W, 3) uint8 -> probabilities (N, sum of C)."""
-    import openvino
-
     height, width = trained.model.input
     module = PixelsToProbabilities(trained, flip=flip).eval()
     example = torch.zeros((EXAMPLES, height, width, 3), dtype=torch.uint8)
+    return convert_module(module, example, [-1, height, width, 3], ["probabilities"])
+
+
+def convert_module(module: nn.Module, example: Tensor, shape: Sequence[int], outputs: Sequence[str]) -> Any:
+    """Convert a module to an `openvino.Model`, whose input is called `pixels`.
+
+    Args:
+        module: in evaluation mode.
+        example: an input.
+        shape: of inputs, -1 for sides of any length.
+        outputs: their names.
+    """
+    import openvino
+
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # OpenVINO's converter uses tracing that torch calls deprecated
-        convert = partial(openvino.convert_model, module, example_input=example, input=[-1, height, width, 3])
+        convert = partial(openvino.convert_model, module, example_input=example, input=list(shape))
         model = until_traces_agree(convert)
-    model.inputs[0].get_tensor().set_names({"pixels"})
-    model.outputs[0].get_tensor().set_names({"probabilities"})
+    for port, name in zip([*model.inputs, *model.outputs], ["pixels", *outputs], strict=True):
+        port.get_tensor().set_names({name})
     return model
 
 

@@ -18,9 +18,8 @@ from classify.models.backbones import Normalise, head_of, normalise_of
 from classify.models.frozen_features import FrozenFeatures
 from classify.models.heads import Heads
 
-FEW = (
-    8  # images for which calling a network takes longer than computing: they go through it together with their mirrors
-)
+# Images for which calling a network takes longer than computing: they go through it together with their mirrors
+FEW = 8
 
 
 @torch.inference_mode()
@@ -90,8 +89,6 @@ def frozen_probabilities(
     rows: NDArray[np.intp],
 ) -> list[Probabilities]:
     """The same from kept features of the network's backbone; arguments and result as those of `probabilities`."""
-    if not len(rows):
-        return [np.zeros((0, len(task.classes)), np.float32) for task in heads.tasks]
     normalise, head = normalise_of(network), head_of(network)
     views = [
         probabilities(

@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 
 from cache.errors import BundleError, UsageError
 from classify.inference.bundle import TrainedNetwork
-from classify.inference.conversion import PixelsToProbabilities
+from classify.inference.conversion import PixelsToProbabilities, convert_module
 from detect.networks import SIDES, load_networks
 from pipeline.export.portable_sessions import open_network
 
@@ -32,6 +32,7 @@ NEEDS: Mapping[Format, tuple[tuple[str, ...], str]] = {
 }
 SUFFIXES: Mapping[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 DETECTION = ("pnet", "rnet", "onet")
+INPUT = "pixels"  # the name of each network's input
 OPSET = 17  # of ONNX; runtimes of the last years read it
 LARGEST_DIFFERENCE = 1e-3  # between the probabilities of torch and of the exported network
 TRIED = 8  # inputs on which they are compared
@@ -62,8 +63,8 @@ def write_network(trained: TrainedNetwork, folder: Path, form: Format, *, flip: 
     height, width = trained.model.input
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (TRIED, height, width, 3), dtype=np.uint8)
-    inputs = {"pixels": ({0: "photos"}, [-1, height, width, 3])}
-    return _write(module, pixels, folder / f"{trained.name}{SUFFIXES[form]}", inputs, ["probabilities"], form)
+    path = folder / f"{trained.name}{SUFFIXES[form]}"
+    return _write(module, pixels, path, {0: "photos"}, ["probabilities"], form)
 
 
 def write_detection(folder: Path, form: Format) -> list[list[Path]]:
@@ -73,12 +74,10 @@ def write_detection(folder: Path, form: Format) -> list[list[Path]]:
         is_first = side == SIDES[0]  # the only one that takes all heights and widths
         rng = np.random.default_rng(0)
         pixels = rng.uniform(-127.5, 127.5, (TRIED, side + 9 * is_first, side, 3)).astype(np.float32)
-        sides: dict[int, str] = {1: "height", 2: "width"} if is_first else {}
-        shape = [-1, *([-1, -1] if is_first else [side, side]), 3]
+        axes = {0: "windows", 1: "height", 2: "width"} if is_first else {0: "windows"}
         outputs = ["scores", "corrections", *(["landmarks"] if side == SIDES[-1] else [])]
-        inputs = {"pixels": ({0: "windows", **sides}, shape)}
         path = folder / f"{name}{SUFFIXES[form]}"
-        written.append(_write(_ThreeChannels(net).eval(), pixels, path, inputs, outputs, form))
+        written.append(_write(_ThreeChannels(net).eval(), pixels, path, axes, outputs, form))
     return written
 
 
@@ -98,7 +97,7 @@ def _write(
     module: nn.Module,
     example: NDArray[Any],
     path: Path,
-    inputs: Mapping[str, tuple[dict[int, str], list[int]]],
+    axes: Mapping[int, str],
     outputs: Sequence[str],
     form: Format,
 ) -> list[Path]:
@@ -106,13 +105,13 @@ def _write(
 
     Args:
         example: an input.
-        inputs: the name of the input -> names of the axes of any length, and the shape with -1 for them.
+        axes: names of the axes of any length.
         outputs: their names.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _quietly(), torch.inference_mode():
-            WRITERS[form](module, torch.from_numpy(example), path, inputs, outputs)
+            WRITERS[form](module, torch.from_numpy(example), path, axes, outputs)
             expected = module(torch.from_numpy(example))
     except Exception as error:  # the exporters raise dozens of types
         reason = str(error).strip().split("\n")[0]
@@ -129,12 +128,11 @@ def _write_onnx(
     module: nn.Module,
     example: Tensor,
     path: Path,
-    inputs: Mapping[str, tuple[dict[int, str], list[int]]],
+    axes: Mapping[int, str],
     outputs: Sequence[str],
 ) -> None:
-    [(name, (axes, _))] = inputs.items()
-    names: dict[str, Any] = {"input_names": [name], "output_names": list(outputs)}
-    dynamic_axes = {name: axes, **dict.fromkeys(outputs, axes)}
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": list(outputs)}
+    dynamic_axes = dict.fromkeys([INPUT, *outputs], axes)
     try:
         torch.onnx.export(
             module, (example,), str(path), dynamo=False, opset_version=OPSET, dynamic_axes=dynamic_axes, **names
@@ -160,20 +158,16 @@ def _write_openvino(
     module: nn.Module,
     example: Tensor,
     path: Path,
-    inputs: Mapping[str, tuple[dict[int, str], list[int]]],
+    axes: Mapping[int, str],
     outputs: Sequence[str],
 ) -> None:
     import openvino
 
-    [(name, (_, shape))] = inputs.items()
-    model = openvino.convert_model(module, example_input=example, input=shape)
-    model.inputs[0].get_tensor().set_names({name})
-    for output, output_name in zip(model.outputs, outputs, strict=True):
-        output.get_tensor().set_names({output_name})
-    openvino.save_model(model, str(path), compress_to_fp16=False)
+    shape = [-1 if axis in axes else side for axis, side in enumerate(example.shape)]
+    openvino.save_model(convert_module(module, example, shape, outputs), str(path), compress_to_fp16=False)
 
 
-Writer = Callable[[nn.Module, Tensor, Path, Mapping[str, tuple[dict[int, str], list[int]]], Sequence[str]], None]
+Writer = Callable[[nn.Module, Tensor, Path, Mapping[int, str], Sequence[str]], None]
 WRITERS: Mapping[Format, Writer] = {"onnx": _write_onnx, "openvino": _write_openvino}
 
 
