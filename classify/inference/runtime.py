@@ -33,6 +33,10 @@ class Runtime(Protocol):
 
     name: str  # "torch" or "openvino"
 
+    def load(self) -> None:
+        """Convert the network if it has to be, before other threads compute: they may disturb the conversion."""
+        ...
+
     def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
         """The class probabilities of each input, (N, C) for each task of the network's heads.
 
@@ -53,6 +57,9 @@ class TorchRuntime:
         self._network = trained.network.to(device).eval()
         self._lock = Lock()
 
+    def load(self) -> None:
+        """See `Runtime.load`; there is nothing to convert."""
+
     def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
         """See `Runtime.probabilities`."""
         trained = self._trained
@@ -72,6 +79,11 @@ class OpenVinoRuntime:
         self._trained, self._flip, self._threads, self._cache = trained, flip, threads, cache
         self._compiled: dict[int, Any] = {}
         self._lock, self._local = Lock(), local()
+
+    def load(self) -> None:
+        """See `Runtime.load`."""
+        with self._lock:
+            _ = self._model
 
     def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
         """See `Runtime.probabilities`."""

@@ -35,6 +35,11 @@ class BundleNetworks:
         }
         self.views: list[View] = sorted({view_of(network) for network in bundle.networks})
 
+    def load(self) -> None:
+        """Convert what has to be converted; see `Runtime.load`."""
+        for runtime in self._runtimes:
+            runtime.load()
+
     def probabilities(
         self, inputs: Mapping[View, NDArray[np.uint8]], sources: Sequence[str]
     ) -> dict[str, Probabilities]:

@@ -75,6 +75,7 @@ class Engine:
             BundleNetworks(bundle, self._device, threads=self._lanes, cache=context.cache)
             for bundle in ensemble.bundles
         ]
+        self._are_networks_loaded = False
         self._finders: dict[DetectConfig, SubjectFinder] = {}
         self._loading = Lock()
         self._readers = ThreadPoolExecutor(max(context.workers, 1), "read")
@@ -90,7 +91,7 @@ class Engine:
         running: deque[Future[list[Prediction]]] = deque()
         try:
             for opened in self._opened(photos, sources or {}):
-                self._load_finders(opened)
+                self._load(opened)
                 running.append(self._workers.submit(self._predict_slice, opened))
                 if len(running) > self._lanes:
                     yield from running.popleft().result()
@@ -120,11 +121,21 @@ class Engine:
         limit = self._context.settings.data.max_megapixels
         return open_photo(photo, sources.get(photo.path, ""), self._cached, limit)
 
-    def _load_finders(self, opened: Sequence[OpenedPhoto]) -> None:
-        """Load the detectors if any photo needs them; in the caller's thread, since they count torch's threads."""
-        if not any(isinstance(photo.image, np.ndarray) for photo in opened):
+    def _load(self, opened: Sequence[OpenedPhoto]) -> None:
+        """Load the networks, and the detectors, if any photo needs them.
+
+        In the caller's thread, before others detect: detectors count torch's threads, and switch off TF32 while they
+        run, which a conversion of a network that is under way must not see.
+        """
+        if all(isinstance(photo.image, Failure) for photo in opened):
             return
         with self._loading:
+            if not self._are_networks_loaded:
+                for networks in self._networks:
+                    networks.load()
+                self._are_networks_loaded = True
+            if not any(isinstance(photo.image, np.ndarray) for photo in opened):
+                return
             for detect, _ in self._recipes:
                 if detect not in self._finders:
                     self._finders[detect] = SubjectFinder(detect, self._device, self._context.workers)

@@ -136,10 +136,10 @@ def test_a_plan_needs_surroundings_only_where_pixels_are_turned():
         assert build_augmenter(plan, needed_margin(plan))
         return needed_margin(plan)
 
-    assert margin() == (48, 36)
+    assert margin() == (40, 30)
     flips = ["age", "gender", "mask"]
     assert margin(*(f"tasks.{task}.augment.every=[HorizontalFlip: {{}}]" for task in flips)) == (0, 0)
-    assert margin("train.freeze=true", "train.views=3") == (48, 36)
+    assert margin("train.freeze=true", "train.views=3") == (40, 30)
     assert margin("train.freeze=true", "train.views=2") == (0, 0)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cache.errors import UsageError
+from classify.inference import runtime
 from classify.inference.bundle import Bundle, trained_network
 from classify.inference.ensemble import Ensemble, single
 from classify.models.backbones import build_network
@@ -146,3 +147,14 @@ def test_an_unsure_answer_is_marked(ensemble, photos, tmp_path):
     rules = {task.name: replace(ensemble.decision_rule(task.name), unsure_below=1.0) for task in ensemble.tasks}
     [prediction] = engine_of(replace(ensemble, decision_rules=rules), tmp_path).predict([photo("a", photos[0])])
     assert all(answer.is_unsure for answer in prediction.tasks.values())
+
+
+def test_networks_are_converted_before_anything_is_detected(ensemble, photos, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    done, convert, find = [], runtime.converted, SubjectFinder.find
+    monkeypatch.setattr(runtime, "converted", lambda *a, **k: (done.append("convert"), convert(*a, **k))[1])
+    monkeypatch.setattr(SubjectFinder, "find", lambda *a: (done.append("detect"), find(*a))[1])
+    pictures = [photo(f"{n}", picture) for n, picture in enumerate(photos)]
+    assert len(list(engine_of(ensemble, tmp_path).predict(pictures))) == len(pictures)
+    assert done[:4] == ["convert"] * 3 + ["detect"]
+    assert "convert" not in done[3:]
