@@ -32,9 +32,16 @@ from pipeline.commands.supervisor import run_supervised
 from pipeline.commands.train import train
 from pipeline.commands.vote import vote
 
+HELP = """From a folder of face photos and a table of labels to trained attribute classifiers.
+
+Begin with: faceline demo OUT
+
+Then, with your photos: faceline check DATA; faceline run DATA --out RUN
+"""
+
 app = typer.Typer(
     name="faceline",
-    help="From a folder of face photos and a table of labels to trained attribute classifiers.",
+    help=HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -105,7 +105,7 @@ class Predictor:
 
         Args:
             source: what `faceline predict` takes: a photo, a folder, an archive, a video, "camera:0", a URL, a pattern
-                such as "photos/*.jpg", a table with a path column, or a .txt file with a path a line; or an iterable of
+                such as `photos/*.jpg`, a table with a path column, or a .txt file with a path a line; or an iterable of
                 photos. Some photos are read ahead.
             every: of a video or camera, predict every n-th frame.
             frames: of a video or camera, at most this many.

@@ -37,8 +37,9 @@ STEP_COLOURS = {  # RGB, by the detection step that found the face
 def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: int = 8) -> Image:
     """Arrange RGB pictures, (h, w, 3) uint8 of any sizes, in a grid, each as large as fits into its cell.
 
-    Each caption is cut off after 20 letters.
+    Each caption is cut off after 17 letters, which fit below a picture.
     """
+    columns = max(min(columns, len(pictures)), 1)
     rows = max(-(-len(pictures) // columns), 1)
     wide, tall = CELL_WIDTH + GAP, CELL_HEIGHT + CAPTION_HEIGHT + GAP
     sheet = np.full((rows * tall + GAP, columns * wide + GAP, 3), BACKGROUND, np.uint8)
@@ -48,7 +49,7 @@ def contact_sheet(pictures: Sequence[Image], captions: Sequence[str], columns: i
         height, width = small.shape[:2]
         y, x = top + (CELL_HEIGHT - height) // 2, left + (CELL_WIDTH - width) // 2
         sheet[y : y + height, x : x + width] = small
-        text = caption.encode("ascii", "replace").decode()[:20]  # OpenCV's font has no other letters
+        text = caption.encode("ascii", "replace").decode()[:17]  # OpenCV's font has no other letters
         baseline = (left, top + CELL_HEIGHT + CAPTION_HEIGHT - 6)  # (x, y)
         cv2.putText(sheet, text, baseline, cv2.FONT_HERSHEY_SIMPLEX, 0.36, INK, 1, cv2.LINE_AA)
     return sheet

@@ -45,6 +45,8 @@ def test_help_names_every_command_in_under_half_a_second():
     assert code == 0
     assert all(command in out for command in COMMANDS)
     assert min(times) < 0.5
+    first_screen = "".join(out.splitlines(keepends=True)[:20])
+    assert all(f" faceline {words}" in first_screen for words in ("demo OUT", "check DATA", "run DATA --out RUN"))
 
 
 def test_the_version_is_one_line_on_stdout():
