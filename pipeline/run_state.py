@@ -27,6 +27,7 @@ class RunState:
     status: Status  # unfinished: it is running, or was killed
     record: Mapping[str, Any]  # run.json
     data: Mapping[str, Any]  # data.json
+    class_counts: Sequence[Mapping[str, Any]]  # class_counts.jsonl
     epochs: Sequence[Mapping[str, Any]]  # metrics.jsonl
     bundle: Mapping[str, Any]  # bundle/bundle.json
     problems: tuple[str, ...]
@@ -89,6 +90,7 @@ def read_run(folder: Path) -> RunState:
     record = _read_object(folder / "run.json", problems)
     data = _read_object(folder / "data.json", problems)
     bundle = _read_object(folder / BUNDLE_JSON, problems)
+    class_counts = _read_lines(folder / "class_counts.jsonl", problems)
     epochs = _read_lines(folder / "metrics.jsonl", problems)
     written = record.get("status")
     status: Status = "unfinished"
@@ -100,7 +102,7 @@ def read_run(folder: Path) -> RunState:
         status = "damaged"
     elif written in ("finished", "stopped", "failed"):
         status = written
-    return RunState(folder, status, record, data, epochs, bundle, tuple(problems))
+    return RunState(folder, status, record, data, class_counts, epochs, bundle, tuple(problems))
 
 
 def find_runs(folder: Path) -> Iterator[Path]:

@@ -12,10 +12,10 @@ from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.intake.photo import Photo
 from pipeline.reports.contact_sheets import Image, contact_sheet, write_sheet
+from pipeline.training.class_counts import class_counts, show_counts
 from pipeline.training.network_data import network_data
 from pipeline.training.open_ends import with_open_ends
 from pipeline.training.samples import make_samples
-from pipeline.training.train import show_counts
 
 PICTURES = 8  # of each class and augmentation group
 
@@ -34,7 +34,7 @@ def write_previews(photos: Sequence[Photo], detection: Detection, run: Path, con
     plans = [(kind, plan) for kind, configs in settings.task_configs.items() for plan in plan_networks(configs)]
     for kind, plan in plans:
         data = network_data(plan, samples, settings.split.held_out_folds[0], detection, context)
-        show_counts(plan, data, context)
+        show_counts(class_counts(plan, data, plan.name), context)
 
         # The first epoch, as training will draw and augment it
         training_set = data.training_set(plan.heads)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cache import atomic
 from cache.errors import UsageError
-from cache.unit import Entry
+from cache.unit import OK, Entry
 from classify.preprocessing import decode_crop
 from detect.decode import decode_file
 from detect.failures import Failure
@@ -82,12 +82,12 @@ def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> t
     captions: list[str] = []
     for photo in missed[:MAX_PICTURES]:
         entry = detection.entry(photo)
-        image = _read_again(photo, entry) if entry.outcome == "ok" else None
+        image = photo_with_window(photo, entry)
         if image is None:
             pictures.append(np.full((CELL_HEIGHT, CELL_WIDTH, 3), 225, np.uint8))
             captions.append(f"{entry.outcome} {photo.path.stem}")
         else:
-            pictures.append(_draw_window(image, entry.facts))
+            pictures.append(image)
             captions.append(f"{entry.facts['found_by']} {photo.path.stem}")
     if pictures:
         write_sheet(contact_sheet(pictures, captions), path)
@@ -96,11 +96,13 @@ def missed_sheet(photos: Sequence[Photo], detection: Detection, path: Path) -> t
     return len(pictures), len(missed)
 
 
-def _read_again(photo: Photo, entry: Entry) -> Image | None:
-    """Read a photo whose crop is in the cache; None if that is no longer possible."""
+def photo_with_window(photo: Photo, entry: Entry) -> Image | None:
+    """A photo with the window that was cut for its crop; None if there is no crop, or the photo is gone."""
+    if entry.outcome != OK:
+        return None
     width, height = entry.facts["photo"]
     image = decode_file(photo.path, max_megapixels=width * height / 1e6, source=entry.source)
-    return None if isinstance(image, Failure) else image
+    return None if isinstance(image, Failure) else _draw_window(image, entry.facts)
 
 
 def crop_sheet(photos: Sequence[Photo], detection: Detection, columns: int = 7) -> Image:

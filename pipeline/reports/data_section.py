@@ -1,21 +1,24 @@
 """What a page shows of a data set: photos and people per class, and a histogram of each numeric label.
 
-In: labelled photos. Out: DataFacts.
+In: labelled photos. Out: DataFacts. In: RUN/class_counts.jsonl. Out: how often an epoch shows each class.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from classify.tasks import UNLABELLED, Task, encode_labels
 from pipeline.intake.check import count_classes
 from pipeline.intake.photo import Photo
 from pipeline.reports.plots import histogram_of_people
+from pipeline.training.class_counts import ClassCount
 
 
 @dataclass(frozen=True, slots=True)
-class ClassCount:
+class LabelCount:
     """How many labelled photos, and people, are of a class."""
 
     name: str
@@ -29,8 +32,8 @@ class DataFacts:
 
     photos: int
     people: int
-    tasks: dict[str, list[ClassCount]]
-    joint: list[ClassCount]
+    tasks: dict[str, list[LabelCount]]
+    joint: list[LabelCount]
     histograms: list[str]  # drawings
 
     @property
@@ -52,8 +55,27 @@ def data_facts(photos: Sequence[Photo], tasks: Sequence[Task]) -> DataFacts:
     )
 
 
-def _counts(counts: Any) -> list[ClassCount]:
-    return [ClassCount(name, photos, people) for name, (photos, people) in counts.items()]
+def shown_in_an_epoch(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[ClassCount]]]:
+    """The names of networks, and the counts of each class; networks with the same counts share an entry.
+
+    Raises:
+        ValueError: a line is not one that a training wrote.
+    """
+    networks: defaultdict[str, list[ClassCount]] = defaultdict(list)
+    for line in lines:
+        try:
+            count = TypeAdapter(ClassCount).validate_python(line)
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"]) from None
+        networks[count.network].append(count)
+    by_counts: dict[tuple[ClassCount, ...], list[str]] = {}
+    for name, counts in networks.items():
+        by_counts.setdefault(tuple(replace(count, network="") for count in counts), []).append(name)
+    return [(", ".join(names), [*counts]) for counts, names in by_counts.items()]
+
+
+def _counts(counts: Any) -> list[LabelCount]:
+    return [LabelCount(name, photos, people) for name, (photos, people) in counts.items()]
 
 
 def _histogram(photos: Sequence[Photo], numeric: Task, tasks: Sequence[Task]) -> str:

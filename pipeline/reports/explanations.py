@@ -92,6 +92,8 @@ def explain(
         training = _training_photos(run)
     except (FacelineError, pl.exceptions.PolarsError, OSError, KeyError, ValueError) as error:
         return Explanations({}, [f"mistakes are not explained: {str(error).splitlines()[0]}"])
+    if not chosen:
+        return Explanations({}, ["mistakes are not explained: no network in the bundle has held these photos out"])
     labels = {photo.name: photo.labels for photo in photos}
     found: dict[tuple[str, int], Explanation] = {}
     if len(chosen) > MAX_NETWORKS:

@@ -5,6 +5,7 @@ In: source ids of crops or photos. Out: `pictures.name(source)`, the CSS class t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
@@ -38,10 +39,14 @@ class Pictures:
 
     def name(self, source: str) -> str:
         """The CSS class that shows a crop; empty if it is missing or the page has no room for it."""
-        if source not in self._uris:
-            self._numbers[source] = len(self._numbers)
-            self._uris[source] = self._embed(source)
-        return f"p{self._numbers[source]}" if self._uris[source] else ""
+        return self.keep(source, partial(self.read, source), WIDTH, HEIGHT)
+
+    def keep(self, key: str, picture: Callable[[], Image | None], width: int, height: int) -> str:
+        """The CSS class of another picture, resized to fit; empty if it is missing or the page has no room for it."""
+        if key not in self._uris:
+            self._numbers[key] = len(self._numbers)
+            self._uris[key] = self._embed(picture, width, height)
+        return f"p{self._numbers[key]}" if self._uris[key] else ""
 
     def large(self, source: str) -> str:
         """The address of a larger picture of a crop; empty if it is missing."""
@@ -56,15 +61,15 @@ class Pictures:
             if self._uris[source]
         )
 
-    def _embed(self, source: str) -> str:
+    def _embed(self, read: Callable[[], Image | None], width: int, height: int) -> str:
         if self._bytes >= self.max_bytes:
             self.left_out += 1
             return ""
-        crop = self.read(source)
-        if crop is None:
+        picture = read()
+        if picture is None:
             self.missing += 1
             return ""
-        uri = data_uri(encode_image(fit(crop, WIDTH, HEIGHT), quality=QUALITY))
+        uri = data_uri(encode_image(fit(picture, width, height), quality=QUALITY))
         self._bytes += len(uri)
         return uri
 

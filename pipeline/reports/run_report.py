@@ -22,7 +22,7 @@ from pipeline.evaluation.validation_table import Validation, read_validation
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Photo
 from pipeline.ledger import LEDGER
-from pipeline.reports.data_section import data_facts
+from pipeline.reports.data_section import data_facts, shown_in_an_epoch
 from pipeline.reports.detection_section import detection_facts
 from pipeline.reports.explanations import explain
 from pipeline.reports.held_out import galleries, score_sections
@@ -37,6 +37,7 @@ from pipeline.run_state import RunState, is_run, read_run
 from pipeline.safe_csv import csv_text
 from pipeline.setting_differences import differing_settings
 from pipeline.settings import Settings, load_settings
+from pipeline.training.class_counts import ClassCount
 from pipeline.training.curves import SIZE, draw_task
 
 WORST_GROUPS = 15
@@ -82,7 +83,7 @@ def write_report(run: Path, cache: Path, ledger: Path = LEDGER, device: str = "c
     # Pictures that matter most come first, as a page has room for some thousand
     photos = _labelled_photos(state, settings, problems)
     explanations = explain(run, mistakes, tasks, photos, pictures, device=device)
-    detection = detection_facts(run, settings.detect.steps[0], store, pictures)
+    detection = detection_facts(run, settings.detect.steps[0], store, pictures, photos)
     predictions = _predictions(state, tasks, pictures, problems)
     if validation is not None:
         opened = galleries(sections, validation, pictures)
@@ -96,6 +97,7 @@ def write_report(run: Path, cache: Path, ledger: Path = LEDGER, device: str = "c
         problems=problems,
         summary=list(summary(sections, groups, people, calibration, detection)),
         facts=data_facts(photos, tasks) if photos else None,
+        shown=_shown(state, problems),
         detection=detection,
         curves=draw_curves(state.epochs, tasks),
         sections=sections,
@@ -127,6 +129,14 @@ def _held_out(run: Path, tasks: Sequence[Task], problems: list[str]) -> Validati
         problems.append(f"{path.name} is damaged ({str(error).splitlines()[0]}), so there are no scores")
         return None
     return validation if len(validation.table) else None
+
+
+def _shown(state: RunState, problems: list[str]) -> list[tuple[str, list[ClassCount]]]:
+    try:
+        return shown_in_an_epoch(state.class_counts)
+    except ValueError as error:
+        problems.append(f"class_counts.jsonl is damaged ({error})")
+        return []
 
 
 def _predictions(

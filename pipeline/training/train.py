@@ -1,7 +1,7 @@
 """The training stage.
 
-In: labelled photos with crops. Out: in RUN/, folds.csv, data.json, metrics.jsonl, NETWORK/last.* and best.*,
-validation.csv and bundle/.
+In: labelled photos with crops. Out: in RUN/, folds.csv, data.json, class_counts.jsonl, metrics.jsonl, NETWORK/last.*
+and best.*, validation.csv and bundle/.
 """
 
 from collections import Counter
@@ -33,6 +33,7 @@ from pipeline.prediction.crop_settings import crop_settings
 from pipeline.run_record import keep_json_lines, versions
 from pipeline.settings import Settings
 from pipeline.training.bundle_facts import data_facts, group_facts
+from pipeline.training.class_counts import ClassCount, class_counts, keep_counts, show_counts
 from pipeline.training.curves import write_curves
 from pipeline.training.network_data import View, network_data, share_with_ranks
 from pipeline.training.open_ends import with_open_ends
@@ -104,7 +105,7 @@ def train_run(
 
     # Data of every member, so that whatever is wrong with it is reported before anything is trained
     members = list(ensemble_members(settings))
-    member_data = _data_of_members(members, samples, detection, context, teacher_targets)
+    member_data = _data_of_members(members, samples, detection, run, context, teacher_targets)
 
     # Train
     compute = ComputeSetup(context.torch_device(), context.loader_workers(), context.ranks)
@@ -185,12 +186,14 @@ def _data_of_members(
     members: Sequence[Member],
     samples: Sequence[Sample],
     detection: Detection,
+    run: Path,
     context: RunContext,
     teacher_targets: TeacherTargets | None,
 ) -> list[NetworkData]:
     """Make, check and show the data of each member; those that differ only in their seed share it."""
     made: dict[tuple[int, tuple[int, ...]], NetworkData] = {}
     packs: dict[View, Pixels] = {}  # shared by all members, as they may have to be in memory
+    shown: list[ClassCount] = []
     for member in members:
         plan, key = member.plan, (id(member.plan), member.held_out)  # of several kinds, all plans may have one name
         if key not in made:
@@ -198,7 +201,10 @@ def _data_of_members(
             _refuse_unlabelled_tasks(member, data)
             _refuse_single_photo(plan, data)
             if member.held_out == members[0].held_out:
-                show_counts(plan, data, context)
+                counts = class_counts(plan, data, member.name)
+                show_counts(counts, context)
+                shown += counts
+    keep_counts(run, shown, context)
     return [made[id(member.plan), member.held_out] for member in members]
 
 
@@ -217,28 +223,6 @@ def _refuse_single_photo(plan: Plan, data: NetworkData) -> None:
     """Try the network on one photo if there is only one to train on, which batch norm may not take."""
     if build_augmenter(plan).multipliers(data.training_set(plan.heads).augmentation_groups).sum() == 1:
         refuse_unusable_network(plan, step_size=1)
-
-
-def show_counts(plan: Plan, data: NetworkData, context: RunContext) -> None:
-    """Print how many photos of each class are trained on, drawn in an epoch, and held out."""
-    augmenter = build_augmenter(plan)
-    training_set = data.training_set(plan.heads)
-    draws = augmenter.multipliers(training_set.augmentation_groups).astype(np.float64)  # (R,), expected per epoch
-    if training_set.sampling_weights is not None:
-        draws = draws.sum() * training_set.sampling_weights
-    rows: list[list[object]] = []
-    for column, task in enumerate(plan.tasks):
-        codes = np.where(data.label_mask[:, column], data.codes[:, column], UNLABELLED)[data.train]
-        held_out_codes = data.codes[data.validate, column]
-        for code, name in enumerate(task.classes):
-            photos, held_out = int((codes == code).sum()), int((held_out_codes == code).sum())
-            rows.append([f"{task.name} {name}", photos, round(float(draws[codes == code].sum())), held_out])
-            if not photos:
-                context.console.warn(
-                    f"{task.name}: no photo of class {name!r} is left to train on ({held_out} are held out), so it "
-                    "will never be predicted; add labelled photos of it"
-                )
-    context.console.table("Training on", ["class", "photos", "shown an epoch", "held out"], rows, remark=True)
 
 
 def _work(member: Member, data: NetworkData) -> NetworkWork:

@@ -63,7 +63,9 @@ def test_a_mistake_has_a_saliency_picture_and_neighbours_of_the_photos_that_were
 
 
 def test_what_no_network_held_out_is_not_explained_by_one_that_was_trained_on_it(run):
-    assert explained(run, [2]).by_mistake == {}
+    found = explained(run, [2])
+    assert found.by_mistake == {}
+    assert found.notes == ["mistakes are not explained: no network in the bundle has held these photos out"]
 
 
 def test_photos_that_are_not_reached_in_time_are_counted(run, monkeypatch):

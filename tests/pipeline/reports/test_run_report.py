@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from collections import Counter
@@ -8,6 +9,7 @@ import pytest
 
 from cache.errors import BundleError
 from classify.tasks import Task
+from pipeline.reports.data_section import shown_in_an_epoch
 from pipeline.reports.held_out import RIGHT_SHOWN
 from pipeline.reports.plots import reliability
 from pipeline.reports.run_report import draw_curves, write_report
@@ -83,6 +85,32 @@ def test_the_page_says_in_words_how_good_the_run_is_and_which_settings_differ(fi
     assert "crop.quality" not in differing
 
 
+def test_the_page_says_how_often_an_epoch_shows_each_class(finished):
+    page = (finished.run / "report.html").read_text()
+    shown = page[page.index("What an epoch shows") : page.index('id="detection"')]
+    lines = [json.loads(line) for line in (finished.run / "class_counts.jsonl").read_text().splitlines()]
+    assert {line["network"] for line in lines} == {"mask", "gender", "age"}
+    assert sum(line["photos"] for line in lines) == 3 * sum(line["photos"] for line in lines if line["task"] == "mask")
+    for line in lines:
+        name = f"{line['task']} {line['name']}".replace("<", "&lt;").replace(">", "&gt;")
+        figures = "".join(f"<td>{line[figure]}</td>" for figure in ("photos", "held_out", "shown"))
+        assert f'<th scope="row">{name}</th>{figures}' in shown
+
+
+def test_networks_with_the_same_counts_share_a_table():
+    line = {"task": "mask", "name": "wear", "photos": 3, "shown": 3, "held_out": 1}
+    [(networks, counts)] = shown_in_an_epoch([{"network": "a", **line}, {"network": "b", **line}])
+    assert networks == "a, b"
+    assert len(counts) == 1
+    assert len(shown_in_an_epoch([{"network": "a", **line}, {"network": "b", **line, "shown": 6}])) == 2
+
+
+def test_counts_that_no_training_wrote_are_named(tmp_path):
+    run = write_run(tmp_path / "run", answers=[0, 1, 2])
+    (run / "class_counts.jsonl").write_text('{"network": "mask", "task": "mask", "name": "wear", "photos": "many"}\n')
+    assert "class_counts.jsonl is damaged" in write_report(run, tmp_path / "cache").read_text()
+
+
 def test_classes_with_dollars_and_markup_are_drawn_as_they_are(tmp_path):
     drawing = reliability([(0.5, 0.5, 3)], "$\\frac$ <b>&")
     assert "$\\frac$ &lt;b&gt;&amp;" in drawing
@@ -113,8 +141,12 @@ def test_an_unfinished_run_has_a_report_that_says_so_and_shows_what_is_there(tmp
 
 
 @pytest.mark.parametrize(
-    "file", ["validation.csv", "calibration.json", "run.json", "data.json", "metrics.jsonl", "bundle/bundle.json"]
-)
+    "file",
+    [
+        "validation.csv", "calibration.json", "run.json", "data.json", "class_counts.jsonl", "metrics.jsonl",
+        "bundle/bundle.json",
+    ],
+)  # fmt: skip
 def test_a_damaged_run_has_a_report_that_names_the_damaged_file(tmp_path, file):
     run = write_run(tmp_path / "run", answers=[0, 1, 2, 0, 1, 2])
     (run / file).write_text('{"status": ')
