@@ -1,11 +1,14 @@
 """The pages as a browser shows them: Debian's Chromium, driven by Playwright."""
 
+import re
 import shutil
 
 import polars as pl
 import pytest
 
 from pipeline.reports.run_report import write_report
+from tests.axe import serious_faults
+from tests.pipeline.conftest import faceline
 from tests.pipeline.runs import write_run
 
 CHROMIUM = shutil.which("chromium")
@@ -52,6 +55,38 @@ def test_the_report_fits_asks_for_nothing_and_runs_no_name(browser, page_file, w
     assert MARKUP in page.locator("#mistakes").inner_text()
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def pages(finished, drawn, tmp_path_factory):
+    """The page of a data set, a comparison of two runs, and a report in which the photos of a number are shown."""
+    folder = tmp_path_factory.mktemp("pages")
+    faceline("check", drawn, "--html", folder / "check.html", "--cache", finished.cache)
+    runs = [write_run(folder / name, answers=[0, 1, 2, 0], truth=[0, 1, 2, number]) for number, name in enumerate("ab")]
+    faceline("report", *runs)
+    report = finished.run / "report.html"
+    [opened, *_] = re.findall(r'href="(#task\d+-\d+-\d+)"', report.read_text())
+    return {
+        "report": report.as_uri() + opened,
+        "check": (folder / "check.html").as_uri(),
+        "comparison": (runs[0] / "comparison.html").as_uri(),
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["report", "check", "comparison"])
+def test_axe_finds_no_serious_fault(browser, pages, name, scheme):
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(pages[name])
+    assert serious_faults(page) == []
+    page.close()
+
+
+def test_axe_finds_what_is_wrong(browser):
+    page = browser.new_page()
+    page.set_content("<p style='color: #aaa; background: #fff'>pale</p><img src='data:,'>")
+    assert {"color-contrast", "image-alt"} <= {rule for rule, _ in serious_faults(page)}
     page.close()
 
 
