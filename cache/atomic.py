@@ -15,19 +15,31 @@ from pathlib import Path
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically, creating its folder; an OSError leaves an earlier file unchanged."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        write_synced(staged, content)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    with staged_file(path) as staged:
+        staged.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
     write_bytes(path, text.encode())
+
+
+@contextmanager
+def staged_file(path: Path) -> Generator[Path]:
+    """Yield a file to write beside `path`, which it replaces when the block succeeds; its folder is created.
+
+    When the block fails, or the file can't be synced, an earlier file at `path` is unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield staged
+        with staged.open("rb+") as file:
+            os.fsync(file.fileno())  # before the rename, as in `write_synced`
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

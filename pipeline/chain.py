@@ -126,7 +126,8 @@ def _run_stages(
             loaded = data if isinstance(data, ValidatedDataset) else load_trainable(data, context)
 
     from classify.inference.ensemble import load_ensemble
-    from pipeline.prediction.predict import predict_photos, write_predictions
+    from pipeline.prediction.predict import predict_photos
+    from pipeline.prediction.prediction_files import write_predictions
     from pipeline.reports.contact_sheets import crop_sheet
     from pipeline.reports.model_card import write_card
     from pipeline.training.curves import read_curves

@@ -14,17 +14,21 @@ FORMULA = r"[=+\-@\t\r]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
-def csv_text(table: pl.DataFrame, *, float_precision: int | None = None, quote_text: bool = False) -> str:
+def csv_text(
+    table: pl.DataFrame, *, float_precision: int | None = None, quote_text: bool = False, header: bool = True
+) -> str:
     """Format a table as CSV without formulas.
 
     Args:
         table: with any columns.
         float_precision: decimals of floats; all that are needed by default.
         quote_text: put quotes around all cells that are not numbers.
+        header: begin with a line of column names.
     """
     text_columns = [name for name, dtype in table.schema.items() if dtype == pl.String]
     table = table.with_columns(_safe(name) for name in text_columns)
-    return table.write_csv(float_precision=float_precision, quote_style="non_numeric" if quote_text else "necessary")
+    style = "non_numeric" if quote_text else "necessary"
+    return table.write_csv(float_precision=float_precision, quote_style=style, include_header=header)
 
 
 def read_back(table: pl.DataFrame) -> pl.DataFrame:

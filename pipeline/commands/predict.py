@@ -13,6 +13,7 @@ from pipeline.commands.checked_paths import BundlesOpt
 from pipeline.commands.options import EVALUATE_CARRIES, SharedOptions, with_shared_options
 
 if TYPE_CHECKING:
+    from pipeline.detection.shards import Shard
     from pipeline.prediction.prediction import Prediction
 
 
@@ -30,6 +31,14 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     JSONL = "jsonl"
+    PARTS = "parts"
+
+
+class Engine(StrEnum):
+    """The values of --engine."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 @with_shared_options()
@@ -74,7 +83,11 @@ def predict(
     ] = None,
     formats: Annotated[
         list[Format] | None,
-        typer.Option("--format", help="Write predictions.parquet or predictions.jsonl, too. May be repeated."),
+        typer.Option(
+            "--format",
+            help="Write predictions.parquet or predictions.jsonl, too; parts leaves the folder parts instead of "
+            "predictions.csv. May be repeated.",
+        ),
     ] = None,
     draw: Annotated[
         Path | None,
@@ -95,14 +108,28 @@ def predict(
         bool,
         typer.Option("--keep-crops", help="Keep the crops in the cache; predicting the same photos again is faster."),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Only this share of the photos, of n that run apart.", metavar="I/N"),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="local, or ray: on the Ray cluster that RAY_ADDRESS names.")
+    ] = Engine.LOCAL,
+    part_size: Annotated[
+        int | None,
+        typer.Option(
+            "--part-size", min=1, help="Photos in a part, which is kept when a run is killed; 1024 by default."
+        ),
+    ] = None,
 ) -> None:
     """Predict every photo with a trained bundle, or with an ensemble of several."""
-    from pipeline.detection.unreadable import in_words
+    from pipeline.commands.predict_summary import show_summary
     from pipeline.intake.load import load_data
     from pipeline.intake.photo_inputs import load_inputs
-    from pipeline.intake.reading_report import reading_json, show_reading
-    from pipeline.intake.sources import OpenedSources, SourceOptions, check_sources, names_inside
+    from pipeline.intake.reading_report import show_reading
+    from pipeline.intake.sources import OpenedSources, SourceOptions, check_sources, names_inside, not_in_a_file
     from pipeline.prediction.output_folder import next_free_folder, refuse_overwriting, refuse_used_folder
+    from pipeline.prediction.part_store import PartStore, plan_parts, refuse_other_parts
     from pipeline.prediction.predict_settings import refuse_training_settings, with_predict_settings
 
     # What is wrong with the call is said before torch is imported.
@@ -115,6 +142,13 @@ def predict(
     for folder, option in ((draw, "--draw"), (sort, "--sort")):
         if folder is not None:
             refuse_used_folder(folder, option)
+    part = _part(shard, out, on_ray=engine is Engine.RAY, no_cache=shared.no_cache)
+    chosen = [item.value for item in formats or ()]
+    dividing = {"--shard": part, "--engine ray": engine is Engine.RAY, "--part-size": part_size,
+                "--format parts": "parts" in chosen}  # fmt: skip
+    divided_by = next((option for option, value in dividing.items() if value), "")
+    if divided_by and (draw is not None or sort is not None):
+        raise UsageError(f"--draw and --sort are for photos that are predicted in one go; leave out {divided_by}")
     # Neither labels nor people are read, so a table needs no column but that of the paths.
     columns = {what: name for what, name in context.settings.data.columns.items() if what == "path"}
     changed: dict[str, object] = {"columns": columns}
@@ -130,69 +164,107 @@ def predict(
     if every_face and dataset.submission_ids:
         raise UsageError("a submission has a row for each photo, so --faces all can't fill it in; leave --faces out")
     refuse_training_settings(shared.settings or (), bundle)
+    plan = None
+    if not (elsewhere := not_in_a_file(selected)):
+        which = {"faces": faces, "min_face": min_face, "min_score": min_score}
+        plan = plan_parts(selected, bundle, context.settings, which, out=out, size=part_size)
+    elif divided_by:
+        raise UsageError(f"{divided_by} is for photos in files, and {elsewhere} is none; unpack or download it before")
     if out is None:
-        out = next_free_folder()
+        out = next_free_folder(lambda path: plan is not None and PartStore(path, plan).has_any())
     elif not overwrite:
         names, submission = [photo.name for photo in selected], bool(dataset.submission_ids)
         inside = names_inside(selected)
         refuse_overwriting(out, names, bundle, submission=submission, inside=inside, each_face=every_face)
+    refuse_other_parts(out, plan, overwrite=overwrite)
     show_reading(dataset, context.console)
 
     from classify.inference.ensemble import load_ensemble
     from detect.every_face import MIN_FACE, MIN_SCORE
     from pipeline.prediction.every_face import FaceSearch
     from pipeline.prediction.picture_files import DrawnPictures, SortedPhotos
-    from pipeline.prediction.predict import warn_of_dropped_factors, write_predictions
-    from pipeline.prediction.predict_sources import predict_sources
+    from pipeline.prediction.predict import warn_of_dropped_factors
+    from pipeline.prediction.predict_parts import Cluster, predict_parts, write_parts
+    from pipeline.prediction.predict_sources import SourcePredictor
+    from pipeline.prediction.prediction_files import write_predictions
 
     ensemble = with_predict_settings(load_ensemble(bundle), context.settings.predict, context.console)
     warn_of_dropped_factors(ensemble, context.console)
-    sources = OpenedSources(options)
     search = FaceSearch(min_face or MIN_FACE, min_score or MIN_SCORE) if every_face else None
     pictures = DrawnPictures(draw, context.workers) if draw is not None else None
     tasks = [task.name for task in ensemble.tasks]
     if unknown := set(sort_by or ()) - set(tasks):
         raise UsageError(f"--sort-by {min(unknown)}: the bundle predicts {', '.join(tasks)}")
     sorted_photos = SortedPhotos(sort, sort_by or tasks, copy=copy) if sort is not None else None
+    facts: dict[str, object] = {}
+    notes: list[str] = []
+    place = table = out / "predictions.csv"
 
-    def write_files(batch: "Sequence[Prediction]") -> None:
-        for writer in (pictures, sorted_photos):
-            if writer is not None:
-                writer.add(batch)
+    store = None if plan is None or pictures or sorted_photos else PartStore(out, plan)
+    if plan and store and (divided_by or plan.count > 1 or store.has_any()):
+        # In parts
+        cluster = Cluster(bundle, shared.workers) if engine is Engine.RAY else None
+        parts = predict_parts(
+            plan, store, ensemble, context, search=search, keep_crops=keep_crops, shard=part, cluster=cluster
+        )
+        record, count = parts.record, parts.photos
+        facts |= {"predicted_now": parts.predicted, **parts.machines}
+        if parts.predicted < count:
+            notes.append(f"{parts.predicted:,} photos were predicted now, and {count - parts.predicted:,} before.")
+        if part is None:
+            fallback = ensemble.bundles[0].most_frequent
+            write_parts(parts, store, out, chosen, submission_ids=dataset.submission_ids, fallback_class=fallback)
+        if part is not None or "parts" in chosen:
+            place = store.folder
+    else:
+        # In one go
+        def write_files(batch: "Sequence[Prediction]") -> None:
+            for writer in (pictures, sorted_photos):
+                if writer is not None:
+                    writer.add(batch)
 
-    predictions = predict_sources(
-        selected, sources, ensemble, context, search=search, on_batch=write_files, keep_crops=keep_crops
-    )
-    write_predictions(predictions, out, dataset.submission_ids, [item.value for item in formats or ()])
-    dataset = sources.added_to(dataset)
+        sources = OpenedSources(options)
+        predictor = SourcePredictor(ensemble, context, search=search, keep_crops=keep_crops)
+        predictions = predictor.predict(selected, sources, write_files)
+        write_predictions(predictions, out, dataset.submission_ids, chosen)
+        dataset = sources.added_to(dataset)
+        record = predictions.record
+        count = len(predictions.table) if search is None else predictions.table["photo"].n_unique()
 
-    table = out / "predictions.csv"
-    counts = ", ".join(f"{count} {status}" for status, count in predictions.counts.items())
-    reasons = f" ({in_words(predictions.record.reasons)})" if predictions.record.reasons else ""
-    rows = len(predictions.table)
-    count = rows if search is None else predictions.table["photo"].n_unique()
-    what = f"{count} photos" if search is None else f"{rows} rows for {count} photos"
-    text = f"{what}: {counts}{reasons}\nPredictions: {table}"
-    files: dict[str, object] = {}
     if pictures is not None:
-        text += f"\nPictures: {pictures.written} in {draw}"
-        files["pictures"] = pictures.written
+        notes.append(f"Pictures: {pictures.written} in {draw}")
+        facts["pictures"] = pictures.written
     if sorted_photos is not None:
-        text += f"\nSorted: {sorted_photos.counts.total()} of {rows} in {sort}"
-        files["sorted"] = dict(sorted_photos.counts)
-    if dataset.submission_ids:
-        unreadable = predictions.counts["unreadable"]
-        text += f"\nSubmission: {out / 'submission.csv'} ({unreadable} unreadable photos got the most frequent class)"
-    trained_on = predictions.record.trained_on
-    if trained_on:
-        text += f"\nThe networks were trained on {trained_on} of these photos: column trained_on"
-    record = {
-        "photos": count, "rows": rows, **files, **predictions.counts, "reasons": dict(predictions.record.reasons),
-        "predictions": str(table), "trained_on": trained_on, "settings": dict(predictions.record.settings),
-        **reading_json(dataset),
-    }  # fmt: skip
-    next_step = shared.next_command("evaluate", table, "--truth", "ANSWERS.csv", carry=EVALUATE_CARRIES)
-    context.console.done(record, text=text, next_step=next_step)
+        notes.append(f"Sorted: {sorted_photos.counts.total()} of {sum(record.counts.values())} in {sort}")
+        facts["sorted"] = dict(sorted_photos.counts)
+    next_step = ""
+    if place == table:
+        next_step = shared.next_command("evaluate", table, "--truth", "ANSWERS.csv", carry=EVALUATE_CARRIES)
+    if part is not None:
+        facts["shard"] = str(part)
+        notes.append(f"That was shard {part}. When all have run, a run without --shard makes predictions.csv of them.")
+        given = {"--bundle": bundle, "--out": [out], "--faces": [faces], "--min-face": [min_face],
+                 "--min-score": [min_score], "--part-size": [part_size], "--format": chosen}  # fmt: skip
+        pairs = ((name, value) for name, values in given.items() for value in values if value is not None)
+        words = [word for pair in pairs for word in pair]
+        next_step = shared.next_command("predict", *photos, *words, *["--keep-crops"] * keep_crops)
+    elif dataset.submission_ids:
+        submission, unreadable = out / "submission.csv", record.counts["unreadable"]
+        notes.append(f"Submission: {submission} ({unreadable} unreadable photos got the most frequent class)")
+    show_summary(context.console, dataset, record, count, place, facts, notes, next_step, every_face=every_face)
+
+
+def _part(shard: str | None, out: Path | None, *, on_ray: bool, no_cache: bool) -> "Shard | None":
+    """The shard that --shard names; UsageError for options that do not go together."""
+    from pipeline.detection.shards import parse_shard
+
+    if on_ray and shard is not None:
+        raise UsageError("--shard and --engine ray exclude each other: Ray divides the photos by itself")
+    if on_ray and no_cache:
+        raise UsageError("--no-cache and --engine ray exclude each other: each machine keeps its networks in the cache")
+    if shard is not None and out is None:
+        raise UsageError("--shard needs --out FOLDER, the same for all shards")
+    return None if shard is None else parse_shard(shard)
 
 
 def _refuse_idle(option: str, parts: Mapping[str, object], *, is_given: bool) -> None:

@@ -9,7 +9,7 @@ in the cache or it is not, and after any crash the same command continues from t
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from detect.fingerprints import crop_spec, detector_spec
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.detection.ray_pool import WorkerPool, cluster, plan_actors
-from pipeline.detection.ray_worker import UnitDone, WorkerSettings
+from pipeline.detection.ray_worker import UnitActor, UnitDone, WorkerSettings
 from pipeline.detection.unreadable import report_unreadable, require_a_readable_file
 from pipeline.intake.photo import Photo
 
@@ -62,14 +62,14 @@ def detect_on_cluster(
     due = retry_rule(max_megapixels, everything=retry)
     spec = crop_spec(detect, crop)
     store = CropStore(context.cache, spec)
-    cache_address = address(context.cache) if remote_of(context.cache) else str(context.cache.absolute())
+    cache_address = shared_address(context.cache)
     files = {str(path.absolute()): path for path in dict.fromkeys(photo.path for photo in photos)}
     with cluster() as ray:
         plan = plan_actors([node["Resources"] for node in ray.nodes() if node["Alive"]], context.device, threads)
         settings = WorkerSettings(
             cache_address, detect, crop, store.fingerprint, plan.device, plan.threads, retry, max_megapixels
         )
-        pool = WorkerPool(ray, settings, min(plan.count, max(-(-len(files) // FILES_AT_ONCE), 1)))
+        pool = WorkerPool(ray, UnitActor, settings, min(plan.count, max(-(-len(files) // FILES_AT_ONCE), 1)))
         try:
             sources = _hash_files(pool, context, files)
             if not sources:
@@ -95,6 +95,21 @@ def detect_on_cluster(
     return ClusterDetection(detection, len(actors), len(set(actors.values())))
 
 
+def refuse_unseen(paths: Iterable[Path]) -> None:
+    """Raise DataError if this process can read one of the files that an actor could not read."""
+    for path in paths:
+        if path.is_file() and os.access(path, os.R_OK):
+            raise DataError(
+                f"{path} can be read on this machine, but not on another one of the cluster. "
+                "Put the photos on a disk that all machines see under the same path."
+            )
+
+
+def shared_address(cache: Path) -> str:
+    """The cache's folder or URL, as all machines know it."""
+    return address(cache) if remote_of(cache) else str(cache.absolute())
+
+
 def _hash_files(pool: WorkerPool, context: RunContext, files: dict[str, Path]) -> dict[Path, str]:
     """Have the actors hash the files; returns file -> source id for those that can be read."""
     names = list(files)
@@ -107,12 +122,7 @@ def _hash_files(pool: WorkerPool, context: RunContext, files: dict[str, Path]) -
             advance(len(names))
 
         pool.run("hash_paths", slices, add_hashes)
-    for name, source in hashes.items():
-        if source is None and Path(name).is_file() and os.access(name, os.R_OK):
-            raise DataError(
-                f"{name} can be read on this machine, but not on another one of the cluster. "
-                "Put the photos on a disk that all machines see under the same path."
-            )
+    refuse_unseen(Path(name) for name, source in hashes.items() if source is None)
     return {path: source for name, path in files.items() if (source := hashes[name])}
 
 

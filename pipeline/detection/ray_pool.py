@@ -17,10 +17,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cache.errors import CacheError, UsageError
-from pipeline.detection.ray_worker import UnitActor, WorkerFailure, WorkerSettings
+from pipeline.detection.ray_worker import WorkerFailure
 from pipeline.detection.work_queue import MOST_DEATHS, WorkQueue
 
 ADDRESS = "RAY_ADDRESS"
@@ -43,6 +43,20 @@ class ActorPlan:
     count: int
     device: str  # "cpu" or "cuda"
     threads: int
+
+
+class ActorSettings(Protocol):
+    """What the constructor of an actor gets; a pool reads the device and CPUs of each actor from it."""
+
+    @property
+    def device(self) -> str:
+        """ "cpu" or "cuda"."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """CPUs."""
+        ...
 
 
 @dataclass(slots=True)
@@ -128,15 +142,21 @@ def plan_actors(nodes: Sequence[dict[str, float]], device: str, threads: int | N
 class WorkerPool:
     """The `count` actors of one run on the cluster that `ray` is connected to.
 
+    Args:
+        ray: the module, connected.
+        actor: a class whose method `begin` returns the id of the machine, or a WorkerFailure.
+        settings: for its constructor.
+        count: how many.
+
     Attributes:
         nodes_of_actors: the actors that finished units in the latest `run`, and the machine of each.
     """
 
-    def __init__(self, ray: Any, settings: WorkerSettings, count: int) -> None:
+    def __init__(self, ray: Any, actor: type, settings: ActorSettings, count: int) -> None:
         self._ray, self._settings, self._count = ray, settings, count
         gpus = 1 if settings.device == "cuda" else 0
         limits = {"num_cpus": settings.threads, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
-        self._class = ray.remote(**limits)(UnitActor)
+        self._class = ray.remote(**limits)(actor)
         self._actors: dict[int, _Actor] = {}
         self._pending: dict[Any, tuple[int, int]] = {}  # Ray's reference to a result -> actor, index of the unit
         self._started = self._failed_starts = 0
@@ -144,7 +164,7 @@ class WorkerPool:
         self.nodes_of_actors: dict[int, str] = {}
 
     def run(self, method: str, units: Sequence[Unit], on_result: Callable[[Unit, Any], None]) -> None:
-        """Have all units done by `method` of `UnitActor`; `on_result` gets each unit and its result, in any order.
+        """Have all units done by `method` of the actors; `on_result` gets each unit and its result, in any order.
 
         Raises:
             CacheError: an actor can't continue, all actors are dead, there is no progress, or a unit was abandoned.

@@ -79,7 +79,7 @@ class UnitActor:
     def begin(self) -> str | WorkerFailure:
         """Return the id of the machine, or a failure if its faceline makes other crops."""
         if fingerprint(crop_spec(self._settings.detect, self._settings.crop)) != self._settings.fingerprint:
-            return _failure("another version of faceline, whose crops differ; install the same one on all machines")
+            return failure_here("another version of faceline, whose crops differ; install the same one on all machines")
         import ray
 
         return ray.get_runtime_context().get_node_id()
@@ -101,7 +101,7 @@ class UnitActor:
                 max_megapixels=self._settings.max_megapixels,
             )  # fmt: skip
         except FacelineError as error:
-            return _failure(str(error))
+            return failure_here(str(error))
         return UnitDone(time.perf_counter() - started, filled.waiting, filled.failed)
 
     def _open_stores(self) -> tuple[FactStore, CropStore]:
@@ -120,5 +120,6 @@ class UnitActor:
         return self._finder
 
 
-def _failure(message: str) -> WorkerFailure:
+def failure_here(message: str) -> WorkerFailure:
+    """Return a failure that names this machine."""
     return WorkerFailure(f"{socket.gethostname()}: {message}")

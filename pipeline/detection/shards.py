@@ -30,6 +30,10 @@ class Shard:
         checksums = ((photo, zlib.crc32(photo.name.encode("utf-8", "surrogatepass"))) for photo in photos)
         return [photo for photo, checksum in checksums if checksum % self.count == self.number - 1]
 
+    def share(self, count: int) -> range:
+        """Return the numbers of this shard among 0 to `count` - 1: consecutive ones, as many as others have."""
+        return range(count * (self.number - 1) // self.count, count * self.number // self.count)
+
 
 def parse_shard(text: str) -> Shard:
     """Parse the value of `--shard`.

@@ -72,7 +72,7 @@ class OpenedSources:
             batch.append(photo)
             if photo.content is not None and not isinstance(photo.content, Failure):
                 size += len(photo.content) if isinstance(photo.content, bytes) else photo.content.nbytes
-            if size > BATCH_BYTES or (size and len(batch) >= BATCH_PHOTOS):
+            if size > BATCH_BYTES or len(batch) >= BATCH_PHOTOS:
                 yield batch
                 batch, size = [], 0
         if batch:
@@ -135,6 +135,11 @@ def check_sources(inputs: Iterable[Photo], options: SourceOptions) -> None:
             raise UsageError(f"{photo.name} has no end; say how many frames to predict with --frames")
         if kind == "archive":
             refuse_other_files(photo.path)
+
+
+def not_in_a_file(inputs: Iterable[Photo]) -> str:
+    """The name of the first photo that is in no file of its own, or stands for several; empty if there is none."""
+    return next((photo.name for photo in inputs if photo.content is not None or kind_of(photo) != "file"), "")
 
 
 def names_inside(inputs: Iterable[Photo]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ In: the folder that the user names, or none. Out: the folder to write into, or a
 import hashlib
 import itertools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +14,7 @@ import polars as pl
 from cache.errors import DataError, UsageError
 from classify.inference.bundle_files import open_bundle
 from pipeline.intake.table_file import read_table
-from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_submission, recorded_bundles
+from pipeline.prediction.prediction_record import PREDICTIONS, RECORD, SUBMISSION, has_submission, recorded_bundles
 from pipeline.safe_csv import plain_path
 
 DEFAULT = "predictions"
@@ -22,10 +22,14 @@ FACE_NUMBER = re.compile(r"#\d+$")
 NO_PATHS = pl.Series("path", [], pl.String)
 
 
-def next_free_folder() -> Path:
-    """The first of predictions, predictions-2, predictions-3, ... that does not exist, or is an empty folder."""
+def next_free_folder(is_begun: Callable[[Path], bool] = lambda _: False) -> Path:
+    """The first of predictions, predictions-2, predictions-3, ... that does not exist, or is an empty folder.
+
+    Or one in which this prediction `is_begun` and was not finished.
+    """
     names = itertools.chain([DEFAULT], (f"{DEFAULT}-{number}" for number in itertools.count(2)))
-    return next(Path(name) for name in names if _is_free(Path(name)))
+    folders = map(Path, names)
+    return next(path for path in folders if _is_free(path) or (is_begun(path) and not (path / RECORD).is_file()))
 
 
 def refuse_overwriting(
@@ -65,7 +69,7 @@ def refuse_overwriting(
         raise UsageError(f"{error}\n{remedy}") from None
     if recorded is None:
         raise UsageError(f"{table} is there, and no predictions.json says which bundle has made it. {remedy}")
-    if sorted(recorded.values()) != sorted(map(_digest, bundles)):
+    if sorted(recorded.values()) != sorted(map(bundle_digest, bundles)):
         raise UsageError(f"{out} holds predictions of another bundle, {' and '.join(recorded)}. {remedy}")
     if each_face:
         earlier = [FACE_NUMBER.sub("", name) for name in earlier]
@@ -84,7 +88,7 @@ def refuse_used_folder(folder: Path, option: str) -> None:
         raise UsageError(f"{option} {folder}: there is something already; name a folder that is new or empty")
 
 
-def _digest(bundle: Path) -> str:
+def bundle_digest(bundle: Path) -> str:
     """The sha256 that identifies a bundle, or a folder of `vote`, in predictions.json."""
     votes = bundle / "votes.json"
     return hashlib.sha256(votes.read_bytes()).hexdigest() if votes.is_file() else open_bundle(bundle).digest

@@ -6,18 +6,17 @@ Each bundle's crops are made with its own settings, by the code that makes crops
 holds are read from there.
 """
 
-import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cache import atomic
 from cache.unit import Entry
 from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.ensemble import Ensemble
@@ -30,20 +29,8 @@ from pipeline.intake.photo import Photo
 from pipeline.prediction.crop_settings import read_crop_settings
 from pipeline.prediction.engine import Engine
 from pipeline.prediction.prediction import Prediction, predictions_table
-from pipeline.prediction.prediction_record import (
-    PREDICTIONS,
-    RECORD,
-    SUBMISSION,
-    PredictionRecord,
-    has_submission,
-    record_of,
-    write_record,
-)
-from pipeline.safe_csv import csv_text
+from pipeline.prediction.prediction_record import PredictionRecord, record_of
 from pipeline.task_names import probability_columns
-
-TableFormat = Literal["csv", "parquet", "jsonl"]
-TABLES = {"parquet": "predictions.parquet", "jsonl": "predictions.jsonl"}  # besides predictions.csv, on request
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +51,8 @@ def predict_photos(
     *,
     sources: Mapping[Path, str] | None = None,
     engine: Engine | None = None,
+    advance: Callable[[float], None] | None = None,
+    all_columns: bool = False,
 ) -> Predictions:
     """Predict every task for every photo.
 
@@ -75,6 +64,8 @@ def predict_photos(
     Args:
         sources: file -> source id, if the files were hashed before.
         engine: of the same ensemble, to use it for several calls.
+        advance: gets the number of photos predicted since its last call; by default, a bar shows it.
+        all_columns: see `predictions_table`.
 
     Raises:
         BundleError: this version of faceline would not make the crops that a bundle was trained on.
@@ -83,16 +74,17 @@ def predict_photos(
     if engine is None:
         engine = Engine(ensemble, context, use_cache=True)
     predictions: list[Prediction] = []
-    with context.console.progress("Predicting", len(photos)) as advance:
+    bar = context.console.progress("Predicting", len(photos)) if advance is None else nullcontext(advance)
+    with bar as predicted:
         for prediction in engine.predict(photos, sources):
             predictions.append(prediction)
-            advance(1)
+            predicted(1)
     failed = [prediction for prediction in predictions if not prediction.is_readable]
     if failed and len(failed) == len(predictions):
         require_a_readable_file([photo for photo in photos if photo.content is None])
     failures = [(item.path, Entry("", item.path, item.reason, {"sentence": item.message})) for item in failed]
     report_failures(failures, len(predictions), context.console)
-    table = predictions_table(predictions, engine.schema)
+    table = predictions_table(predictions, engine.schema, all_columns=all_columns)
     record = record_of(ensemble, table, Counter(item.reason for item in failed))
     return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record, predictions)
 
@@ -117,36 +109,6 @@ def warn_of_dropped_factors(ensemble: Ensemble, console: Console) -> None:
             "were fitted to each bundle's own probabilities; `faceline vote RUN RUN ... --set predict.decide=f1 "
             "--out DIR` fits factors for their mean"
         )
-
-
-def write_predictions(
-    predictions: Predictions, out: Path, submission_ids: Sequence[str] = (), formats: Sequence[TableFormat] = ("csv",)
-) -> None:
-    """Write predictions.csv and .json, and submission.csv when there are `submission_ids`, the ids of an info.csv.
-
-    With other `formats`, there are predictions.parquet or predictions.jsonl, too.
-
-    A submission.csv that belongs to the predictions that are replaced is deleted; one of the user's own stays.
-    """
-    # First what would no longer belong to the table, so that an interruption leaves nothing that does not fit.
-    if has_submission(out):
-        (out / SUBMISSION).unlink(missing_ok=True)
-    (out / RECORD).unlink(missing_ok=True)
-    for name in TABLES.values():
-        (out / name).unlink(missing_ok=True)
-    if "parquet" in formats:
-        content = io.BytesIO()
-        predictions.table.write_parquet(content)
-        atomic.write_bytes(out / TABLES["parquet"], content.getvalue())
-    if "jsonl" in formats:
-        atomic.write_text(out / TABLES["jsonl"], predictions.table.write_ndjson())
-    atomic.write_text(out / PREDICTIONS, csv_text(predictions.table, float_precision=6))
-    if submission_ids:
-        answers = predictions.table["class"].fill_null(predictions.fallback_class)
-        submission = pl.DataFrame({"ImageID": list(submission_ids), "ans": answers})
-        # As they are, even if they look like formulas: whoever scores the file compares the ids.
-        atomic.write_text(out / SUBMISSION, submission.write_csv())
-    write_record(replace(predictions.record, submission=bool(submission_ids)), out)
 
 
 def prediction_columns(

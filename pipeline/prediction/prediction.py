@@ -30,6 +30,7 @@ PHOTO_COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("x1", "y1", "x2", "y2", "score"), pl.Float64),
 }
 
+FOLD_COLUMNS = ("fold", "trained_on")  # of photos of the training
 LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
 
@@ -227,21 +228,27 @@ class PredictionList(list[Prediction]):
         return [prediction.to_dict() for prediction in self]
 
 
-def predictions_table(predictions: Iterable[Prediction], schema: Schema | None = None) -> pl.DataFrame:
+def predictions_table(
+    predictions: Iterable[Prediction], schema: Schema | None = None, *, all_columns: bool = False
+) -> pl.DataFrame:
     """Make the table of predictions.csv.
 
     Args:
         predictions: in the order of the rows.
         schema: what the bundle predicts; None to take it from the first prediction.
+        all_columns: keep those on photos of the training where there are none, for a part of a larger table.
     """
     rows: list[Sequence[Any]] = []
     for prediction in predictions:
         schema = schema or prediction.schema
         rows.append(_row(prediction, schema))
     table = pl.DataFrame(rows, schema=_columns(schema or Schema()), orient="row")
-    if not table["fold"].is_not_null().any():
-        table = table.drop("fold", "trained_on")
-    return table
+    return table if all_columns or knows_folds(table) else table.drop(FOLD_COLUMNS)
+
+
+def knows_folds(table: pl.DataFrame) -> bool:
+    """Whether any row is of a photo of the training."""
+    return bool(table["fold"].is_not_null().any())
 
 
 def face_columns(predictions: Iterable[Prediction]) -> pl.DataFrame:
