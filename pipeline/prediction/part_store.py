@@ -85,13 +85,13 @@ class PartStore:
 
     def read_facts(self, number: int) -> PartFacts | None:
         """Return the facts of a part; None if it has to be predicted, for the first time or again."""
-        record, content = _read(self._path(number)), b""
+        record = _read(self._path(number))
+        if record is None or (record["key"], record["number"]) != (self._plan.key, number):
+            return None
         try:
-            if record is None or (record["key"], record["number"]) != (self._plan.key, number):
-                return None
             content = self._path(number).read_bytes()
             facts = PartFacts(**record["facts"])
-        except (OSError, KeyError, TypeError):
+        except (OSError, TypeError):
             return None
         is_same = record["sha256"] == hashlib.sha256(content).hexdigest()
         return facts if is_same and facts.is_final and facts.files == files_state(self._plan.part(number)) else None
