@@ -17,7 +17,7 @@ PACKAGES = {"cache": set(), "detect": {"cache"}, "classify": {"cache"}, "pipelin
 ROOMS = {
     "classify": ["", "evaluation", "masks", "models", "data", "inference", "training"],
     "pipeline": [
-        "", "intake", "detection", "prediction", "evaluation", "training", "reports", "export", "labels", "chain",
+        "", "intake", "detection", "prediction", "evaluation", "training", "reports", "export", "serving", "labels", "chain",
         "experiments", "demo", "commands", "__main__",
     ],
 }  # fmt: skip

@@ -27,6 +27,7 @@ from pipeline.commands.predict import predict
 from pipeline.commands.report import report
 from pipeline.commands.run import run
 from pipeline.commands.runs import runs_app
+from pipeline.commands.serve import serve
 from pipeline.commands.submit import submit
 from pipeline.commands.supervisor import run_supervised
 from pipeline.commands.train import train
@@ -53,7 +54,7 @@ PANELS = {  # within a panel, Typer lists groups such as `cache` after the comma
     "The main way": (check, detect, train, predict, run, evaluate),
     "Looking": (report, compare, submit, labels_app, runs_app),
     "Several models": (vote, distill),
-    "Looking after": (export, doctor, bundle_app, cache_app),
+    "Looking after": (export, serve, doctor, bundle_app, cache_app),
 }
 for panel, commands in PANELS.items():
     for command in commands:

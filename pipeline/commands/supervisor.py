@@ -16,7 +16,7 @@ from types import FrameType
 
 from detect.isolated import ISOLATED
 
-SUPERVISED = frozenset({"predict", "detect", "check"})  # the commands that do little else than read photos
+SUPERVISED = frozenset({"predict", "detect", "check", "serve"})  # the commands that do little else than read photos
 CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"})
 FORWARDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
