@@ -1,7 +1,6 @@
 """The endpoints over HTTP: answers, refusals, tokens, overload, and photos that are broken on purpose."""
 
 import io
-import json
 import re
 import socket
 import struct
@@ -30,6 +29,7 @@ def jpeg(width=80, height=100):
 
 
 PHOTO = jpeg()
+TEXT_FIELD = b'--cut\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--cut--\r\n'
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,8 @@ def test_one_photo_comes_as_bytes_and_several_as_files_of_a_form(port):
     [prediction] = answer["predictions"]
     assert prediction["path"] == "photo 1"
     assert prediction["box"] == [20, 25, 60, 75]
-    assert prediction["tasks"]["age"] == {"label": "<30", "probabilities": {"<30": 0.6, "30-59": 0.3, ">=60": 0.1}, "unsure": True}  # fmt: skip
+    age = {"<30": 0.6, "30-59": 0.3, ">=60": 0.1}
+    assert prediction["tasks"]["age"] == {"label": "<30", "probabilities": age, "unsure": True}
     PredictAnswer.model_validate(answer)  # what /openapi.json promises
     body, kind = form(("b.jpg", PHOTO), ("text.txt", b"no photo"), ("a.jpg#xywh=0,0,9,9", PHOTO))
     status, _, answer = predict(port, body, Content_Type=kind)
@@ -71,7 +72,7 @@ def test_a_request_without_a_readable_photo_says_what_is_wrong(port):
     for body, kind, words in (
         (None, "image/jpeg", "there is no photo in the request; send photos as files of a form"),
         (form()[0], form()[1], "there is no photo in the request"),
-        (b"--cut\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--cut--\r\n", form()[1], "the field 'x' is no file"),
+        (TEXT_FIELD, form()[1], "the field 'x' is no file"),
         (b"no form", "multipart/form-data; boundary=cut", "the form can't be read"),
         (form(("a.jpg", PHOTO), ("b.jpg", PHOTO))[0][:-9], form()[1], "the form can't be read: it has no end"),
         (PHOTO, "multipart/form-data", "the form can't be read: Missing boundary"),
