@@ -29,6 +29,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "training": "labelled crops -> bundle",
         "reports": "run -> pages and pictures",
         "export": "bundle -> a folder without torch",
+        "serving": "photos over HTTP -> JSON, a page",
         "labels": "suspects, Tomek links",
         "chain": "all stages of a run, in order",
         "experiments": "settings compared",

