@@ -19,7 +19,7 @@ from tests.pipeline.conftest import faceline, tiny_options
 
 HOUSE = Path(__file__).parents[3]
 COMMANDS = ["demo", "check", "detect", "train", "predict", "run", "evaluate", "compare", "vote", "distill", "cache",
-            "labels", "report", "doctor", "runs", "submit"]  # fmt: skip
+            "labels", "report", "doctor", "runs", "submit", "export", "serve"]  # fmt: skip
 
 
 def start(*words, cwd=None, **more):
