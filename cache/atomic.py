@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -58,6 +59,15 @@ def write_synced(path: Path, content: bytes) -> None:
         file.flush()
         # Sync before the rename: otherwise ext4 may show a full-length file of zeros after a power cut.
         os.fsync(file.fileno())
+
+
+def lock(opened: IO[bytes]) -> None:
+    """Wait until no other process holds this file's lock, and hold it until the file is closed."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    fcntl.flock(opened, fcntl.LOCK_EX)
 
 
 @contextmanager

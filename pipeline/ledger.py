@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from cache import atomic
 from cache.errors import BundleError, DataError, UsageError
 from pipeline.run_state import BUNDLE_JSON, read_run
 
@@ -119,7 +120,7 @@ def record_submission(
         warnings.append(f"{run} has no validation score, so this line has none to set beside the leaderboard's")
     ledger.parent.mkdir(parents=True, exist_ok=True)
     with ledger.open("a+b") as opened:
-        _lock(opened)  # until it is closed: two commands at once must not add to the same line
+        atomic.lock(opened)  # until it is closed: two commands at once must not add to the same line
         opened.seek(0)
         before = _parse(ledger, opened.read())
         if before.problems:
@@ -219,14 +220,6 @@ def _hash(line: Mapping[str, Any]) -> str:
 def _text(value: Any) -> Any:
     """Text without bytes that are no UTF-8, as a file's name can have."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def _lock(opened: IO[bytes]) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    fcntl.flock(opened, fcntl.LOCK_EX)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -4,7 +4,8 @@ In: tables of corrections and a Dataset. Out: the Dataset with corrected labels,
 
 A row names a photo (`path`), all photos of a person (`person`), or of the competition's person with an `id`; `photo`
 picks one of a person's by its file name without suffix. `label` is the right class or number; if it is empty, the photo
-is left out of the task. Rows are independent of each other: they may stand in any order and be repeated.
+is left out of the task. Rows are independent of each other: they may stand in any order and be repeated. Only where
+they are decisions, as `faceline review` writes them, does a later one replace an earlier one.
 """
 
 import hashlib
@@ -15,11 +16,12 @@ from pathlib import Path
 
 from cache.errors import DataError, UsageError
 from classify.tasks import Task, comparable
+from pipeline.intake.decision_log import CorrectionRows, read_rows
 from pipeline.intake.folder_index import nfc
 from pipeline.intake.label_table import same_label
 from pipeline.intake.load import load_data
 from pipeline.intake.photo import AppliedCorrections, Dataset
-from pipeline.intake.table_file import read_table, row_location
+from pipeline.intake.table_file import row_location
 from pipeline.safe_csv import safe_text
 from pipeline.settings import COMPETITION_TASKS, Settings
 
@@ -65,7 +67,8 @@ def apply_corrections(dataset: Dataset, file: str, settings: Settings) -> tuple[
     """
     path, shipped = locate_list(file), file in SHIPPED
     levels = settings.data.correction_levels
-    rows = [row for row in _read_rows(path, file, settings, shipped=shipped) if row.level in levels]
+    table = read_rows(path)
+    rows = [row for row in _valid_rows(table, path, file, settings, shipped=shipped) if row.level in levels]
     matches, absent = _match_rows(rows, dataset, shipped=shipped)
     photos = list(dataset.train)
     changes: list[Change] = []
@@ -82,7 +85,8 @@ def apply_corrections(dataset: Dataset, file: str, settings: Settings) -> tuple[
     changed = dict(Counter(change.task for change in changes))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     applied = AppliedCorrections(file, digest, len(rows), changed, already, absent)
-    return replace(dataset, train=tuple(photos), corrections=(*dataset.corrections, applied)), changes
+    corrected = replace(dataset, train=tuple(photos), corrections=(*dataset.corrections, applied))
+    return replace(corrected, notes=(*dataset.notes, *table.notes)), changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +145,8 @@ def locate_list(file: str) -> Path:
     return Path(file)
 
 
-def _read_rows(path: Path, file: str, settings: Settings, *, shipped: bool) -> Iterator[_Row]:
+def _valid_rows(table: CorrectionRows, path: Path, file: str, settings: Settings, *, shipped: bool) -> Iterator[_Row]:
     """Yield the valid rows of a table; invalid ones of a shipped list are skipped, of a user's table refused."""
-    table = read_table(path)
     # A list of suspects becomes a table of corrections once its wrong rows are removed.
     label = next((name for name in ("label", "suggested") if name in table.columns), None)
     name_columns = [name for name in NAME_COLUMNS if name in table.columns]
@@ -154,7 +157,7 @@ def _read_rows(path: Path, file: str, settings: Settings, *, shipped: bool) -> I
         )
     tasks = {comparable(task.name): task for task in settings.task_list()}
     problems: list[str] = []
-    for index, cells in enumerate(table.iter_rows(named=True)):
+    for index, cells in table.rows:
         # Spaces around a label mean nothing; around a path they may be part of the file's name.
         text = {name: value if value and name == "path" else (value or "").strip() for name, value in cells.items()}
         if not any(text.values()):

@@ -81,6 +81,8 @@ def apply_stage(file: str, data: Path, context: RunContext, next_step: str = "")
     dataset = load_data(data, context.settings.task_list(), context.settings.data).require_usable()
     corrected, changes = apply_corrections(dataset, file, context.settings)
     [applied] = corrected.corrections
+    for note in corrected.notes[len(dataset.notes) :]:
+        context.console.warn(note)
     shown = changes[:SHOWN_CHANGES]
     if shown:
         more = f", the first {len(shown)} of {len(changes):,}" if len(shown) < len(changes) else ""
