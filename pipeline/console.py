@@ -82,6 +82,11 @@ class Console:
         if next_step and not self.quiet:
             self._out.print(f"Next: {printable(next_step)}", markup=False)
 
+    def flush(self) -> None:
+        """Let a program that reads the output have what was printed so far."""
+        sys.stdout.flush()
+        self._out.file.flush()
+
     @contextmanager
     def progress(self, label: str, total: int) -> Generator[Callable[[float], None]]:
         """Show progress; the yielded function takes the number of items, or part of one, done since its last call."""

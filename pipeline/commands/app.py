@@ -25,6 +25,7 @@ from pipeline.commands.export import export
 from pipeline.commands.labels import labels_app
 from pipeline.commands.predict import predict
 from pipeline.commands.report import report
+from pipeline.commands.review import review
 from pipeline.commands.run import run
 from pipeline.commands.runs import runs_app
 from pipeline.commands.serve import serve
@@ -52,7 +53,7 @@ app = typer.Typer(
 PANELS = {  # within a panel, Typer lists groups such as `cache` after the commands
     "Start here": (demo,),
     "The main way": (check, detect, train, predict, run, evaluate),
-    "Looking": (report, compare, submit, labels_app, runs_app),
+    "Looking": (report, review, compare, submit, labels_app, runs_app),
     "Several models": (vote, distill),
     "Looking after": (export, serve, doctor, bundle_app, cache_app),
 }

@@ -39,7 +39,7 @@ def labels_suspects(
     task: TasksOpt = None,
 ) -> None:
     """Rank the labels that are contradicted by networks which were not trained on them."""
-    shared = _with_config_of(run[0], shared)
+    shared = with_config_of(run[0], shared)
     next_step = shared.next_command("labels", "apply", "CORRECTIONS.csv", data)
     from pipeline.labels.suspects import suspects_stage
 
@@ -58,7 +58,7 @@ def labels_tomek(
     task: TasksOpt = None,
 ) -> None:
     """List photos of different classes that are each other's nearest neighbour."""
-    shared = _with_config_of(run, shared)
+    shared = with_config_of(run, shared)
     next_step = shared.next_command("labels", "apply", out / "removals.csv", data)
     from pipeline.labels.tomek_links import tomek_stage
 
@@ -87,7 +87,7 @@ def labels_apply(
     apply_stage(file, data, context, next_step.next_command("train", data))
 
 
-def _with_config_of(run: Path, shared: SharedOptions) -> SharedOptions:
+def with_config_of(run: Path, shared: SharedOptions) -> SharedOptions:
     """Put the settings of a run below those of --config; BundleError if the folder is not a run."""
     config = run / "config.yaml"
     if not config.is_file():

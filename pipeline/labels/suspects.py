@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cache import atomic
 from cache.errors import CacheError, UsageError
@@ -22,6 +23,7 @@ from pipeline.detection.detect import source_ids
 from pipeline.evaluation.out_of_fold import OutOfFold, read_out_of_fold
 from pipeline.intake.corrections import apply_corrections, load_labelled
 from pipeline.intake.load import load_data
+from pipeline.intake.photo import Photo
 from pipeline.reports.contact_sheets import encode_image, resize_into_cell
 from pipeline.reports.html import page_template
 from pipeline.safe_csv import csv_text
@@ -58,7 +60,7 @@ def suspects_stage(
             f"{not_held_out:,} of {len(dataset.train):,} labelled photos were not held out, so nothing is known of "
             "them; train with --set split.held_out=all, or add runs that held out the other folds with --run"
         )
-    suspects_by_task = {task: _find_task_suspects(task, held_out) for task in tasks}
+    suspects_by_task = {task: suspects_of(task, held_out) for task in tasks}
     # Write the table, the crops and the page.
     crops = _copy_crops(suspects_by_task, held_out, out, top, context)
     rows = [row for task, suspects in suspects_by_task.items() for row in _rows(task, suspects, held_out, crops)]
@@ -109,11 +111,20 @@ def select_tasks(tasks: Sequence[Task], names: Sequence[str]) -> list[Task]:
     return [by_name[name] for name in dict.fromkeys(names)] if names else list(tasks)
 
 
-def _find_task_suspects(task: Task, held_out: OutOfFold) -> Suspects:
-    """The doubtful labels of one task."""
-    labels = [photo.labels.get(task.name) for photo in held_out.photos]
-    codes = np.array([UNLABELLED if label is None else task.encode(label) for label in labels], dtype=np.intp)
-    return find_suspects(held_out.probabilities[task.name], codes, [photo.person for photo in held_out.photos])
+def given_codes(task: Task, photos: Sequence[Photo]) -> NDArray[np.intp]:
+    """The class indices (N,) of the labels of photos."""
+    labels = [photo.labels.get(task.name) for photo in photos]
+    return np.array([UNLABELLED if label is None else task.encode(label) for label in labels], dtype=np.intp)
+
+
+def suspects_of(task: Task, held_out: OutOfFold) -> Suspects:
+    """The doubtful labels of one task.
+
+    Raises:
+        UsageError: cleanlab is not installed.
+    """
+    people = [photo.person for photo in held_out.photos]
+    return find_suspects(held_out.probabilities[task.name], given_codes(task, held_out.photos), people)
 
 
 def _rows(task: Task, suspects: Suspects, held_out: OutOfFold, crops: Mapping[str, str]) -> Iterator[Sequence[object]]:

@@ -6,7 +6,6 @@ In: DATA and RUN/bundle. Out: tomek.csv with both photos of each link, and remov
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from cache import atomic
@@ -14,12 +13,12 @@ from cache.errors import BundleError
 from classify.evaluation.tomek import embedding_of, tomek_links
 from classify.inference.bundle import TrainedNetwork, load_bundle
 from classify.models.frozen_features import compute_features
-from classify.tasks import UNLABELLED, Task
+from classify.tasks import Task
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos
 from pipeline.intake.corrections import load_labelled
 from pipeline.intake.photo import Photo
-from pipeline.labels.suspects import select_tasks
+from pipeline.labels.suspects import given_codes, select_tasks
 from pipeline.safe_csv import csv_text
 from pipeline.training.packed_crops import training_pixels, with_crops
 
@@ -68,8 +67,7 @@ def _find_links(
 ) -> Iterator[Sequence[object]]:
     """Yield the two rows of tomek.csv for each link of a task, the closest link first."""
     device = context.torch_device()
-    labels = [photo.labels.get(task.name) for photo in photos]
-    codes = np.array([UNLABELLED if label is None else task.encode(label) for label in labels], dtype=np.intp)
+    codes = given_codes(task, photos)
     pixels = training_pixels([detection.sources[photo.path] for photo in photos], trained.model, detection, context)
     features = compute_features(trained.network.to(device), trained.normalise, pixels, device)
     embedding = embedding_of(features.numpy(), seed=context.settings.seed)

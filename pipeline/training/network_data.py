@@ -3,7 +3,6 @@
 In: samples, their crops and the settings. Out: NetworkData, the same in every process of a training.
 """
 
-import re
 import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,12 +24,11 @@ from classify.tasks import UNLABELLED, Task, joint_class
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection
 from pipeline.settings import Settings
+from pipeline.sql_condition import rows_where
 from pipeline.training.packed_crops import training_landmarks, training_pixels
 from pipeline.training.teacher_targets import TeacherTargets
 
 View = tuple[tuple[int, int], float, Margin]  # input, zoom and margin of packed crops
-# Polars' SQL opens any file or URL that a subquery names, and settings may come from anyone.
-FORBIDDEN_SQL = re.compile(r"\b(?:select|table|values|read_\w*|scan_\w*)\b", re.IGNORECASE)
 
 
 def network_data(
@@ -107,7 +105,8 @@ def augmentation_groups(plan: Plan, samples: Sequence[Sample], tasks: Sequence[T
     table = _rule_columns(samples, tasks) if any(config.augment.groups for config in plan.configs) else pl.DataFrame()
     for column, (task, config) in enumerate(zip(plan.tasks, plan.configs, strict=True)):
         for number, group in reversed(list(enumerate(config.augment.groups))):  # of several rules, the first wins
-            is_chosen = _apply_rule(table, group.where, f"tasks.{task.name}.augment.groups: {group.where!r}")
+            where = f"tasks.{task.name}.augment.groups: {group.where!r}"
+            is_chosen = rows_where(table, group.where, where).to_numpy()
             groups[is_chosen & (codes[:, column] != UNLABELLED), column] = len(task.classes) + number
     return groups
 
@@ -118,20 +117,7 @@ def refuse_wrong_rules(plan: Plan, tasks: Sequence[Task]) -> None:
     table = _rule_columns([example], tasks).clear()
     for task, config in zip(plan.tasks, plan.configs, strict=True):
         for group in config.augment.groups:
-            _apply_rule(table, group.where, f"tasks.{task.name}.augment.groups: {group.where!r}")
-
-
-def _apply_rule(table: pl.DataFrame, rule: str, where: str) -> NDArray[np.bool_]:
-    """Return (M,) whether the SQL condition holds for each sample; `where` names the rule in errors."""
-    if match := FORBIDDEN_SQL.search(rule):
-        raise UsageError(f"{where}: {match[0]!r} is not allowed; a rule can use a photo's columns only")
-    try:
-        is_chosen = table.select(pl.sql_expr(rule).alias("chosen"))["chosen"].fill_null(value=False)
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
-        raise UsageError(f"{where}: {error}; there are the columns {', '.join(table.columns)}") from error
-    if is_chosen.dtype != pl.Boolean or len(is_chosen) != len(table):
-        raise UsageError(f"{where} is no condition: it must be true or false for every photo")
-    return is_chosen.to_numpy()
+            rows_where(table, group.where, f"tasks.{task.name}.augment.groups: {group.where!r}")
 
 
 def _rule_columns(samples: Sequence[Sample], tasks: Sequence[Task]) -> pl.DataFrame:
