@@ -78,7 +78,8 @@ class DecisionLog:
         return entry
 
     def _read_new(self) -> None:
-        if not self.path.exists():
+        if not self.path.exists():  # nothing was decided yet, or somebody has removed it
+            self._lines, self._offset = [], 0
             return
         with self.path.open("rb") as file:
             if file.seek(0, os.SEEK_END) < self._offset:  # somebody has shortened it
