@@ -11,7 +11,7 @@ import typer
 from cache.errors import BundleError
 from cache.location import with_home
 from pipeline.commands.checked_paths import DataArg
-from pipeline.commands.options import SharedOptions, with_shared_options
+from pipeline.commands.options import REVIEW_CARRIES, SharedOptions, with_shared_options
 
 labels_app = typer.Typer(name="labels", help="Find and correct doubtful labels.", no_args_is_help=True)
 
@@ -39,8 +39,8 @@ def labels_suspects(
     task: TasksOpt = None,
 ) -> None:
     """Rank the labels that are contradicted by networks which were not trained on them."""
+    next_step = shared.next_command("review", *run, carry=REVIEW_CARRIES)
     shared = with_config_of(run[0], shared)
-    next_step = shared.next_command("labels", "apply", "CORRECTIONS.csv", data)
     from pipeline.labels.suspects import suspects_stage
 
     suspects_stage(data, run, out, task or (), top, shared.context(), next_step)

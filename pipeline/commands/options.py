@@ -47,6 +47,7 @@ RunOpt = Annotated[
 SharedName = Literal["config", "settings", "cache", "no_cache", "device", "workers", "json", "quiet"]
 CARRIED: tuple[SharedName, ...] = ("config", "settings", "cache", "no_cache", "device", "workers")
 EVALUATE_CARRIES: tuple[SharedName, ...] = ("config", "settings")
+REVIEW_CARRIES: tuple[SharedName, ...] = ("config", "settings", "cache", "workers")
 PREDICT_CARRIES: tuple[SharedName, ...] = ("cache", "no_cache", "device", "workers")  # the bundle has the settings
 
 

@@ -8,10 +8,10 @@ import typer
 
 from pipeline.commands.checked_paths import AnyRunsArg
 from pipeline.commands.labels import TasksOpt, with_config_of
-from pipeline.commands.options import SharedOptions, with_shared_options
+from pipeline.commands.options import REVIEW_CARRIES, SharedOptions, with_shared_options
 
 
-@with_shared_options("config", "settings", "cache", "workers", "json", "quiet")
+@with_shared_options(*REVIEW_CARRIES, "json", "quiet")
 def review(
     shared: SharedOptions,
     runs: AnyRunsArg,

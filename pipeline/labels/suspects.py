@@ -3,8 +3,9 @@
 In: DATA and the runs that held its photos out. Out: suspects.csv, crops/ and suspects.html in a folder.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,9 @@ def suspects_stage(
     atomic.write_text(out / "suspects.csv", csv_text(table.drop("number"), float_precision=6))
     sections = [_section(task, suspects, table, top, out) for task, suspects in suspects_by_task.items()]
     title = f"Doubtful labels of {data.resolve().name}"
-    page = page_template("suspects.html.j2").render(title=title, sections=sections)
-    atomic.write_text(out / "suspects.html", page)
+    review = shlex.join(["faceline", "review", *map(str, runs)])
+    page = page_template("suspects.html.j2").render(title=title, sections=sections, review=review, pictures=None)
+    atomic.write_text(out / "suspects.html", page.encode("utf-8", "backslashreplace").decode())
     counts = [[section["task"], section["total"], section["unit"]] for section in sections]
     context.console.table("Doubtful labels", ["task", "suspects", "of"], counts)
     files = {"suspects": str(out / "suspects.csv"), "page": str(out / "suspects.html")}
@@ -169,9 +171,12 @@ def _section(task: Task, suspects: Suspects, table: pl.DataFrame, top: int, out:
         suspect = {"rank": row["rank"], "person": row["person"], "score": row["score"], "photos": []}
         crop = row["crop"]
         thumbnail = encode_image(resize_into_cell(decode_crop((out / crop).read_bytes()))) if crop else b""
-        shown.setdefault(row["rank"], suspect)["photos"].append({**row, "thumbnail": thumbnail})
+        photo = {**row, "thumbnail": thumbnail, "file": PurePosixPath(row["path"]).name}
+        shown.setdefault(row["rank"], suspect)["photos"].append(photo)
     unit = "people" if suspects.by_person else "photos or swaps of two"
-    return {"task": task.name, "total": len(suspects.ranked), "unit": unit, "suspects": list(shown.values())}
+    single = max((len(suspect["photos"]) for suspect in shown.values()), default=0) <= 2
+    facts = {"task": task.name, "total": len(suspects.ranked), "unit": unit, "single": single}
+    return {**facts, "suspects": list(shown.values())}
 
 
 def _label_text(label: str | float | None) -> str:
