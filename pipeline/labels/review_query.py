@@ -23,9 +23,10 @@ from pipeline.task_names import probability_columns
 
 OF_ONE_TASK = ("task", "given", "predicted", "p", "p_predicted", "right")
 TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|[^\W\d]\w*|.""", re.DOTALL)
-SQL_WORDS = frozenset(
-    "and or not in is null true false like ilike between case when then else end as cast exists distinct from".split()
-)
+SQL_WORDS = frozenset({
+    "and", "or", "not", "in", "is", "null", "true", "false", "like", "ilike", "between", "case", "when", "then", "else",
+    "end", "as", "cast",
+})  # fmt: skip
 EXAMPLE = "gender = female AND p < 0.6"
 
 
@@ -71,13 +72,16 @@ class QueryTable:
         names = set(self.names)
         used: set[str] = set()
         parts: list[str] = []
-        for token in TOKEN.findall(query):
+        tokens: list[str] = TOKEN.findall(query)
+        for token in tokens:
             plain = token.strip('"')
             if token[0] != "'" and plain in names:
                 used.add(plain)
+                parts.append(token)
             elif token[0] == '"' or (token.casefold() in classes and token.casefold() not in SQL_WORDS):
-                token = _quoted(classes.get(plain.casefold(), plain))
-            parts.append(token)
+                parts.append(_quoted(classes.get(plain.casefold(), plain)))
+            else:
+                parts.append(token)
         return "".join(parts), used
 
     def _names_of(self, task: Task) -> set[str]:
@@ -92,9 +96,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _columns(
-    held_out: OutOfFold, tasks: Sequence[Task], codes: Mapping[str, NDArray[np.intp]]
-) -> dict[str, pl.Series]:
+def _columns(held_out: OutOfFold, tasks: Sequence[Task], codes: Mapping[str, NDArray[np.intp]]) -> dict[str, pl.Series]:
     """What is known of each photo whatever the task."""
     paths = [PurePosixPath(photo.name) for photo in held_out.photos]
     columns: dict[str, Any] = {
@@ -121,13 +123,14 @@ def _columns_of(task: Task, held_out: OutOfFold, codes: NDArray[np.intp]) -> dic
     rows = np.arange(len(codes))
     given = [None if code == UNLABELLED else task.classes[code] for code in codes]
     p = [None if code == UNLABELLED else float(probabilities[row, code]) for row, code in enumerate(codes)]
+    names = [task.classes[code] for code in predicted]
+    right = [None if label is None else label == name for label, name in zip(given, names, strict=True)]
     columns: dict[str, tuple[Any, Any]] = {
         "task": ([task.name] * len(codes), pl.String),
         "given": (given, pl.String),
-        "predicted": ([task.classes[code] for code in predicted], pl.String),
+        "predicted": (names, pl.String),
         "p": (p, pl.Float64),
         "p_predicted": (probabilities[rows, predicted], pl.Float64),
-        "right": ([None if code == UNLABELLED else bool(code == best) for code, best in zip(codes, predicted, strict=True)],
-                  pl.Boolean),
-    }  # fmt: skip
+        "right": (right, pl.Boolean),
+    }
     return {name: pl.Series(name, values, dtype) for name, (values, dtype) in columns.items()}

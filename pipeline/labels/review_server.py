@@ -84,7 +84,9 @@ class ReviewApi:
             OSError: it can't be written.
         """
         kind, undoes = body["kind"], str(body.get("undoes", ""))
-        changes = self._undone(undoes) if kind == "undo" else [self._change(kind, body["task"], c) for c in body["changes"]]
+        changes = (
+            self._undone(undoes) if kind == "undo" else [self._change(kind, body["task"], c) for c in body["changes"]]
+        )
         if kind not in KINDS or not changes:
             raise ValueError("it is no decision")
         accepted: Kind = kind

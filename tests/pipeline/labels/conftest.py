@@ -40,27 +40,38 @@ def write_review_run(folder, drawn, people=6, wrong=2, settings=()):
             os.link(picture, data / name)
             person = f"<b>{number:02}</b>"
             gender, age = number % 2, (20, 45, 70)[number % 3]
-            labels.append({"path": name, "person": person, "mask": mask, "gender": ("male", "female")[gender], "age": age})
+            labels.append(
+                {"path": name, "person": person, "mask": mask, "gender": ("male", "female")[gender], "age": age}
+            )
             true = {"mask": code, "gender": gender, "age": number % 3}
             shown = dict(true)
             if number < wrong:
                 shown["gender"] = 1 - gender
             if number == 0 and code:
                 shown["mask"] = 3 - code
-            row = {"path": name, "person": person, "source": hashlib.sha256(picture.read_bytes()).hexdigest(), "fold": 0}
+            row = {
+                "path": name,
+                "person": person,
+                "source": hashlib.sha256(picture.read_bytes()).hexdigest(),
+                "fold": 0,
+            }
             for task in tasks:
                 sure = 0.9 - 0.001 * number
                 rest = (1 - sure) / (len(task.classes) - 1)
                 row |= {f"true_{task.name}": true[task.name], task.name: task.classes[shown[task.name]]}
-                row |= {f"p_{task.name}_{c}": sure if i == shown[task.name] else rest for i, c in enumerate(task.classes)}
+                row |= {
+                    f"p_{task.name}_{c}": sure if i == shown[task.name] else rest for i, c in enumerate(task.classes)
+                }
             rows.append(row | {"class": 0})
     pl.DataFrame(labels).write_csv(data / "labels.csv")
     pl.DataFrame(rows).write_csv(run / "validation.csv")
     (run / "config.yaml").write_text(chosen.as_yaml())
     table = data / "labels.csv"
-    (run / "run.json").write_text(json.dumps({"status": "finished", "data": str(table), "command": ["faceline", "train", str(table)]}))
+    (run / "run.json").write_text(
+        json.dumps({"status": "finished", "data": str(table), "command": ["faceline", "train", str(table)]})
+    )
     (run / "bundle").mkdir()
-    (run / "bundle" / "bundle.json").write_text("{\"format\": 3}")
+    (run / "bundle" / "bundle.json").write_text('{"format": 3}')
     return SimpleNamespace(data=table, run=run, settings=chosen, folder=folder)
 
 

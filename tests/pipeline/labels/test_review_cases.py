@@ -90,23 +90,27 @@ def test_corrections_that_were_applied_before_are_the_given_labels(reviewed, tmp
     (tmp_path / "c.csv").write_text("task,person,label\ngender,<b>00</b>,female\n")
     settings = load_settings(None, [f"data.corrections=[{tmp_path / 'c.csv'}]"])
     again = load(SimpleNamespace(run=reviewed.run, settings=settings), tmp_path)
-    assert "<b>00</b>" not in {again.held_out.photos[case.rows[0]].person for case in again.suspects() if case.task.name == "gender"}
+    assert "<b>00</b>" not in {
+        again.held_out.photos[case.rows[0]].person for case in again.suspects() if case.task.name == "gender"
+    }
 
 
 def test_an_unfinished_a_damaged_and_a_run_that_held_nobody_out_are_said_to_be_so(reviewed, tmp_path):
     run = copy_of(reviewed, tmp_path)
     (run / "validation.csv").unlink()
-    with pytest.raises(BundleError, match=r"held nobody out: there is no validation\.csv in it\.\n.* split\.held_out=0"):
+    with pytest.raises(
+        BundleError, match=r"held nobody out: there is no validation\.csv in it\.\n.* split\.held_out=0"
+    ):
         faceline("review", run, "--static", tmp_path / "page.html")
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"status": "started"}))
-    with pytest.raises(BundleError, match="is an unfinished run: .*needs predictions for held-out people"):
+    with pytest.raises(BundleError, match=r"is an unfinished run: .*needs predictions for held-out people"):
         faceline("review", run, "--static", tmp_path / "page.html")
     (run / "run.json").write_text("{")
     with pytest.raises(BundleError, match=r"is a damaged run: run\.json can't be read"):
         faceline("review", run, "--static", tmp_path / "page.html")
     (run / "run.json").write_text(json.dumps(record))
-    (run / "validation.csv").write_bytes(b"path\n\"a")
+    (run / "validation.csv").write_bytes(b'path\n"a')
     with pytest.raises(BundleError, match=r"validation\.csv is damaged \("):
         faceline("review", run, "--static", tmp_path / "page.html")
     (run / "validation.csv").write_text("path,person\n")
@@ -135,5 +139,5 @@ def test_photos_that_were_moved_are_said_and_found_with_data(reviewed, tmp_path)
     assert "other files than those that were held out: 1, such as p04/wear.jpg" in result.stderr
     (moved / "p00" / "wear.jpg").rename(moved / "other.jpg")
     (moved / "labels.csv").write_text("path,person,mask,gender,age\nother.jpg,x,wear,male,20\n")
-    with pytest.raises(DataError, match="none of the 18 held-out photos of .* is a labelled photo of"):
+    with pytest.raises(DataError, match=r"none of the 18 held-out photos of .* is a labelled photo of"):
         faceline("review", run, "--data", moved / "labels.csv", "--static", tmp_path / "page.html")

@@ -110,7 +110,9 @@ def test_decisions_are_corrections_at_once_and_two_pages_see_each_others(served)
         ("p01/wear.jpg", "age"): None,
     }
     undone = got(served, "decisions", {"kind": "undo", "undoes": lines[0]["entry"], "after": seen + 2})["lines"]
-    assert [(line["decision"], line["label"], line["undoes"]) for line in undone] == [("undo", "male", lines[0]["entry"])]
+    assert [(line["decision"], line["label"], line["undoes"]) for line in undone] == [
+        ("undo", "male", lines[0]["entry"])
+    ]
     _, changes = apply_corrections(dataset, str(served.file), served.reviewed.settings)
     assert [change.photo for change in changes] == ["p01/wear.jpg"]
 
@@ -163,10 +165,12 @@ def test_the_command_prints_the_address_serves_and_ends_with_ctrl_c(reviewed, tm
         body = {"kind": "drop", "task": "mask", "changes": [{"row": 0}], "after": 0}
         connection.request("POST", f"/{token}/decisions", json.dumps(body))
         assert len(json.loads(connection.getresponse().read())["lines"]) == 1
+        connection.close()
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.wait()
     assert (process.returncode, rest) == (0, "")
     assert errors.strip() == f"decisions in {out}: 1"
     result = faceline("labels", "apply", out, reviewed.data)
