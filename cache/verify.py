@@ -209,12 +209,17 @@ def _fingerprint_stats(folder: Path) -> dict[str, Any]:
     }
 
 
-def _folder_stats(folder: Path) -> dict[str, int]:
+def folder_bytes(folder: Path) -> int:
+    """Return the size of all files below a folder; 0 if there is none."""
     size_bytes = 0
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError):  # a staged unit that was committed meanwhile
             size_bytes += file.stat().st_size if file.is_file() else 0
-    return {"count": sum(1 for _ in _visible(folder)), "bytes": size_bytes}
+    return size_bytes
+
+
+def _folder_stats(folder: Path) -> dict[str, int]:
+    return {"count": sum(1 for _ in _visible(folder)), "bytes": folder_bytes(folder)}
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from functools import cache
 from threading import local
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
@@ -120,11 +120,14 @@ def _converted() -> tuple[Any, list[Any]]:
     return openvino.Core(), models
 
 
+def runtime_on(device: torch.device) -> Literal["openvino", "torch"]:
+    """The fastest installed runtime."""
+    return "openvino" if device.type == "cpu" and importlib.util.find_spec("openvino") is not None else "torch"
+
+
 def networks_on(device: torch.device) -> Networks:
     """Load the networks in the fastest installed runtime."""
-    if device.type == "cpu" and importlib.util.find_spec("openvino") is not None:
-        return OpenVinoNetworks()
-    return TorchNetworks(device)
+    return OpenVinoNetworks() if runtime_on(device) == "openvino" else TorchNetworks(device)
 
 
 def load_networks() -> list[nn.Module]:

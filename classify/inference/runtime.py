@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock, local
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,11 @@ class OpenVinoRuntime:
         return openvino.Core().compile_model(model, "CPU", options)
 
 
+def runtime_on(device: str) -> Literal["openvino", "torch"]:
+    """The fastest installed runtime on a device."""
+    return "openvino" if device == "cpu" and importlib.util.find_spec("openvino") is not None else "torch"
+
+
 def runtimes_of(
     networks: Sequence[TrainedNetwork], device: str, *, flip: bool, threads: int, cache: Path | None = None
 ) -> list[Runtime]:
@@ -144,6 +149,6 @@ def runtimes_of(
         threads: that will predict at the same time on a CPU.
         cache: the folder of the cache, where converted networks are kept; None to keep none.
     """
-    if device == "cpu" and importlib.util.find_spec("openvino") is not None:
+    if runtime_on(device) == "openvino":
         return [OpenVinoRuntime(network, flip=flip, threads=threads, cache=cache) for network in networks]
     return [TorchRuntime(network, device, flip=flip) for network in networks]

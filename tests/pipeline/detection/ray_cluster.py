@@ -1,7 +1,7 @@
 """A Ray cluster of a head and two nodes with one CPU each, for tests; run as a script, it lives as long as its stdin.
 
-It prints its address. For each line on stdin it kills all processes of a node, as a power cut would, and prints
-their ids.
+It prints its address. For each line "node" on stdin it kills all processes of a node, as a power cut would, and for any
+other line an actor of this class; it prints their ids.
 """
 
 import json
@@ -32,8 +32,13 @@ if __name__ == "__main__":
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **COMMON})
     nodes = [cluster.add_node(num_cpus=1, **COMMON) for _ in range(2)]
     say(address=cluster.address)
-    for _ in sys.stdin:
-        killed = family(nodes.pop(0).all_processes["raylet"][0].process.pid)
+    for line in sys.stdin:
+        if line.strip() == "node":
+            killed = family(nodes.pop(0).all_processes["raylet"][0].process.pid)
+        else:
+            everyone = [pid for node in nodes for pid in family(node.all_processes["raylet"][0].process.pid)]
+            names = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in everyone}
+            killed = [pid for pid, name in names.items() if name.startswith(f"ray::{line.strip()}")][:1]
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
         say(killed=killed)

@@ -1,4 +1,4 @@
-"""A run on a local Ray cluster is the run on one machine, whatever dies.
+"""A run on a local Ray cluster is the run on one machine, whatever dies; also one of `faceline predict`.
 
 Order matters for time: the cluster is shared, and the last tests kill parts of it.
 """
@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,7 +224,7 @@ def single(photos, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A running cluster: `kill()` kills one of its two nodes, `environment` leads there."""
+    """A running cluster: `kill()` kills one of its two nodes or an actor, `environment` leads there."""
     # Ray's sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="fl-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         environment = {
@@ -247,16 +248,19 @@ class Cluster:
     def __init__(self, run, environment):
         self.run, self.environment = run, environment
 
-    def kill(self):
-        self.run.stdin.write(b"\n")
+    def kill(self, what="node"):
+        self.run.stdin.write(f"{what}\n".encode())
         self.run.stdin.flush()
-        assert len(json.loads(self.run.stdout.readline())["killed"]) > 1
+        assert len(json.loads(self.run.stdout.readline())["killed"]) >= (2 if what == "node" else 1)
 
     def detect(self, photos, cache):
         """A driver that has just been started."""
-        words = [sys.executable, "-m", "pipeline", "detect", photos, "--cache", cache, "--engine", "ray", "--json"]
+        return self.start("detect", photos, "--cache", cache)
+
+    def start(self, *words):
+        command = [sys.executable, "-m", "pipeline", *map(str, words), "--engine", "ray", "--json"]
         return subprocess.Popen(
-            words, cwd=HOUSE, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=HOUSE, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
 
@@ -327,6 +331,31 @@ def test_a_driver_that_is_stopped_or_killed_and_run_again_makes_what_is_left_and
     summary = result_of(cluster.detect(photos, cache))
     assert summary["cut"] <= PHOTOS - 256 - PHOTOS % 256, "a whole unit and perhaps the short one were kept"
     assert_whole(cache, single)
+
+
+@needs_ray
+def test_predictions_of_two_actors_are_those_of_one_process_although_one_actor_is_killed(cluster, finished, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for file in sorted((finished.data / "eval" / "images").iterdir())[:30]:
+        shutil.copy(file, photos)
+    (photos / "text.jpg").write_text("no photo")
+    if (finished.cache / "networks").is_dir():  # converted by OpenVINO, if it is installed
+        shutil.copytree(finished.cache / "networks", tmp_path / "cache" / "networks")
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    words = ["predict", photos, "--bundle", finished.run / "bundle", "--cache", tmp_path / "cache", "--part-size", "4"]
+    driver = cluster.start(*words, "--out", out)
+    begun = time.monotonic()
+    while not list(out.glob("parts/*.json")):
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() - begun < PATIENCE_S
+        time.sleep(0.01)
+    cluster.kill("PartActor")
+    result = result_of(driver)
+    assert (result["photos"], result["predicted_now"], result["unreadable"]) == (31, 31, 1)
+    assert result["actors"] >= 2
+    faceline(*words, "--device", "cpu", "--out", alone)
+    assert (out / "predictions.csv").read_bytes() == (alone / "predictions.csv").read_bytes()
 
 
 @needs_ray
