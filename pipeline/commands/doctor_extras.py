@@ -18,6 +18,7 @@ PURPOSES = {
     "faces": "dlib's face network, for model.backbone=face_dlib",
     "onnx": "faceline export --format onnx",
     "serve": "faceline serve",
+    "ui": "faceline review",
     "heic": "HEIC photos",
     "objects": "a cache at s3://, gs:// or az://",
     "ray": "--engine ray",
@@ -60,7 +61,11 @@ class Extra:
 
     def as_json(self) -> dict[str, object]:
         """The entry in `doctor --json`."""
-        entry: dict[str, object] = {"installed": self.is_installed, "packages": dict(self.packages), "for": self.purpose}
+        entry: dict[str, object] = {
+            "installed": self.is_installed,
+            "packages": dict(self.packages),
+            "for": self.purpose,
+        }
         return entry if self.is_installed else {**entry, "install": self.command}
 
 
