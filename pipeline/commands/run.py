@@ -38,4 +38,6 @@ def run(shared: SharedOptions, data: DataArg, out: RunOpt = None) -> None:
             "of new photos."
         )
         next_step = shared.next_command("predict", "PHOTOS", "--bundle", folder / "bundle", carry=PREDICT_CARRIES)
+    if (folder / "validation.csv").is_file():
+        text += f"\nDoubtful labels: {shared.next_command('review', folder, carry=('cache', 'workers'))}"
     context.console.done({**finished.as_json(), "trained_on": trained_on}, text=text, next_step=next_step)

@@ -11,7 +11,7 @@ from cache import atomic
 from cache.errors import UsageError
 from classify.tasks import Task
 from pipeline.context import RunContext
-from pipeline.intake.decision_log import DecisionLog
+from pipeline.intake.decision_log import DecisionLog, standing
 from pipeline.labels.review_cases import Review, load_review
 from pipeline.labels.review_page import review_page, static_page
 from pipeline.labels.review_pictures import ReviewPictures
@@ -90,7 +90,7 @@ def review_stage(
         context.console.done(result, text=text, next_step=apply_command(out, review.data))
         context.console.flush()
         serve_until_stopped(app, bound)
-    made = {line["entry"] for line in log.lines() if "entry" in line}
+    made = {line["entry"] for _, line in standing(list(enumerate(log.lines())))}
     context.console.line(f"decisions in {out}: {len(made):,}")
 
 

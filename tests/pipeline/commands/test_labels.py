@@ -66,6 +66,7 @@ def test_suspects_lists_people_and_swaps_with_their_crops_and_a_page(finished, c
     assert "default-src 'none'" in page
     assert page.count("data:image/jpeg") == 16
     assert all(f"1. {person}" in page or f"2. {person}" in page for person in people)
+    assert f"faceline review {run}" in page
     assert printed_json(result)["tasks"]["gender"] == {"total": 2, "unit": "people"}
     assert "split.held_out=all" in result.stderr, "the photos of the other folds are unknown"
     assert hashes(finished.data) == before

@@ -189,6 +189,34 @@ def test_the_page_fits_loads_one_person_and_runs_no_name(many, opened, width, sc
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
 
 
+def test_a_photo_that_was_moved_away_meanwhile_is_said_on_the_page(many, opened):
+    photo = next(photo.path for photo in many.review.held_out.photos if photo.name == "p61/wear.jpg")
+    photo.rename(photo.with_name("elsewhere.jpg"))
+    try:
+        page = opened(many.url)
+        press(page, "/")
+        page.keyboard.type("path = 'p61/wear.jpg' AND task = 'gender'")
+        press(page, "Enter")
+        page.wait_for_selector(".frame span")
+        assert "neither the photo nor a crop" in page.locator(".asked").inner_text()
+        assert page.locator(".asked img").count() == 2
+    finally:
+        photo.with_name("elsewhere.jpg").rename(photo)
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_of_suspects_is_a_grid_that_fits_the_width(many, browser, tmp_path, width):
+    printed = faceline("labels", "suspects", many.made.data, "--run", many.made.run, "--out", tmp_path)
+    assert f"Next: faceline review {many.made.run}" in printed.stdout
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark")
+    page.goto((tmp_path / "suspects.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    tops = page.evaluate("[...document.querySelectorAll('#task2 ~ .suspects article')].map((one) => one.offsetTop)")
+    assert (len(tops), tops.count(tops[0])) == (60, 1 if width == 390 else 4)
+    assert serious_faults(page) == []
+    page.close()
+
+
 def test_without_its_server_the_page_confirms_nothing(many, browser):
     page = browser.new_page()
     page.goto(many.url)
