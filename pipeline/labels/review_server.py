@@ -71,13 +71,18 @@ class ReviewApi:
         return {row: photo_as_json(row, self._review) for row in rows if 0 <= row < known}
 
     def decisions(self, after: int) -> dict[str, Any]:
-        """The decisions in the file but the first `after` lines, each with the row of its photo."""
-        lines = self._log.lines(after)
-        return {"lines": [{**line, "row": self._rows.get(line.get("path", ""), -1)} for line in lines],
-                "next": after + len(lines)}  # fmt: skip
+        """The decisions in the file but the first `after` lines, each with the row of its photo.
+
+        All of them, if there are fewer: then somebody has removed or shortened the file.
+        """
+        lines = self._log.lines()
+        after = after if after <= len(lines) else 0
+        lines = lines[after:]
+        with_rows = [{**line, "row": self._rows.get(line.get("path", ""), -1)} for line in lines]
+        return {"lines": with_rows, "from": after, "next": after + len(lines)}
 
     def decide(self, body: Any) -> dict[str, Any]:
-        """Add a decision to the file, and return what is new in it.
+        """Add a decision to the file, and return what is new in it and the decision's entry.
 
         Raises:
             ValueError: it is none.
@@ -90,8 +95,8 @@ class ReviewApi:
         if kind not in KINDS or not changes:
             raise ValueError("it is no decision")
         accepted: Kind = kind
-        self._log.append(accepted, changes, undoes)
-        return self.decisions(int(body["after"]))
+        entry = self._log.append(accepted, changes, undoes)
+        return {**self.decisions(int(body["after"])), "entry": entry}
 
     def _change(self, kind: str, task_name: str, change: Any) -> Line:
         """A line's task, path, label and given label."""

@@ -117,6 +117,18 @@ def test_decisions_are_corrections_at_once_and_two_pages_see_each_others(served)
     assert [change.photo for change in changes] == ["p01/wear.jpg"]
 
 
+def test_a_page_knows_its_own_decision_among_those_of_others_and_a_file_that_was_removed(served):
+    seen = got(served, "decisions")["next"]
+    other = {"task": "mask", "path": "p02/wear.jpg", "label": "wear", "given": "wear"}
+    DecisionLog(served.file).append("keep", [other])
+    body = {"kind": "drop", "task": "mask", "changes": [{"row": 0}], "after": seen}
+    found = got(served, "decisions", body)
+    assert (found["from"], [line["decision"] for line in found["lines"]]) == (seen, ["keep", "drop"])
+    assert found["entry"] == found["lines"][1]["entry"]
+    served.file.unlink()
+    assert got(served, f"decisions?after={found['next']}") == {"lines": [], "from": 0, "next": 0}
+
+
 @pytest.mark.parametrize(
     "body",
     [
