@@ -1,6 +1,7 @@
-"""Drawn people for every test, drawn once."""
+"""Drawn people for every test, drawn once, and a browser."""
 
 import os
+import shutil
 from pathlib import Path
 
 # Two test processes on two cores: with two threads each they would wait for each other.
@@ -26,6 +27,18 @@ def photos():
 def drawn(tmp_path_factory) -> Path:
     """A data set of 12 people to train on and 6 to predict. Never write into it: copy it first."""
     return draw_data_set(tmp_path_factory.mktemp("drawn") / "data", people=12, seed=1)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, driven by Playwright, with a camera that is drawn."""
+    chromium = shutil.which("chromium") or pytest.skip("there is no chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", *camera])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """The documentation site: its build fails on what leads nowhere, and its pages ask for nothing from outside."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 import faceline
 
 DOCS = Path(__file__).parents[1] / "docs"
-CHROMIUM = shutil.which("chromium")
 MAX_BYTES = 300_000  # of a picture
 
 
@@ -34,23 +32,19 @@ def test_a_link_that_leads_nowhere_fails_the_build(tmp_path, target):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
-def test_a_page_of_the_site_asks_for_nothing_from_outside_and_fits(tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+def test_a_page_of_the_site_asks_for_nothing_from_outside_and_fits(browser, tmp_path):
     done = build(tmp_path, "# A page\n\n```sh\nfaceline run DATA\n```\n\n[there](#a-page)\n")
     assert done.returncode == 0, done.stderr
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        requests, problems = [], []
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: problems.append(message.text))
-        page.goto((tmp_path / "site" / "index.html").as_uri())
-        assert "faceline run DATA" in page.inner_text("article")
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    requests, problems = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: problems.append(message.text))
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    assert "faceline run DATA" in page.inner_text("article")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert problems == []
     assert {url.split(":")[0] for url in requests} <= {"file", "data"}
+    page.close()
 
 
 def test_the_python_page_has_the_public_names_and_no_others():

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import statistics
 import threading
 import time
@@ -21,8 +20,6 @@ from tests.axe import serious_faults
 from tests.pipeline.conftest import faceline
 from tests.pipeline.labels.conftest import MARKUP, load, write_review_run
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
 PEOPLE = 62
 
 
@@ -43,15 +40,6 @@ def many(tmp_path_factory, drawn):
         yield SimpleNamespace(url=url, log=log, review=review, made=made)
         server.should_exit = True
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

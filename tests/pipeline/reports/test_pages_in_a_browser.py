@@ -1,7 +1,6 @@
 """The pages as a browser shows them: Debian's Chromium, driven by Playwright."""
 
 import re
-import shutil
 
 import polars as pl
 import pytest
@@ -11,11 +10,7 @@ from tests.axe import serious_faults
 from tests.pipeline.conftest import faceline
 from tests.pipeline.runs import write_run
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.slow
 MARKUP = '"><script>alert(1)</script>.jpg'
 
 
@@ -28,15 +23,6 @@ def page_file(tmp_path_factory):
     names = [MARKUP if row == 3 else name for row, name in enumerate(table["path"])]
     table.with_columns(path=pl.Series(names)).write_csv(run / "validation.csv")
     return write_report(run, folder / "cache")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
