@@ -35,6 +35,7 @@ def main(demo: Path) -> None:
         page.goto((demo / "check.html").as_uri())
         save("check", page.screenshot())
         page.goto((demo / "run" / "report.html").as_uri())
+        page.locator("header .note").evaluate("line => line.remove()")  # dates and times, which are different each time
         save("report", page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": 1250}, full_page=True))
         save("confusion", opened_number(page))
         browser.close()
