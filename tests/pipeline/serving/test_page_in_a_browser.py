@@ -39,7 +39,9 @@ def file(name, content=PHOTO):
 def test_photos_get_boxes_and_bars_and_names_stay_text(browser, width, scheme):
     with running() as port:
         url = f"http://127.0.0.1:{port}/"
-        page, messages = opened(browser, url, viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page, messages = opened(
+            browser, url, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
+        )
         page.set_input_files("#files", [file(MARKUP), file("wide.jpg", jpeg(900, 300)), file("no.jpg", b"no photo")])
         until(
             page, "document.querySelectorAll('.tags').length == 2 && document.querySelectorAll('.failed').length == 1"
@@ -58,6 +60,7 @@ def test_photos_get_boxes_and_bars_and_names_stay_text(browser, width, scheme):
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
         assert messages == []
+        assert serious_faults(page) == []
         page.close()
 
 
