@@ -11,7 +11,7 @@ COPY cache /src/cache
 COPY detect /src/detect
 COPY classify /src/classify
 COPY pipeline /src/pipeline
-RUN pip install --no-cache-dir "/src[fast,faces,heic,serve]"
+RUN pip install --no-cache-dir "/src[fast,heic,serve]"
 
 RUN useradd --create-home --uid 10001 faceline
 USER faceline
