@@ -27,11 +27,19 @@ def test_the_settings_page_has_every_section_that_it_says_is_below():
         assert key in common or f"\n## `{key}`\n" in page, key
 
 
+def anchors_of(page):
+    """The anchors that a code host gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            leads_to = page.parent / target if target else page
+            assert leads_to.exists(), target
+            assert not anchor or anchor in anchors_of(leads_to), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
