@@ -49,12 +49,12 @@ def test_requests_under_way_are_answered_before_the_process_ends(bundle, photos)
             said = json.loads(server.stdout.readline())
             assert said["token"] is None
             port = int(said["url"].rstrip("/").rsplit(":", 1)[1])
-            answered = pool.submit(ask, port, "POST", "/predict", body, Content_Type=kind, timeout=60)
+            answered = pool.submit(ask, port, "POST", "/predict", body, Content_Type=kind, timeout=120)
             while "faceline_batch_photos_count 1.0" not in ask(port, path="/metrics")[2]:
                 time.sleep(0.005)
             server.send_signal(signal.SIGTERM)
             status, _, answer = answered.result()
-            _, errors = server.communicate(timeout=60)
+            _, errors = server.communicate(timeout=120)
         finally:
             server.kill()
     assert (status, server.returncode) == (200, 0)
