@@ -2,15 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.commands.checked_paths import MeasuredBundleOpt
 from pipeline.commands.options import SharedOptions, with_shared_options
-
-if TYPE_CHECKING:
-    from pipeline.commands.doctor_machine import Runtime
 
 SPEEDS = {
     "photos_detected": "photos, from files to crops",
@@ -45,9 +42,9 @@ def doctor(
     console.table("Extras", ["extra", "what is there, or what installs it", "for"], rows)
 
     # Device, runtimes and cache
-    runtimes: dict[str, Runtime] = {"detection": machine.detection, "networks": machine.networks}
-    used = [("device", machine.device, machine.why_device())]
-    used += [(what, f"{runtime}", machine.why_runtime(runtime)) for what, runtime in runtimes.items()]
+    runtimes = {"detection": machine.detection, "networks": machine.networks}
+    used = [["device", machine.device, machine.why_device()]]
+    used += [[what, runtime, machine.why_runtime(runtime)] for what, runtime in runtimes.items()]
     console.table("Used", ["", "", "because"], used)
     size, free = folder_bytes(context.cache), _free_bytes(context.cache)
     place = str(address(context.cache))

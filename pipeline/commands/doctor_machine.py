@@ -6,12 +6,9 @@ In: the device and workers of a command. Out: Machine, in words.
 import os
 import shutil
 from dataclasses import dataclass
-from typing import Literal
 
 from pipeline.commands.doctor_extras import Extra
 from pipeline.context import RunContext, available_cpus
-
-Runtime = Literal["openvino", "torch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +19,8 @@ class Machine:
         device: as torch names it.
         was_chosen: whether the user named the device.
         devices: all that torch sees.
-        detection, networks: the runtime of the detector's networks, and of those that predict.
+        detection: the runtime of MTCNN's networks, or the name of another detector that the settings choose.
+        networks: the runtime of the networks that predict.
         has_driver: whether the machine has an NVIDIA GPU, be it that torch can't use it.
         cores, usable_cores: of the machine, and those that this process may use.
         workers: threads.
@@ -33,8 +31,8 @@ class Machine:
     device: str
     was_chosen: bool
     devices: tuple[str, ...]
-    detection: Runtime
-    networks: Runtime
+    detection: str
+    networks: str
     has_driver: bool
     cores: int
     usable_cores: int
@@ -53,10 +51,12 @@ class Machine:
             return "as --device says"
         return "torch sees a GPU" if self.has_gpu else "torch sees no GPU"
 
-    def why_runtime(self, runtime: Runtime) -> str:
-        """Why it is this runtime."""
+    def why_runtime(self, runtime: str) -> str:
+        """Why it is this runtime, or detector."""
         if runtime == "openvino":
             return "it is installed, and the fastest on a CPU"
+        if runtime != "torch":
+            return "as detect.detector says"
         return "OpenVINO is not installed" if self.device == "cpu" else "it is the runtime for a GPU"
 
     def advice(self, extras: list[Extra]) -> list[str]:
@@ -95,14 +95,14 @@ def describe_machine(context: RunContext) -> Machine:
     from classify.inference import runtime
     from detect import networks
 
-    device = context.torch_device()
+    device, detector = context.torch_device(), context.settings.detect.detector
     gpus = [f"cuda:{number} {torch.cuda.get_device_name(number)}" for number in range(torch.cuda.device_count())]
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return Machine(
         device=device,
         was_chosen=context.device != "auto",
         devices=("cpu", *gpus),
-        detection=networks.runtime_on(torch.device(device)),
+        detection=networks.runtime_on(torch.device(device)) if detector == "mtcnn" else detector,
         networks=runtime.runtime_on(device),
         has_driver=shutil.which("nvidia-smi") is not None,
         cores=os.cpu_count() or 1,

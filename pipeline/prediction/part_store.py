@@ -125,9 +125,8 @@ class PartStore:
     def delete(self, *, leftovers: bool) -> None:
         """Delete all parts, and the folder if nothing else is in it; or only the `leftovers` of killed processes."""
         kept = {self._path(number) for number in range(self._plan.count)} if leftovers else set[Path]()
-        for path in [*self.folder.glob("part-*.parquet"), *self.folder.glob(".part-*")]:
-            if path not in kept:
-                _delete(path)
+        for path in [*self.folder.glob("part-*.*"), *self.folder.glob(".part-*")]:
+            if path.with_suffix(".parquet") not in kept:
                 path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

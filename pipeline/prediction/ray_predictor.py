@@ -9,6 +9,7 @@ sent back. The cluster keeps no state: after any crash the same command continue
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cache import cache_folder
 from cache.errors import FacelineError
@@ -18,12 +19,14 @@ from pipeline.detection.ray_driver import refuse_unseen, shared_address
 from pipeline.detection.ray_pool import WorkerPool, cluster, plan_actors
 from pipeline.detection.ray_worker import WorkerFailure, failure_here
 from pipeline.intake.photo import Photo
-from pipeline.prediction.every_face import FaceSearch
 from pipeline.prediction.output_folder import bundle_digest
-from pipeline.prediction.part_predictor import PartPredictor, PredictedPart
 from pipeline.prediction.part_store import PartFacts, PartPlan, PartStore
 from pipeline.prediction.predict_settings import with_predict_settings
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:  # they import torch, which an actor does when it is there, for its first part
+    from pipeline.prediction.every_face import FaceSearch
+    from pipeline.prediction.part_predictor import PartPredictor, PredictedPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class PredictorSettings:
     cache: str
     bundles: Sequence[tuple[str, str]]
     settings: Settings
-    search: FaceSearch | None
+    search: "FaceSearch | None"
     keep_crops: bool
     device: str
     threads: int
@@ -67,7 +70,7 @@ class PartActor:
 
         return ray.get_runtime_context().get_node_id()
 
-    def predict_part(self, unit: tuple[int, Sequence[Photo]]) -> PredictedPart | WorkerFailure:
+    def predict_part(self, unit: tuple[int, Sequence[Photo]]) -> "PredictedPart | WorkerFailure":
         """Predict the photos of one part."""
         folder = Path(self._settings.folder)
         photos = [replace(photo, path=folder / photo.path) for photo in unit[1]]
@@ -76,9 +79,10 @@ class PartActor:
         except FacelineError as error:
             return failure_here(str(error))
 
-    def _load(self) -> PartPredictor:
+    def _load(self) -> "PartPredictor":
         if self._predictor is None:
             from classify.inference.ensemble import load_ensemble
+            from pipeline.prediction.part_predictor import PartPredictor
 
             chosen = self._settings
             console = Console(quiet=True)
@@ -96,7 +100,7 @@ def predict_on_cluster(
     context: RunContext,
     bundles: Sequence[Path],
     *,
-    search: FaceSearch | None = None,
+    search: "FaceSearch | None" = None,
     keep_crops: bool = False,
     threads: int | None = None,
 ) -> tuple[dict[int, PartFacts], dict[str, int]]:
@@ -132,7 +136,7 @@ def predict_on_cluster(
         try:
             with context.console.progress("Predicting", sum(len(photos) for _, photos in units)) as advance:
 
-                def keep(unit: tuple[int, Sequence[Photo]], part: PredictedPart) -> None:
+                def keep(unit: tuple[int, Sequence[Photo]], part: "PredictedPart") -> None:
                     refuse_unseen(part.missing)
                     store.write(unit[0], part.content, part.facts)
                     facts[unit[0]] = part.facts

@@ -52,6 +52,11 @@ def test_the_doctor_measures_detection_a_training_step_and_a_bundle(finished):
     assert sorted((finished.cache / "crops").rglob("*")) == before, "the drawn photos are not kept"
 
 
+def test_another_detector_is_named_in_the_place_of_a_runtime():
+    result = doctor("--no-speed", "--device", "cpu", "--set", "detect.detector=yunet", "--set", "detect.second=none")
+    assert (result["runtimes"]["detection"], result["because"]["detection"]) == ("yunet", "as detect.detector says")
+
+
 def test_a_bundle_to_measure_must_be_one(tmp_path):
     with pytest.raises(BundleError, match="no bundle"):
         faceline("doctor", "--bundle", tmp_path)

@@ -21,9 +21,10 @@ import pytest
 from PIL import Image
 
 from cache.config import fingerprint
-from cache.errors import UsageError
+from cache.errors import DataError, UsageError
 from cache.verify import verify
 from detect.fingerprints import crop_spec
+from pipeline.detection.ray_driver import refuse_unseen
 from pipeline.detection.ray_worker import UnitActor, WorkerFailure, WorkerSettings
 from pipeline.detection.work_queue import IN_FLIGHT, MOST_DEATHS, WorkQueue
 from pipeline.settings import load_settings
@@ -212,6 +213,13 @@ def test_an_actor_hashes_what_it_can_read(tmp_path):
     (tmp_path / "there").write_bytes(b"")
     hashes = actor(tmp_path / "cache").hash_paths([str(tmp_path / "gone"), str(tmp_path / "there")])
     assert hashes == [None, hashlib.sha256(b"").hexdigest()]
+
+
+def test_a_file_that_only_this_machine_sees_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "here.jpg").write_bytes(b"")
+    refuse_unseen([tmp_path / "nowhere.jpg"])
+    with pytest.raises(DataError, match=r"here\.jpg can be read on this machine"):
+        refuse_unseen([tmp_path / "nowhere.jpg", tmp_path / "here.jpg"])
 
 
 @pytest.fixture(scope="module")
