@@ -159,7 +159,7 @@ def test_overload_is_answered_at_once_and_waiting_requests_are_answered_later():
         assert go.wait(20)
         return stub_predict(photos)
 
-    big = PHOTO + bytes(3_000_000)  # still being sent when the answer comes
+    big = PHOTO + bytes(15_000_000)  # still being sent when the answer comes
     with running(slow, Limits(queue=4, batch=1, wait_s=0, max_megapixels=1)) as port, ThreadPoolExecutor(16) as pool:
         accepted = []
         for count, line in ((2, "faceline_batch_photos_count 2.0"), (4, "faceline_queue_photos 4.0")):
