@@ -27,7 +27,10 @@ def rows_where(table: pl.DataFrame, condition: str, where: str) -> pl.Series:
     if match := FORBIDDEN.search(condition):
         raise UsageError(f"{where}: {match[0]!r} is not allowed; a rule can use a photo's columns only")
     try:
-        is_chosen = table.select(pl.sql_expr(condition).alias("chosen"))["chosen"].fill_null(value=False)
+        expression = pl.sql_expr(condition)
+        if expression.meta != expression.meta.undo_aliases():  # SQL takes a word after an expression for its name
+            raise ValueError(f"an AND or OR is missing before {expression.meta.output_name()!r}")
+        is_chosen = table.select(expression.alias("chosen"))["chosen"].fill_null(value=False)
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise UsageError(f"{where}: {error}; there are the columns {', '.join(table.columns)}") from error
     if is_chosen.dtype != pl.Boolean or len(is_chosen) != len(table):

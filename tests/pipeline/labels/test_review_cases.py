@@ -75,6 +75,7 @@ def test_a_query_finds_labels(review, query, expected):
         ("gender = ", "can't be answered"),
         ("p", "it must be true or false for every photo"),
         ("gender = female; drop", "can't be answered"),
+        ("gender = female right", "an AND or OR is missing before 'right'"),
         ("p < (SELECT 1 FROM read_csv('/etc/passwd'))", "'SELECT' is not allowed"),
         ("age = female", "cannot compare string with numeric type"),
         ("", "can't be answered"),
