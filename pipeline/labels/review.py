@@ -51,13 +51,15 @@ def review_stage(
         apply_command: what to continue with, for a file of corrections and the data set.
 
     Raises:
-        UsageError: an extra is missing, the query is no condition, or the port is in use.
+        UsageError: an extra is missing, the query is no condition, `out` has another suffix, or the port is in use.
         BundleError, DataError: see `load_review`.
     """
+    out = out or runs[0] / CORRECTIONS
+    if out.suffix.lower() != ".jsonl":
+        raise UsageError(f"--out {out}: decisions are lines of JSON; give the file a name that ends in .jsonl")
     tasks: Sequence[Task] = select_tasks(context.settings.task_list(), task_names)
     review = load_review(runs, data, tasks, context)
     pictures = ReviewPictures(review, context)
-    out = out or runs[0] / CORRECTIONS
     show = "query" if query else show
     views = {"suspects": "" if show == "mistakes" or query else _problem(review), "mistakes": "", "query": ""}
     if show == "suspects" and views["suspects"]:

@@ -51,7 +51,8 @@ class ReviewApi:
 
     def cases(self, show: str, query: str = "") -> dict[str, Any]:
         """The cases of a view: suspects, mistakes, or what a query finds; UsageError if there is no such view."""
-        if (show, query) not in self._cases:
+        found = self._cases.get((show, query))
+        if found is None:
             views = {
                 "suspects": self._review.suspects,
                 "mistakes": self._review.mistakes,
@@ -61,8 +62,7 @@ class ReviewApi:
                 raise UsageError(f"there are no {show!r}; there are {', '.join(views)}")
             if len(self._cases) > 20:  # queries
                 self._cases.clear()
-            self._cases[show, query] = views[show]()
-        found = self._cases[show, query]
+            found = self._cases[show, query] = views[show]()
         return {"cases": [case_as_json(case, self._review) for case in found[:MOST_CASES]], "found": len(found)}
 
     def photos(self, rows: list[int]) -> dict[int, Any]:
@@ -88,7 +88,7 @@ class ReviewApi:
             ValueError: it is none.
             OSError: it can't be written.
         """
-        kind, undoes = body["kind"], str(body.get("undoes", ""))
+        kind, undoes, after = body["kind"], str(body.get("undoes", "")), int(body["after"])
         changes = (
             self._undone(undoes) if kind == "undo" else [self._change(kind, body["task"], c) for c in body["changes"]]
         )
@@ -96,7 +96,7 @@ class ReviewApi:
             raise ValueError("it is no decision")
         accepted: Kind = kind
         entry = self._log.append(accepted, changes, undoes)
-        return {**self.decisions(int(body["after"])), "entry": entry}
+        return {**self.decisions(after), "entry": entry}
 
     def _change(self, kind: str, task_name: str, change: Any) -> Line:
         """A line's task, path, label and given label."""
@@ -162,7 +162,10 @@ def _routes(api: ReviewApi, pictures: ReviewPictures, page: str) -> "Starlette":
 
     def show_decisions(request: "Request") -> "Response":
         after = request.query_params.get("after", "0")
-        return JSONResponse(api.decisions(int(after) if after.isdecimal() else 0))
+        try:
+            return JSONResponse(api.decisions(int(after) if after.isdecimal() else 0))
+        except OSError as error:
+            return JSONResponse({"error": f"{error.filename} can't be read: {error.strerror or error}"})
 
     async def add_decision(request: "Request") -> "Response":
         content = b""

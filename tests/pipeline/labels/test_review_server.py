@@ -141,6 +141,8 @@ def test_a_page_knows_its_own_decision_among_those_of_others_and_a_file_that_was
         {"kind": "keep", "task": "gender", "changes": [], "after": 0},
         {"kind": "burn", "task": "gender", "changes": [{"row": 0}], "after": 0},
         {"kind": "undo", "undoes": "nothing", "after": 0},
+        {"kind": "keep", "task": "gender", "changes": [{"row": 0}]},
+        {"kind": "keep", "task": "gender", "changes": [{"row": 0}], "after": "all"},
     ],
 )
 def test_what_is_no_decision_is_refused_and_writes_nothing(served, body):
@@ -156,6 +158,25 @@ def test_a_decision_that_can_not_be_written_is_not_confirmed(served, monkeypatch
     monkeypatch.setattr("pipeline.intake.decision_log.os.fsync", full)
     body = {"kind": "keep", "task": "mask", "changes": [{"row": 0}], "after": 0}
     assert got(served, "decisions", body) == {"error": "it can't be written: No space left on device"}
+
+
+def test_a_file_that_can_not_be_read_any_more_is_a_message(served):
+    decide(served, "keep", "mask", (0, ""))
+    aside = served.file.rename(served.file.with_suffix(".aside"))
+    served.file.mkdir()
+    try:
+        assert got(served, "decisions") == {"error": f"{served.file} can't be read: Is a directory"}
+    finally:
+        served.file.rmdir()
+        aside.rename(served.file)
+
+
+def test_decisions_go_to_no_table_of_another_kind(reviewed, tmp_path):
+    table = tmp_path / "corrections.csv"
+    for options in ([], ["--static", tmp_path / "page.html"]):
+        with pytest.raises(UsageError, match=r"--out .*corrections\.csv: decisions are lines of JSON; .* \.jsonl"):
+            faceline("review", reviewed.run, "--show", "mistakes", "--out", table, *options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bad_query_is_a_message(served):
