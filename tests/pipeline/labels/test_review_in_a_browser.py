@@ -156,7 +156,13 @@ def test_two_tabs_lose_nothing_and_a_reload_remembers(many, opened):
     first.wait_for_selector(".photos img")
     assert f"of {total - 2}, 0 decided" in first.locator("#count").inner_text()
     press(first, "u")
+    press(first, "u")
     assert {decision for decision, _ in standing(many).values()} == {"drop"}, "a tab undoes its own decisions"
+    assert "nothing of this tab to undo" in first.locator("#message").inner_text()
+    press(first, "ArrowRight", "k", "d")
+    first.select_option("#state", "drop")
+    press(first)
+    assert first.locator("#count").inner_text() == "1 of 2, 2 decided", "one photo was kept, two were dropped"
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
