@@ -75,6 +75,11 @@ class QueryTable:
         tokens: list[str] = TOKEN.findall(query)
         for token in tokens:
             plain = token.strip('"')
+            if token in names and token.casefold() in classes:
+                raise UsageError(
+                    f"{query!r} can't be answered: {token} is a class and a column. Write '{token}' for the class, "
+                    f'"{token}" for the column.'
+                )
             if token[0] != "'" and plain in names:
                 used.add(plain)
                 parts.append(token)

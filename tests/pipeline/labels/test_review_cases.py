@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from cache.errors import BundleError, DataError, UsageError
+from pipeline.labels.review_query import QueryTable
 from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline
 from tests.pipeline.labels.conftest import MARKUP, load
@@ -85,6 +87,16 @@ def test_a_query_that_is_no_condition_says_why_and_how_to_write_one(review, quer
     with pytest.raises(UsageError, match=reason) as raised:
         review.query(query)
     assert "Write a condition as in 'gender = female AND p < 0.6', on the columns task, given, " in str(raised.value)
+
+
+def test_a_word_that_is_a_class_and_a_column_is_quoted(review):
+    gender = next(task for task in review.tasks if task.name == "gender")
+    table = QueryTable(review.held_out, [replace(gender, classes=("right", "gender"))], review.codes)
+    found = table.rows('"gender" = \'right\' AND NOT "right"')["gender"]
+    assert {review.held_out.photos[row].person for row in found} == {"<b>00</b>"}
+    for query, word in (('"gender" = right', "right"), ("gender = 'right'", "gender")):
+        with pytest.raises(UsageError, match=f"{word} is a class and a column. Write '{word}' for the class"):
+            table.rows(query)
 
 
 def test_corrections_that_were_applied_before_are_the_given_labels(reviewed, tmp_path):
