@@ -4,7 +4,7 @@ Detection, crops and prediction all read photos through this module. A change to
 `DECODE_VERSION`, which is part of the cache's key; a format that is added needs none.
 """
 
-import importlib
+import importlib.util
 import io
 import math
 import re
@@ -103,6 +103,12 @@ def _decode(content: bytes, path: Path, max_megapixels: float) -> Image | Failur
             return Failure(path, "no_decoder", f"what it is compressed with can't be read here: {error}")
         reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
         return Failure(path, reason, f"{DAMAGED}{first_line(error)}")
+
+
+def decoders() -> str:
+    """The names of the decoders that are there and elsewhere may not be: "no_decoder" depends on them."""
+    codecs = [name for name in ("avif", "webp", "jpg", "jpg_2000", "zlib", "libtiff") if features.check(name)]
+    return " ".join([*codecs, *["heif"] * (importlib.util.find_spec("pillow_heif") is not None)])
 
 
 def decode_content(

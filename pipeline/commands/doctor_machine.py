@@ -21,7 +21,7 @@ class Machine:
         devices: all that torch sees.
         detection: the runtime of MTCNN's networks, or the name of another detector that the settings choose.
         networks: the runtime of the networks that predict.
-        has_driver: whether the machine has an NVIDIA GPU, be it that torch can't use it.
+        has_driver: whether the machine has an NVIDIA GPU, even one that torch can't use.
         cores, usable_cores: of the machine, and those that this process may use.
         workers: threads.
         thread_limit: OMP_NUM_THREADS; 0 if it is not set.

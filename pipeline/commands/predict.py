@@ -169,13 +169,20 @@ def predict(
         which = {"faces": faces, "min_face": min_face, "min_score": min_score}
         plan = plan_parts(selected, bundle, context.settings, which, out=out, size=part_size)
     elif divided_by:
-        raise UsageError(f"{divided_by} is for photos in files, and {elsewhere} is none; unpack or download it before")
+        raise UsageError(f"{divided_by} is for photos in files, and {elsewhere} is none; unpack or download it first")
+
+    def is_unfinished(folder: Path) -> bool:
+        return plan is not None and PartStore(folder, plan).is_unfinished()
+
     if out is None:
-        out = next_free_folder(lambda path: plan is not None and PartStore(path, plan).has_any())
+        out = next_free_folder(is_unfinished)
     elif not overwrite:
         names, submission = [photo.name for photo in selected], bool(dataset.submission_ids)
         inside = names_inside(selected)
-        refuse_overwriting(out, names, bundle, submission=submission, inside=inside, each_face=every_face)
+        refuse_overwriting(
+            out, names, bundle, submission=submission, inside=inside, each_face=every_face,
+            is_unfinished=is_unfinished(out),
+        )  # fmt: skip
     refuse_other_parts(out, plan, overwrite=overwrite)
     show_reading(dataset, context.console)
 
@@ -247,7 +254,8 @@ def predict(
                  "--min-score": [min_score], "--part-size": [part_size], "--format": chosen}  # fmt: skip
         pairs = ((name, value) for name, values in given.items() for value in values if value is not None)
         words = [word for pair in pairs for word in pair]
-        next_step = shared.next_command("predict", *photos, *words, *["--keep-crops"] * keep_crops)
+        flags = ["--keep-crops"] * keep_crops + ["--overwrite"] * overwrite
+        next_step = shared.next_command("predict", *photos, *words, *flags)
     elif dataset.submission_ids:
         submission, unreadable = out / "submission.csv", record.counts["unreadable"]
         notes.append(f"Submission: {submission} ({unreadable} unreadable photos got the most frequent class)")

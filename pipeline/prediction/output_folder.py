@@ -14,7 +14,7 @@ import polars as pl
 from cache.errors import DataError, UsageError
 from classify.inference.bundle_files import open_bundle
 from pipeline.intake.table_file import read_table
-from pipeline.prediction.prediction_record import PREDICTIONS, RECORD, SUBMISSION, has_submission, recorded_bundles
+from pipeline.prediction.prediction_record import PREDICTIONS, SUBMISSION, has_submission, recorded_bundles
 from pipeline.safe_csv import plain_path
 
 DEFAULT = "predictions"
@@ -22,14 +22,14 @@ FACE_NUMBER = re.compile(r"#\d+$")
 NO_PATHS = pl.Series("path", [], pl.String)
 
 
-def next_free_folder(is_begun: Callable[[Path], bool] = lambda _: False) -> Path:
+def next_free_folder(is_unfinished: Callable[[Path], bool] = lambda _: False) -> Path:
     """The first of predictions, predictions-2, predictions-3, ... that does not exist, or is an empty folder.
 
-    Or one in which this prediction `is_begun` and was not finished.
+    Or one in which this prediction `is_unfinished`.
     """
     names = itertools.chain([DEFAULT], (f"{DEFAULT}-{number}" for number in itertools.count(2)))
     folders = map(Path, names)
-    return next(path for path in folders if _is_free(path) or (is_begun(path) and not (path / RECORD).is_file()))
+    return next(path for path in folders if _is_free(path) or is_unfinished(path))
 
 
 def refuse_overwriting(
@@ -40,6 +40,7 @@ def refuse_overwriting(
     submission: bool,
     inside: tuple[str, ...] = (),
     each_face: bool = False,
+    is_unfinished: bool = False,
 ) -> None:
     """Refuse a folder with predictions of photos that are not predicted now, or by another bundle.
 
@@ -52,6 +53,7 @@ def refuse_overwriting(
         submission: whether a submission.csv will be written.
         inside: beginnings of the names of further photos, those in archives and videos.
         each_face: whether the rows are faces, called after their photo and their number.
+        is_unfinished: whether a run of this prediction was killed there, perhaps while predictions.json was replaced.
 
     Raises:
         UsageError: something would be lost; the message says what, and how to replace it nevertheless.
@@ -67,6 +69,8 @@ def refuse_overwriting(
         earlier = [plain_path(path or "") for path in read_table(table).get_column("path", default=NO_PATHS)]
     except DataError as error:
         raise UsageError(f"{error}\n{remedy}") from None
+    if recorded is None and is_unfinished:
+        return
     if recorded is None:
         raise UsageError(f"{table} is there, and no predictions.json says which bundle has made it. {remedy}")
     if sorted(recorded.values()) != sorted(map(bundle_digest, bundles)):

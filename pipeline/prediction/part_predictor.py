@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cache.sources import split_part
 from classify.inference.ensemble import Ensemble
+from detect.decode import decoders
 from detect.failures import KEPT
 from pipeline.context import RunContext
 from pipeline.intake.photo import Photo
@@ -21,7 +22,7 @@ from pipeline.prediction.predict_sources import SourcePredictor
 from pipeline.prediction.prediction import Prediction, knows_folds
 
 # Failures that befall a photo again and again; after any other, its part is predicted again by the next run.
-LASTING = KEPT | {"encrypted", "crashed"}
+LASTING = KEPT | {"encrypted", "crashed", "no_decoder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,13 @@ class PartPredictor:
         if self._predictor is None:
             self._predictor = self._make()
         files = files_state(photos)  # before they are read: what changes meanwhile is noticed by the next run
-        passing: list[Prediction] = []
+        failed: list[Prediction] = []
 
-        def keep_passing(batch: Sequence[Prediction]) -> None:
-            passing.extend(item for item in batch if not item.is_readable and item.reason not in LASTING)
+        def keep_failed(batch: Sequence[Prediction]) -> None:
+            failed.extend(item for item in batch if not item.is_readable)
 
-        predictions = self._predictor.predict_files(photos, advance, keep_passing)
+        predictions = self._predictor.predict_files(photos, advance, keep_failed)
+        passing = [item for item in failed if item.reason not in LASTING]
         missing = [split_part(item.photo.path)[0] for item in passing if item.reason == "missing" and item.photo]
         is_final = all(item.reason == "missing" for item in passing) and not any(path.exists() for path in missing)
         content = io.BytesIO()
@@ -60,5 +62,6 @@ class PartPredictor:
         facts = PartFacts(
             len(photos), predictions.record.counts, predictions.record.reasons, predictions.record.trained_on,
             knows_folds(predictions.table), files, is_final,
+            decoders() if any(item.reason == "no_decoder" for item in failed) else "",
         )  # fmt: skip
         return PredictedPart(content.getvalue(), facts, tuple(missing))

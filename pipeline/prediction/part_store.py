@@ -8,6 +8,7 @@ part-000000.parquet has the rows, and part-000000.json, which is written after i
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,14 +20,17 @@ from cache import atomic
 from cache.config import fingerprint
 from cache.errors import UsageError
 from cache.sources import split_part
+from detect.decode import decoders
 from pipeline.intake.photo import Photo
 from pipeline.prediction.output_folder import bundle_digest
 from pipeline.prediction.prediction import FOLD_COLUMNS
+from pipeline.prediction.prediction_record import RECORD
 from pipeline.settings import Settings
 
 FOLDER = "parts"
 FORMAT = 1
 PART_PHOTOS = 1024  # in a part; the last one may have fewer
+PART_FILE = re.compile(r"part-\d{6,}\.(parquet|json)$|\.part-\d{6,}\.(parquet|json)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class PartFacts:
         has_folds: whether any photo is one of the training.
         files: of `files_state` before they were read.
         is_final: whether no photo failed for a passing fault, so that it need not be tried again.
+        decoders: that were there, if a photo needs another one: with others it is tried again. Else empty.
     """
 
     photos: int
@@ -50,6 +55,7 @@ class PartFacts:
     has_folds: bool
     files: str
     is_final: bool
+    decoders: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,13 @@ class PartStore:
         except (OSError, TypeError):
             return None
         is_same = record["sha256"] == hashlib.sha256(content).hexdigest()
-        return facts if is_same and facts.is_final and facts.files == files_state(self._plan.part(number)) else None
+        is_final = facts.is_final and facts.decoders in ("", decoders())
+        return facts if is_same and is_final and facts.files == files_state(self._plan.part(number)) else None
+
+    def is_begun(self, number: int) -> bool:
+        """Whether a part of this plan is there, be it outdated by now."""
+        record = _read(self._path(number))
+        return record is not None and record["key"] == self._plan.key
 
     def write(self, number: int, content: bytes, facts: PartFacts) -> None:
         """Keep a part: the bytes of its Parquet file, and its facts."""
@@ -122,11 +134,16 @@ class PartStore:
         """Whether there is a part of this plan, be it outdated by now."""
         return any(record["key"] == self._plan.key for record in _records(self.folder))
 
+    def is_unfinished(self) -> bool:
+        """Whether there is one, and no predictions.json, which is written last."""
+        return self.has_any() and not (self.folder.parent / RECORD).is_file()
+
     def delete(self, *, leftovers: bool) -> None:
         """Delete all parts, and the folder if nothing else is in it; or only the `leftovers` of killed processes."""
         kept = {self._path(number) for number in range(self._plan.count)} if leftovers else set[Path]()
         for path in [*self.folder.glob("part-*.*"), *self.folder.glob(".part-*")]:
-            if path.with_suffix(".parquet") not in kept:
+            # Other names may be another program's
+            if PART_FILE.match(path.name) and path.with_suffix(".parquet") not in kept:
                 path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
@@ -152,29 +169,28 @@ def plan_parts(
         settings: of the command; those of `predict` that the user has set count, and `data.max_megapixels`.
         faces: which faces get a row, as JSON knows it.
         out: the folder of the prediction.
-        size: photos in a part; None for as many as in the parts in `out`, or else `PART_PHOTOS`.
+        size: photos in a part; None for as many as in this prediction's parts in `out`, or else `PART_PHOTOS`.
     """
     from faceline import __version__
 
-    if size is None:
-        kept = [] if out is None else [int(record["size"]) for record in _records(out / FOLDER)]
-        size = kept[0] if kept else PART_PHOTOS
     names = hashlib.sha256()
     for photo in photos:
         names.update(f"{photo.name}\0{split_part(photo.path)[1]}\n".encode("utf-8", "surrogatepass"))
-    key = fingerprint(
-        {
-            "format": FORMAT,
-            "faceline": __version__,
-            "photos": names.hexdigest(),
-            "size": size,
-            "bundles": list(map(bundle_digest, bundles)),
-            "predict": settings.predict.model_dump(mode="json", include=settings.predict.model_fields_set),
-            "max_megapixels": settings.data.max_megapixels,
-            "faces": dict(faces),
-        }
-    )
-    return PartPlan(photos, size, key)
+    decisive = {
+        "format": FORMAT,
+        "faceline": __version__,
+        "photos": names.hexdigest(),
+        "bundles": list(map(bundle_digest, bundles)),
+        "predict": settings.predict.model_dump(mode="json", include=settings.predict.model_fields_set),
+        "max_megapixels": settings.data.max_megapixels,
+        "faces": dict(faces),
+    }
+    if size is None:
+        # Not that of another prediction's parts: those may be gone when the next shard looks for them.
+        kept = ((record["size"], record["key"]) for record in _records(out / FOLDER)) if out is not None else ()
+        matching = (size for size, key in kept if fingerprint({**decisive, "size": size}) == key)
+        size = next(matching, PART_PHOTOS)
+    return PartPlan(photos, size, fingerprint({**decisive, "size": size}))
 
 
 def files_state(photos: Sequence[Photo]) -> str:

@@ -87,6 +87,16 @@ def predict_parts(
     numbers = range(plan.count) if shard is None else shard.share(plan.count)
     known = {number: store.read_facts(number) for number in numbers}
     missing = [number for number, facts in known.items() if facts is None]
+    if shard is not None and shard.count > plan.count:
+        context.console.warn(
+            f"{len(plan.photos):,} photos in parts of {plan.size:,} are too few for {shard.count:,} shards, of which "
+            f"some have nothing to do; --part-size {-(-len(plan.photos) // shard.count)} for all makes smaller parts"
+        )
+    if again := sum(map(store.is_begun, missing)):
+        context.console.warn(
+            f"predicted again: {again:,} of {plan.count:,} parts, of which a photo has changed or could not be read "
+            "for a passing fault, or a file is damaged"
+        )
     made: dict[int, PartFacts] = {}
     machines: Mapping[str, int] = {}
     if missing and cluster is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cache import cache_folder
 from cache.errors import FacelineError
+from detect.failures import first_line
 from pipeline.console import Console
 from pipeline.context import RunContext
 from pipeline.detection.ray_driver import refuse_unseen, shared_address
@@ -78,6 +79,9 @@ class PartActor:
             return self._load().predict(photos, lambda _: None)
         except FacelineError as error:
             return failure_here(str(error))
+        except Exception as error:  # of which the driver shows one line: it says which photos these are
+            names = f"{photos[0].name} to {photos[-1].name}"
+            raise RuntimeError(f"{names}: {type(error).__name__}: {first_line(error)}") from error
 
     def _load(self) -> "PartPredictor":
         if self._predictor is None:

@@ -119,6 +119,17 @@ def test_a_run_that_was_killed_goes_on_with_the_parts_that_are_left(finished, pr
     assert not (out / "parts").exists()
 
 
+def test_a_run_that_was_killed_before_it_wrote_predictions_json_goes_on(predict, single, tmp_path, monkeypatch):
+    formats = ["--format", "jsonl", "--format", "parquet"]
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.prediction.prediction_files.write_record", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            predict(*formats)
+    assert (tmp_path / "out" / "predictions.csv").is_file()
+    assert predict(*formats).predicted_now == 0
+    assert contents(tmp_path / "out") == single
+
+
 def test_without_out_a_killed_run_is_continued_where_it_began(finished, place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pipeline.prediction.part_store.PART_PHOTOS", SIZE)
