@@ -185,12 +185,16 @@ def plan_parts(
         "max_megapixels": settings.data.max_megapixels,
         "faces": dict(faces),
     }
+
+    def key_of(size: int) -> str:
+        return fingerprint({**decisive, "size": size})
+
     if size is None:
         # Not that of another prediction's parts: those may be gone when the next shard looks for them.
-        kept = ((record["size"], record["key"]) for record in _records(out / FOLDER)) if out is not None else ()
-        matching = (size for size, key in kept if fingerprint({**decisive, "size": size}) == key)
+        records = [] if out is None else _records(out / FOLDER)
+        matching = (int(record["size"]) for record in records if record["key"] == key_of(record["size"]))
         size = next(matching, PART_PHOTOS)
-    return PartPlan(photos, size, fingerprint({**decisive, "size": size}))
+    return PartPlan(photos, size, key_of(size))
 
 
 def files_state(photos: Sequence[Photo]) -> str:
