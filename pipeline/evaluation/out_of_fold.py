@@ -40,7 +40,7 @@ def read_out_of_fold(
             the names.
 
     Raises:
-        BundleError: a run held nobody out, or has other tasks.
+        BundleError: a run held nobody out, has other tasks, or lacks probabilities.
         DataError: none of the photos was held out.
     """
     for run in runs:
@@ -94,7 +94,11 @@ def _read(run: Path, columns: Sequence[str]) -> pl.DataFrame:
         )
     try:
         table = read_back(pl.read_csv(path, columns=["path", "source", *columns], infer_schema=False))
-        return table.select(pl.col("path", "source"), pl.col(columns).cast(pl.Float64))
+        table = table.select(pl.col("path", "source"), pl.col(columns).cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n")[0]
         raise BundleError(f"{path} does not fit the settings of the first run ({reason})") from None
+    lacking = table.filter(~pl.all_horizontal(pl.col(columns).is_finite().fill_null(value=False)))
+    if len(lacking):
+        raise BundleError(f"{path} lacks probabilities of {lacking['path'][0]}; train again")
+    return table

@@ -123,6 +123,11 @@ def test_an_unfinished_a_damaged_and_a_run_that_held_nobody_out_are_said_to_be_s
     with pytest.raises(BundleError, match=r"is a damaged run: run\.json can't be read"):
         faceline("review", run, "--static", tmp_path / "page.html")
     (run / "run.json").write_text(json.dumps(record))
+    content = (reviewed.run / "validation.csv").read_text()
+    for cell in ("", "NaN"):
+        (run / "validation.csv").write_text(content.replace("0.9,", f"{cell},", 1))
+        with pytest.raises(BundleError, match=r"validation\.csv lacks probabilities of p00/wear\.jpg; train again"):
+            faceline("review", run, "--static", tmp_path / "page.html")
     (run / "validation.csv").write_bytes(b'path\n"a')
     with pytest.raises(BundleError, match=r"validation\.csv is damaged \("):
         faceline("review", run, "--static", tmp_path / "page.html")
