@@ -139,8 +139,8 @@ def test_a_plan_needs_surroundings_only_where_pixels_are_turned():
     assert margin() == (40, 30)
     flips = ["age", "gender", "mask"]
     assert margin(*(f"tasks.{task}.augment.every=[HorizontalFlip: {{}}]" for task in flips)) == (0, 0)
-    assert margin("train.freeze=true", "train.views=3") == (40, 30)
-    assert margin("train.freeze=true", "train.views=2") == (0, 0)
+    assert margin("train.probe=false", "train.freeze=true", "train.views=3") == (40, 30)
+    assert margin("train.probe=false", "train.freeze=true", "train.views=2") == (0, 0)
 
 
 def test_a_drawn_mask_goes_on_beyond_the_edge_of_the_input():

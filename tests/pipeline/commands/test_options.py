@@ -33,6 +33,8 @@ def test_every_command_that_reads_photos_or_runs_networks_has_the_common_options
         "evaluate": ["--cache", "--device", "--workers"],
         "report": ["--config", "--set", "--workers"],
         "vote": ["--cache", "--device", "--workers"],
+        "review": ["--device"],
+        "serve": ["--config", "--set"],
     }
     for name in ("cache stats", "cache verify", "cache import", "cache gc"):
         only_files[name] = ["--config", "--device", "--set", "--workers"]

@@ -239,8 +239,9 @@ def python_blocks():
 def test_the_documentations_python_lines_run_in_a_process_of_their_own(code, finished, folder):
     (folder / "RUN").symlink_to(finished.run)
     path = f"import sys; sys.path.insert(0, {str(HOUSE)!r})\n"
+    check = "\nassert table.height in {1, 2}, table" if "table =" in code else ""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", path + code + "\nassert table.height in {1, 2}, table"],
+        [sys.executable, "-I", "-c", path + code + check],
         capture_output=True, text=True, check=False, env={**os.environ, "FACELINE_CACHE": str(folder / "cache")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
