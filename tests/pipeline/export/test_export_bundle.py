@@ -18,6 +18,7 @@ from classify.inference.bundle import load_bundle
 from pipeline.export.network_files import write_network
 from pipeline.export.portable_predictor import ExportedPredictor, Prediction
 from pipeline.export.portable_sessions import open_network
+from pipeline.export.runtime_files import PACKAGE
 from tests.pipeline.conftest import faceline
 
 ABSENT = ["cache", "detect", "classify", "pipeline", "faceline", "torch", "torchvision", "timm", "facenet_pytorch",
@@ -39,10 +40,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def exported(request, finished, tmp_path_factory):
     pytest.importorskip("onnxruntime" if request.param == "onnx" else "openvino")
     out = tmp_path_factory.mktemp("exported") / request.param
-    # In a process of its own, as users have it: with what other tests have loaded, the converters have crashed.
-    words = ["export", str(finished.run / "bundle"), "--format", request.param, "--out", str(out)]
-    done = subprocess.run([sys.executable, "-m", "pipeline", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    faceline("export", finished.run / "bundle", "--format", request.param, "--out", out)
     return out
 
 
@@ -111,13 +109,26 @@ def test_a_runtime_that_is_not_installed_is_named_with_what_installs_it(exported
     assert "Traceback" not in done.stderr
 
 
-def test_arrays_and_paths_are_predicted_from_python(exported, folder, photos):
-    predictor = ExportedPredictor(exported, threads=1)
-    by_path, by_array = predictor.predict([folder / "small.webp", photos[1]])
-    assert by_path.labels == by_array.labels
-    assert by_path.probabilities == by_array.probabilities
-    assert by_array.path == "image 1"
-    assert list(predictor.predict([])) == []
+FROM_PYTHON = """
+import sys
+sys.path.insert(0, {exported!r})
+import cv2
+from {package}.predictor import ExportedPredictor
+predictor = ExportedPredictor({exported!r}, threads=1)
+array = cv2.cvtColor(cv2.imread({photo!r}), cv2.COLOR_BGR2RGB)
+by_path, by_array = predictor.predict([{photo!r}, array])
+assert by_path.labels == by_array.labels
+assert by_path.probabilities == by_array.probabilities
+assert by_array.path == "image 1"
+assert list(predictor.predict([])) == []
+"""
+
+
+def test_arrays_and_paths_are_predicted_from_python(exported, folder):
+    # In a process of its own, as it is used: with what other tests have loaded, OpenVINO has crashed.
+    code = FROM_PYTHON.format(exported=str(exported), package=PACKAGE, photo=str(folder / "small.webp"))
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
