@@ -35,18 +35,15 @@ class PredictedPart:
 
 
 class PartPredictor:
-    """Predicts the photos of parts with networks that are loaded for the first one; arguments as `SourcePredictor`."""
+    """Predicts the photos of parts with the same networks; arguments as `SourcePredictor`."""
 
     def __init__(
         self, ensemble: Ensemble, context: RunContext, *, search: FaceSearch | None = None, keep_crops: bool = False
     ) -> None:
-        self._make = lambda: SourcePredictor(ensemble, context, search=search, keep_crops=keep_crops)
-        self._predictor: SourcePredictor | None = None
+        self._predictor = SourcePredictor(ensemble, context, search=search, keep_crops=keep_crops)
 
     def predict(self, photos: Sequence[Photo], advance: Callable[[float], None]) -> PredictedPart:
         """Predict the photos of one part; `advance` gets the number of photos done since its last call."""
-        if self._predictor is None:
-            self._predictor = self._make()
         files = files_state(photos)  # before they are read: what changes meanwhile is noticed by the next run
         failed: list[Prediction] = []
 

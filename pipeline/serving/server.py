@@ -1,4 +1,4 @@
-"""Serve a bundle over HTTP until the process is asked to stop.
+"""Serve a bundle over HTTP until the process gets a signal to stop.
 
 In: a bundle and an address. Out: answers; at SIGINT or SIGTERM, those to the requests under way, and then the end.
 """
@@ -90,16 +90,16 @@ class Server:
 
 def serve_until_stopped(server: Server, say: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; a second one stops without waiting for answers. Only in the main thread."""
-    asked_at = 0.0
+    stopped_at = 0.0
 
     def stop(*_: object) -> None:
-        nonlocal asked_at
-        if asked_at and time.monotonic() - asked_at < SAME_STOP_S:
+        nonlocal stopped_at
+        if stopped_at and time.monotonic() - stopped_at < SAME_STOP_S:
             return
-        server.stop(wait=not asked_at)
-        if not asked_at:
+        server.stop(wait=not stopped_at)
+        if not stopped_at:
             say("stopping; requests under way are answered first")
-        asked_at = time.monotonic()
+        stopped_at = time.monotonic()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

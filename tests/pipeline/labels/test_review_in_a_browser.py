@@ -92,7 +92,7 @@ def test_sixty_people_are_decided_with_a_key_each(many, opened):
     for number in range(60):
         started = time.perf_counter()
         press(page, "f" if number % 3 else "k")
-        page.evaluate("Promise.all([...document.querySelectorAll('.asked img')].map((image) => image.decode()))")
+        page.evaluate("Promise.all([...document.querySelectorAll('.in-question img')].map((image) => image.decode()))")
         seconds.append(time.perf_counter() - started)
     assert "All 60 cases here are decided" in page.locator("#message").inner_text()
     assert statistics.median(seconds) < 2, "200 people an hour leave 18 seconds for each"
@@ -193,8 +193,8 @@ def test_a_photo_that_was_moved_away_meanwhile_is_said_on_the_page(many, opened)
         page.keyboard.type("path = 'p61/wear.jpg' AND task = 'gender'")
         press(page, "Enter")
         page.wait_for_selector(".frame span")
-        assert "neither the photo nor a crop" in page.locator(".asked").inner_text()
-        assert page.locator(".asked img").count() == 2
+        assert "neither the photo nor a crop" in page.locator(".in-question").inner_text()
+        assert page.locator(".in-question img").count() == 2
     finally:
         photo.with_name("elsewhere.jpg").rename(photo)
 

@@ -66,12 +66,18 @@ def test_a_photo_waits_for_others_but_not_for_long():
     with_queue(scenario, wait_s=0.3)
 
 
+async def two_at_work(queue, recorder):
+    """Requests a and b, each in a lane, which go on when the recorder's `go` is set."""
+    recorder.go.clear()
+    at_work = [asyncio.create_task(queue.predict([name])) for name in "ab"]
+    while len(recorder.batches) < 2:
+        await asyncio.sleep(0.01)
+    return at_work
+
+
 def test_a_full_queue_takes_no_more_and_says_when_to_come_back():
     async def scenario(queue, recorder):
-        recorder.go.clear()
-        at_work = [asyncio.create_task(queue.predict([name])) for name in "ab"]
-        while len(recorder.batches) < 2:
-            await asyncio.sleep(0.01)
+        at_work = await two_at_work(queue, recorder)
         waiting = asyncio.create_task(queue.predict(["c", "d"]))
         await asyncio.sleep(0)
         queue.require_room(1)
@@ -86,10 +92,7 @@ def test_a_full_queue_takes_no_more_and_says_when_to_come_back():
 
 def test_a_request_that_gave_up_leaves_the_queue():
     async def scenario(queue, recorder):
-        recorder.go.clear()
-        at_work = [asyncio.create_task(queue.predict([name])) for name in "ab"]
-        while len(recorder.batches) < 2:
-            await asyncio.sleep(0.01)
+        at_work = await two_at_work(queue, recorder)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await queue.predict(["late", "too late"])

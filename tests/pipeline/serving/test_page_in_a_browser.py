@@ -18,7 +18,7 @@ def opened(browser, url, **more):
     page.on("console", lambda message: "422" in message.text or "401" in message.text or messages.append(message.text))
     page.on("pageerror", lambda error: messages.append(str(error)))
     page.on("dialog", lambda dialog: messages.append(dialog.message))
-    page.on("request", lambda asked: asked.url.startswith((url, "blob:", "data:")) or messages.append(asked.url))
+    page.on("request", lambda request: request.url.startswith((url, "blob:", "data:")) or messages.append(request.url))
     page.goto(url)
     return page, messages
 
