@@ -117,6 +117,7 @@ def _converted() -> tuple[Any, list[Any]]:
         warnings.simplefilter("ignore")  # OpenVINO's converter uses tracing that torch calls deprecated
         nets = zip(load_networks(), SIDES, strict=True)
         models = [openvino.convert_model(net, example_input=torch.rand(2, side, side, 4)) for net, side in nets]
+    openvino.Type.f32.to_dtype()  # fills a table at its first call, and deadlocks if threads make that at once
     return openvino.Core(), models
 
 

@@ -82,8 +82,11 @@ class OpenVinoRuntime:
 
     def load(self) -> None:
         """See `Runtime.load`."""
+        import openvino
+
         with self._lock:
             _ = self._model
+        openvino.Type.f32.to_dtype()  # fills a table at its first call, and deadlocks if threads make that at once
 
     def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
         """See `Runtime.probabilities`."""

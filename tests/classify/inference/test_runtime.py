@@ -1,7 +1,10 @@
 """OpenVINO answers as torch does, whatever the head, and its conversions are kept and checked."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +136,31 @@ def test_whatever_changes_the_answers_changes_the_name():
     }
     assert len(keys) == 6
     assert conversion_key(network(), flip=False) in keys
+
+
+IN_THREADS = """
+import os, sys, threading
+from pathlib import Path
+import openvino
+from tests.classify.inference.test_runtime import OpenVinoRuntime, network
+
+OpenVinoRuntime(network(), flip=False, threads=2, cache=Path(sys.argv[1])).load()
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+
+def compute():
+    barrier.wait()
+    openvino.Type.f32.to_dtype()  # as a request does with its inputs
+
+threads = [threading.Thread(target=compute) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_that_start_at_once_do_not_wait_for_each_other_for_ever(tmp_path):
+    converted(network(), flip=False, cache=tmp_path)
+    words = [sys.executable, "-c", IN_THREADS, str(tmp_path)]
+    assert subprocess.run(words, cwd=Path(__file__).parents[3], timeout=120, check=False).returncode == 0
