@@ -233,14 +233,11 @@ def bind(port: int) -> socket.socket:
     Raises:
         UsageError: the port can't be had.
     """
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((LOOPBACK, port))
-        bound.listen()  # from now on, whoever reads the address can come; the first answer waits for the server
+        bound = socket.create_server((LOOPBACK, port))  # who reads the address can come; the answer waits for the server
     except OSError as error:
-        bound.close()
         raise UsageError(f"--port {port}: {error.strerror or error}; leave it out to take a free one") from None
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `serving.address`
     return bound
 
 

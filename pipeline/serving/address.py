@@ -41,6 +41,8 @@ def open_address(host: str, port: int, token: str | None) -> Address:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+        # Connections inherit it. Else an answer's body waits up to 40 ms for the client to confirm the head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         if error.errno in PORT_PROBLEMS:
             why = PORT_PROBLEMS[error.errno]

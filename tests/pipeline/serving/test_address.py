@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from cache.errors import UsageError
+from pipeline.labels.review_server import bind
 from pipeline.serving.address import open_address
 
 
@@ -38,3 +39,11 @@ def test_an_address_that_cannot_be_had_is_an_error_that_says_why():
             open_address("127.0.0.1", port, None)
     with pytest.raises(UsageError, match=r"--host 192\.0\.2\.1: "):  # no address of any machine
         open_address("192.0.2.1", 0, None)
+
+
+@pytest.mark.parametrize("listen", [lambda: open_address("127.0.0.1", 0, None).listener, lambda: bind(0)])
+def test_an_answer_does_not_wait_for_the_client_to_confirm_its_head(listen):
+    with listen() as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
