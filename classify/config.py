@@ -13,6 +13,7 @@ from classify.model_config import ModelConfig, ShareBelowOne
 from classify.tasks import Task, comparable
 
 Fabric = Literal["kf94", "surgical", "thin", "cloth", "patterned", "scarf"]
+Precision = Literal["fp32", "bf16"]
 Wearing = Literal["right", "nose_out", "under_chin"]
 Factor = Annotated[float, Field(ge=0, le=100)]
 

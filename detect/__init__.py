@@ -5,11 +5,15 @@ all the steps. Nothing here knows about labels or classifiers.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from detect.detector import FaceDetector
     from detect.faces import Faces
+
+# OpenVINO's converter would report each use to its makers, without asking, and take a second for it.
+sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
 
 __all__ = ["FaceDetector", "Faces"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cache.config import Config
-from classify.config import Fabric, TaskConfig, TrainConfig, Wearing
+from classify.config import Fabric, Precision, TaskConfig, TrainConfig, Wearing
 
 
 class DataConfig(Config):
@@ -115,6 +115,11 @@ class PredictConfig(Config):
     """How a trained network predicts."""
 
     flip: bool = Field(default=True, description="Average over each crop and its mirror image; doubles the time.")
+    precision: Precision = Field(
+        default="fp32",
+        description="The number format of the networks on a CPU: bf16 is faster on processors that have it, with "
+        "OpenVINO, and has no effect elsewhere. A GPU always uses the number format that is fastest there.",
+    )
     calibrate: bool = Field(
         default=True, description="Calibrate probabilities with a temperature per task, fitted to the held-out photos."
     )

@@ -2,13 +2,12 @@
 
 inputs (N, H, W, 3) uint8 -> per task, probabilities (N, C) float32.
 
-On a CPU, OpenVINO computes them in float32 if it is installed (`pip install "faceline[fast]"`), else torch; on a GPU,
-torch.
+On a CPU, OpenVINO computes them if it is installed (`pip install "faceline[fast]"`), else torch; on a GPU, torch.
 """
 
 import importlib.util
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate
 from math import ceil
 from pathlib import Path
@@ -16,8 +15,11 @@ from threading import Lock, local
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from classify.config import Precision
+from classify.devices import fastest_precision
 from classify.inference.bundle import TrainedNetwork
 from classify.inference.decision import Probabilities
 from classify.inference.kept_conversions import converted
@@ -27,6 +29,8 @@ Inputs = NDArray[np.uint8]  # (N, H, W, 3) RGB
 
 BATCH = 8  # inputs at once: OpenVINO is a third faster than with single ones, and no faster with more
 SINGLY = 5  # inputs that are faster one by one than in a batch that is not full
+OPENVINO_NAMES = {"fp32": "f32", "bf16": "bf16"}
+PRECISION_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 SHARING = 4  # threads that compute a single input together; two take two thirds of one's time
 
 
@@ -76,7 +80,16 @@ class OpenVinoRuntime:
 
     name = "openvino"
 
-    def __init__(self, trained: TrainedNetwork, *, flip: bool, threads: int, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        trained: TrainedNetwork,
+        *,
+        flip: bool,
+        threads: int,
+        cache: Path | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
+        self._precision = OPENVINO_NAMES[precision]
         self._classes = [len(task.classes) for task in trained.heads.tasks]
         self._trained, self._flip, self._threads, self._cache = trained, flip, threads, cache
         self._compiled: dict[int, Any] = {}
@@ -127,9 +140,8 @@ class OpenVinoRuntime:
 
         model = self._model.clone()
         model.reshape([size, *self._trained.model.input, 3])
-        # By default OpenVINO would compute in bfloat16 if the CPU can, with other probabilities.
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": self._precision,
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": self._threads if size > 1 else ceil(self._threads / SHARING),
             "ENABLE_CPU_PINNING": False,
@@ -142,8 +154,28 @@ def runtime_on(device: str) -> Literal["openvino", "torch"]:
     return "openvino" if device == "cpu" and importlib.util.find_spec("openvino") is not None else "torch"
 
 
+def precision_on(device: str, wanted: Precision) -> str:
+    """The number format in which networks are computed on a device, if `wanted` is what a CPU should use."""
+    if device != "cpu":
+        return PRECISION_NAMES[fastest_precision(device)]
+    return wanted if wanted == "bf16" and runtime_on(device) == "openvino" and _has_bf16() else "fp32"
+
+
+@cache
+def _has_bf16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def runtimes_of(
-    networks: Sequence[TrainedNetwork], device: str, *, flip: bool, threads: int, cache: Path | None = None
+    networks: Sequence[TrainedNetwork],
+    device: str,
+    *,
+    flip: bool,
+    threads: int,
+    cache: Path | None = None,
+    precision: Precision = "fp32",
 ) -> list[Runtime]:
     """Prepare networks in the fastest installed runtime.
 
@@ -153,7 +185,12 @@ def runtimes_of(
         flip: average over each input and its mirror image.
         threads: that will predict at the same time on a CPU.
         cache: the folder of the cache, where converted networks are kept; None to keep none.
+        precision: of a CPU; see `precision_on`.
     """
     if runtime_on(device) == "openvino":
-        return [OpenVinoRuntime(network, flip=flip, threads=threads, cache=cache) for network in networks]
+        possible: Precision = "bf16" if precision_on(device, precision) == "bf16" else "fp32"
+        return [
+            OpenVinoRuntime(network, flip=flip, threads=threads, cache=cache, precision=possible)
+            for network in networks
+        ]
     return [TorchRuntime(network, device, flip=flip) for network in networks]

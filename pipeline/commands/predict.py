@@ -190,13 +190,14 @@ def predict(
     from detect.every_face import MIN_FACE, MIN_SCORE
     from pipeline.prediction.every_face import FaceSearch
     from pipeline.prediction.picture_files import DrawnPictures, SortedPhotos
-    from pipeline.prediction.predict import warn_of_dropped_factors
+    from pipeline.prediction.predict import warn_of_dropped_factors, warn_of_precision
     from pipeline.prediction.predict_parts import Cluster, predict_parts, write_parts
     from pipeline.prediction.predict_sources import SourcePredictor
     from pipeline.prediction.prediction_files import write_predictions
 
     ensemble = with_predict_settings(load_ensemble(bundle), context.settings.predict, context.console)
     warn_of_dropped_factors(ensemble, context.console)
+    warn_of_precision(context)
     search = FaceSearch(min_face or MIN_FACE, min_score or MIN_SCORE) if every_face else None
     pictures = DrawnPictures(draw, context.workers) if draw is not None else None
     tasks = [task.name for task in ensemble.tasks]

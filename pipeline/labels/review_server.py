@@ -234,7 +234,9 @@ def bind(port: int) -> socket.socket:
         UsageError: the port can't be had.
     """
     try:
-        bound = socket.create_server((LOOPBACK, port))  # who reads the address can come; the answer waits for the server
+        bound = socket.create_server(
+            (LOOPBACK, port)
+        )  # who reads the address can come; the answer waits for the server
     except OSError as error:
         raise UsageError(f"--port {port}: {error.strerror or error}; leave it out to take a free one") from None
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `serving.address`

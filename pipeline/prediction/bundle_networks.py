@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.config import Precision
 from classify.inference.bundle import Bundle, TrainedNetwork
 from classify.inference.decision import Probabilities
 from classify.inference.runtime import runtimes_of
@@ -25,11 +26,22 @@ class BundleNetworks:
         device: a torch device name.
         threads: that will predict at the same time.
         cache: the folder of the cache, where converted networks are kept; None to keep none.
+        precision: of a CPU.
     """
 
-    def __init__(self, bundle: Bundle, device: str, *, threads: int, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str,
+        *,
+        threads: int,
+        cache: Path | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
         self._bundle = bundle
-        self._runtimes = runtimes_of(bundle.networks, device, flip=bundle.flip, threads=threads, cache=cache)
+        self._runtimes = runtimes_of(
+            bundle.networks, device, flip=bundle.flip, threads=threads, cache=cache, precision=precision
+        )
         self._voting = {
             task.name: sum(task in network.heads.tasks for network in bundle.networks) for task in bundle.tasks
         }

@@ -53,7 +53,8 @@ class Engine:
 
     Args:
         ensemble: the bundles.
-        context: device, workers, and the cache; of its settings, only `data.max_megapixels` counts.
+        context: device, workers, and the cache; of its settings, only `data.max_megapixels` and
+            `predict.precision` count.
         use_cache: read crops that the cache holds; without it, the cache is not looked at.
         photos_at_once: the most photos in a slice: with 1, a prediction does not wait for the next photo.
 
@@ -72,7 +73,13 @@ class Engine:
         self._device = context.torch_device()
         self._lanes = max(context.workers, 1) if self._device == "cpu" else 2
         self._networks = [
-            BundleNetworks(bundle, self._device, threads=self._lanes, cache=context.cache)
+            BundleNetworks(
+                bundle,
+                self._device,
+                threads=self._lanes,
+                cache=context.cache,
+                precision=context.settings.predict.precision,
+            )
             for bundle in ensemble.bundles
         ]
         self._are_networks_loaded = False

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cache.unit import Entry
 from classify.inference.decision import DecisionRule, Probabilities
 from classify.inference.ensemble import Ensemble
+from classify.inference.runtime import precision_on, runtime_on
 from classify.tasks import Task, joint_class
 from pipeline.console import Console
 from pipeline.context import RunContext
@@ -59,7 +60,8 @@ def predict_photos(
     The first bundle decides which photos get predictions, and their status and box. Where another bundle can't read one
     of these photos, the others' probabilities are averaged. Photos that a bundle's networks were trained on are marked,
     and predicted by those networks that were not, if there are any. Of the settings of `context`, only
-    `data.max_megapixels` is used. Crops that the cache holds are read from there; nothing is written.
+    `data.max_megapixels` and `predict.precision` are used. Crops that the cache holds are read from there; nothing is
+    written.
 
     Args:
         sources: file -> source id, if the files were hashed before.
@@ -85,7 +87,7 @@ def predict_photos(
     failures = [(item.path, Entry("", item.path, item.reason, {"sentence": item.message})) for item in failed]
     report_failures(failures, len(predictions), context.console)
     table = predictions_table(predictions, engine.schema, all_columns=all_columns)
-    record = record_of(ensemble, table, Counter(item.reason for item in failed))
+    record = record_of(ensemble, table, Counter(item.reason for item in failed), context)
     return Predictions(table, record.counts, ensemble.bundles[0].most_frequent, record, predictions)
 
 
@@ -109,6 +111,15 @@ def warn_of_dropped_factors(ensemble: Ensemble, console: Console) -> None:
             "were fitted to each bundle's own probabilities; `faceline vote RUN RUN ... --set predict.decide=f1 "
             "--out DIR` fits factors for their mean"
         )
+
+
+def warn_of_precision(context: RunContext) -> None:
+    """Print why `predict.precision: bf16` has no effect here, if it has none."""
+    wanted, device = context.settings.predict.precision, context.torch_device()
+    if wanted == "fp32" or device != "cpu" or precision_on(device, wanted) == wanted:
+        return
+    why = "this processor has no bfloat16" if runtime_on(device) == "openvino" else "OpenVINO is not installed"
+    context.console.warn(f"predict.precision=bf16 has no effect, since {why}; the networks are computed in fp32")
 
 
 def prediction_columns(

@@ -114,7 +114,7 @@ def predict_parts(
                 store.write(number, part.content, part.facts)
                 made[number] = part.facts
     parts = [facts for number in numbers if (facts := made.get(number) or known[number]) is not None]
-    none = record_of(ensemble, pl.DataFrame(schema=PHOTO_COLUMNS), {})
+    none = record_of(ensemble, pl.DataFrame(schema=PHOTO_COLUMNS), {}, context)
     records = [replace(none, counts=part.counts, reasons=part.reasons, trained_on=part.trained_on) for part in parts]
     record = joined_records(records or [none])
     return PredictedParts(record, parts, sum(part.photos for part in made.values()), machines)

@@ -20,6 +20,7 @@ from pipeline.run_record import write_json
 
 if TYPE_CHECKING:
     from classify.inference.ensemble import Ensemble
+    from pipeline.context import RunContext
 
 FORMAT = 1
 PREDICTIONS, SUBMISSION, RECORD = "predictions.csv", "submission.csv", "predictions.json"
@@ -33,21 +34,29 @@ class PredictionRecord:
 
     bundles: Mapping[str, str]  # folder -> sha256 of its bundle.json or votes.json
     tasks: tuple[Task, ...]
-    settings: Mapping[str, Any]  # flip, calibrate, decide and unsure, as they were obeyed
+    settings: Mapping[str, Any]  # flip, calibrate, decide, unsure and precision, as they were obeyed
     counts: Mapping[str, int]  # photos per status
     trained_on: int | None  # photos that the networks were trained on; None if a bundle does not know its photos
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])  # unreadable photos per reason
     submission: bool = False  # whether a submission.csv belongs to the predictions
 
 
-def record_of(ensemble: "Ensemble", table: pl.DataFrame, reasons: Mapping[str, int]) -> PredictionRecord:
+def record_of(
+    ensemble: "Ensemble", table: pl.DataFrame, reasons: Mapping[str, int], context: "RunContext"
+) -> PredictionRecord:
     """Make the record of a table that the ensemble has predicted; `reasons` counts the unreadable photos."""
+    from classify.inference.runtime import precision_on
+
+    settings = {
+        **_decided_by(ensemble),
+        "precision": precision_on(context.torch_device(), context.settings.predict.precision),
+    }
     counts = {status: int((table["status"] == status).sum()) for status in STATUSES}
     trained_on = int(table["trained_on"].sum()) if "trained_on" in table.columns else 0
     if any(bundle.trained_photos is None for bundle in ensemble.bundles):
         trained_on = None
     folders = {str(folder): digest for folder, digest in ensemble.origins}
-    return PredictionRecord(folders, ensemble.tasks, _decided_by(ensemble), counts, trained_on, dict(reasons))
+    return PredictionRecord(folders, ensemble.tasks, settings, counts, trained_on, dict(reasons))
 
 
 def joined_records(records: Sequence[PredictionRecord]) -> PredictionRecord:

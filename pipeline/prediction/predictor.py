@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 from cache import cache_folder
 from cache.errors import UsageError
 from cache.location import with_home
+from classify.config import Precision
 from classify.inference.ensemble import load_ensemble
 from pipeline.console import Console
 from pipeline.context import RunContext, available_cpus
@@ -42,6 +43,7 @@ class Predictor:
         cache: a folder with crops, or the URL of an object store, as `faceline detect` fills it: photos whose crops are
             there are predicted from these. None looks at no cache.
         workers: threads that read and predict; None for one per core.
+        precision: "fp32", or "bf16" for networks that are faster on processors with bfloat16; see `predict.precision`.
 
     Raises:
         BundleError: a bundle is damaged, incomplete or of a newer version, or they predict different tasks.
@@ -54,10 +56,11 @@ class Predictor:
         device: str = "auto",
         cache: Path | str | None = None,
         workers: int | None = None,
+        precision: Precision = "fp32",
     ) -> None:
         folders = [bundle] if isinstance(bundle, Path | str) else bundle
         ensemble = load_ensemble([with_home(folder) for folder in folders])
-        settings, console = load_settings(), Console(quiet=True)
+        settings, console = load_settings(None, [f"predict.precision={precision}"]), Console(quiet=True)
         context = RunContext(
             settings, cache_folder(cache), device, workers=workers or available_cpus(), console=console
         )

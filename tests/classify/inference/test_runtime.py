@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from classify.config import HeadConfig, ModelConfig, TaskConfig
-from classify.inference import kept_conversions
+from classify.inference import kept_conversions, runtime
 from classify.inference.bundle import trained_network
 from classify.inference.kept_conversions import FOLDER, WEIGHTS, conversion_key, converted
 from classify.inference.runtime import BATCH, SINGLY, OpenVinoRuntime, TorchRuntime, runtimes_of
@@ -136,6 +136,20 @@ def test_whatever_changes_the_answers_changes_the_name():
     }
     assert len(keys) == 6
     assert conversion_key(network(), flip=False) in keys
+
+
+def test_bfloat16_gives_nearly_the_same_where_the_processor_has_it_and_the_same_elsewhere(monkeypatch):
+    trained = network()
+    full, reduced = (
+        OpenVinoRuntime(trained, flip=True, threads=1, precision=precision).probabilities(PIXELS)[0]
+        for precision in ("fp32", "bf16")
+    )
+    if runtime.precision_on("cpu", "bf16") == "bf16":
+        assert 0 < np.abs(full - reduced).max() < 0.05
+    monkeypatch.setattr(runtime, "_has_bf16", lambda: False)
+    assert runtime.precision_on("cpu", "bf16") == "fp32"
+    [without] = runtimes_of([trained], "cpu", flip=True, threads=1, precision="bf16")
+    assert np.array_equal(without.probabilities(PIXELS)[0], full)
 
 
 IN_THREADS = """

@@ -8,6 +8,11 @@ import polars as pl
 import pytest
 
 from cache.errors import UsageError
+from classify.inference import runtime
+from pipeline.console import Console
+from pipeline.context import RunContext
+from pipeline.prediction.predict import warn_of_precision
+from pipeline.settings import load_settings
 from tests.pipeline.conftest import faceline
 
 PROBABILITIES = ["p_mask_wear", "p_mask_incorrect", "p_mask_normal"]
@@ -49,7 +54,7 @@ def plain(bundle, predict):
 
 def test_without_settings_the_bundle_decides(plain):
     table, settings = plain
-    assert settings == {"flip": True, "calibrate": True, "decide": "f1", "unsure": 0.0}
+    assert settings == {"flip": True, "calibrate": True, "decide": "f1", "unsure": 0.0, "precision": "fp32"}
     assert "normal" not in table["mask"].to_list()
 
 
@@ -57,6 +62,17 @@ def test_flip_is_obeyed(bundle, predict, plain):
     table, settings = predict(bundle, "predict.flip=false")
     assert settings["flip"] is False
     assert np.abs(table[PROBABILITIES].to_numpy() - plain[0][PROBABILITIES].to_numpy()).max() > 1e-4
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_precision_is_obeyed_or_a_line_says_why_not(bundle, predict, plain, has_bf16, monkeypatch):
+    pytest.importorskip("openvino")
+    if has_bf16 and not runtime._has_bf16():
+        pytest.skip("this processor has no bfloat16")
+    monkeypatch.setattr(runtime, "_has_bf16", lambda: has_bf16)
+    table, settings = predict(bundle, "predict.precision=bf16")
+    assert settings["precision"] == ("bf16" if has_bf16 else "fp32")
+    assert table[PROBABILITIES].equals(plain[0][PROBABILITIES]) == (not has_bf16)
 
 
 def test_unsure_is_obeyed(bundle, predict, plain):
@@ -83,7 +99,7 @@ def test_calibrate_false_is_obeyed(bundle, predict, plain):
 def test_a_file_counts_for_what_it_sets_in_predict_only(finished, bundle, predict, tmp_path):
     (tmp_path / "flip.yaml").write_text("train: {epochs: 7}\ncrop: {margin: 2}\npredict: {flip: false}\n")
     assert predict(bundle, config=tmp_path / "flip.yaml")[1] == {
-        "flip": False, "calibrate": True, "decide": "f1", "unsure": 0.0
+        "flip": False, "calibrate": True, "decide": "f1", "unsure": 0.0, "precision": "fp32"
     }  # fmt: skip
     run_config = finished.run / "config.yaml"
     table, _ = predict(finished.run / "bundle", config=run_config)
@@ -139,3 +155,12 @@ def test_a_bundle_without_temperatures_says_that_it_cannot_calibrate(finished, p
     words = ["--out", tmp_path / "out", "--cache", finished.cache, "--device", "cpu"]
     printed = faceline("predict", finished.data, "--bundle", folder, *words, "--set", "predict.calibrate=true")
     assert "has no temperatures" in printed.stderr
+
+
+def test_a_precision_without_effect_is_said(tmp_path, monkeypatch, capsys):
+    console = Console()
+    context = RunContext(load_settings(None, ["predict.precision=bf16"]), tmp_path, "cpu", 1, console)
+    monkeypatch.setattr("pipeline.prediction.predict.precision_on", lambda *_: "fp32")
+    warn_of_precision(context)
+    said = capsys.readouterr()
+    assert "predict.precision=bf16 has no effect" in " ".join((said.out + said.err).split())
