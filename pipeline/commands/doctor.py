@@ -75,6 +75,7 @@ def doctor(
         "usable_cores": machine.usable_cores,
         "workers": machine.workers,
         "instructions": machine.instructions,
+        "has_bf16": machine.has_bf16,
         "cache": place,
         "cache_bytes": size,
         "free_bytes": free,

@@ -26,6 +26,7 @@ class Machine:
         workers: threads.
         thread_limit: OMP_NUM_THREADS; 0 if it is not set.
         instructions: the widest that torch uses on this CPU, such as "AVX2".
+        has_bf16: whether the networks that predict could be computed in bfloat16 on this CPU.
     """
 
     device: str
@@ -39,6 +40,7 @@ class Machine:
     workers: int
     thread_limit: int
     instructions: str
+    has_bf16: bool
 
     @property
     def has_gpu(self) -> bool:
@@ -72,6 +74,11 @@ class Machine:
         for extra in extras:
             if extra.name == "fast" and self.device == "cpu" and "torch" in (self.detection, self.networks):
                 sentences.append(f"{extra.command}: detection and networks then run in OpenVINO.")
+        if self.has_bf16:
+            sentences.append(
+                "This processor has bfloat16: --set predict.precision=bf16 makes predictions faster, at nearly the "
+                "same probabilities."
+            )
         if self.usable_cores < self.cores:
             sentences.append(
                 f"This process may use {self.usable_cores} of {self.cores} cores; taskset, a container or the limit of "
@@ -110,4 +117,5 @@ def describe_machine(context: RunContext) -> Machine:
         workers=context.workers,
         thread_limit=int(limit) if limit.isdecimal() else 0,
         instructions=torch.backends.cpu.get_cpu_capability(),
+        has_bf16=device == "cpu" and runtime.precision_on(device, "bf16") == "bf16",
     )

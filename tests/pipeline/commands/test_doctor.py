@@ -17,7 +17,7 @@ from tests.pipeline.conftest import faceline, tiny_options
 HOUSE = Path(__file__).parents[3]
 FAST = Machine(
     device="cpu", was_chosen=False, devices=("cpu",), detection="openvino", networks="openvino", has_driver=False,
-    cores=8, usable_cores=8, workers=8, thread_limit=0, instructions="AVX2",
+    cores=8, usable_cores=8, workers=8, thread_limit=0, instructions="AVX2", has_bf16=False,
 )  # fmt: skip
 WITH_FAST, WITHOUT_FAST = Extra("fast", {"openvino": "2026.1"}), Extra("fast", {"openvino": None})
 
@@ -98,6 +98,7 @@ def test_outside_a_checkout_the_metadata_says_which_extras_there_are(monkeypatch
         ({"has_driver": True}, WITH_FAST, "an NVIDIA GPU that torch can't use"),
         ({"usable_cores": 2, "workers": 2}, WITH_FAST, "may use 2 of 8 cores"),
         ({"workers": 3}, WITH_FAST, "--workers 3 leaves cores idle"),
+        ({"has_bf16": True}, WITH_FAST, "predict.precision=bf16"),
         ({"thread_limit": 1}, WITH_FAST, "OMP_NUM_THREADS=1"),
     ],
 )
