@@ -141,7 +141,7 @@ class OpenVinoRuntime:
         model = self._model.clone()
         model.reshape([size, *self._trained.model.input, 3])
         options = {
-            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_PRECISION_HINT": self._precision,  # by default, OpenVINO takes bfloat16 where the CPU has it
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": self._threads if size > 1 else ceil(self._threads / SHARING),
             "ENABLE_CPU_PINNING": False,
