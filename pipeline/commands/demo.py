@@ -14,6 +14,7 @@ DEMO_SETTINGS = (
     "model.sharing=shared",
     "train={freeze: true, views: 2}",
     "ensemble.face.model={backbone: face_dlib, input: [160, 120], zoom: 1.7}",
+    "ensemble.wide.model={backbone: face_dlib, input: [150, 150], zoom: 1.3}",
     "ensemble.lite.model={backbone: tf_efficientnet_lite0, input: [112, 84], zoom: 1.3}",
     "split={folds: 4, held_out: all, refit: true}",
     "predict.decide=f1",
