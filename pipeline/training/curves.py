@@ -34,7 +34,7 @@ def draw_task(figure: Figure | SubFigure, lines: Sequence[Mapping[str, Any]], ta
     _plot(axis, networks, "train_loss", "training loss", LINE_COLOURS[0])
     _plot(axis, networks, "loss", "held-out loss", LINE_COLOURS[1])
     axis.set(title=task, xlabel="epoch", ylabel="loss")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if any("macro_f1" in line for network in networks.values() for line in network):
         right = axis.twinx()
         _plot(right, networks, "macro_f1", "macro-F1", LINE_COLOURS[2])

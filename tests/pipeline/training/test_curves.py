@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from pipeline.intake.own_files import is_own_picture
-from pipeline.training.curves import LINE_COLOURS, read_curves, write_curves
+from pipeline.training.curves import LINE_COLOURS, draw_task, read_curves, write_curves
 
 LINES = [
     {"task": "mask", "epoch": epoch, "train_loss": 1 / epoch, "loss": 1.2 / epoch, "macro_f1": 0.3 * epoch}
@@ -40,3 +42,15 @@ def test_curves_that_cannot_be_drawn_are_a_warning(tmp_path):
     write_curves(tmp_path / "other", [{"task": "mask"}], ["mask"], warnings.append)
     assert len(warnings) == 2
     assert all("curves.png can't be drawn" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("last", [1, 2, 9])
+def test_epochs_are_whole_numbers_also_where_there_is_one(last):
+    figure = Figure()
+    draw_task(figure, [{"task": "mask", "epoch": epoch, "train_loss": 1.0} for epoch in range(1, last + 1)], "mask")
+    FigureCanvasAgg(figure).draw()
+    [axis] = figure.axes
+    low, high = axis.get_xlim()
+    shown = [place for place in axis.get_xticks() if low <= place <= high]
+    assert shown
+    assert all(place == round(place) for place in shown)
