@@ -114,10 +114,12 @@ def _listed(folder: Path, path: Path) -> ListedRun:
 
 
 def _backbones(config: Path) -> tuple[str, ...]:
-    """The backbones of the tasks' networks; empty if config.yaml can't be read."""
+    """The backbones of the networks, of all kinds in an ensemble; empty if config.yaml can't be read."""
     try:
         tree: Any = yaml.load(config.read_text(encoding="utf-8"), YAML_LOADER)
-        names = [str(task["model"]["backbone"]) for task in tree["tasks"].values() if task]
+        of_tasks = [task["model"]["backbone"] for task in tree["tasks"].values() if task]
+        kinds = [kind["model"] for kind in tree.get("ensemble", {}).values() if kind] or [{}]
+        names = [str(model.get("backbone", of_task)) for model in kinds for of_task in of_tasks]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return ()
     return tuple(dict.fromkeys(names))

@@ -72,3 +72,11 @@ def test_a_task_called_like_a_column_has_its_score_under_another_name(runs):
 
 def test_a_folder_without_runs_has_an_empty_list(tmp_path):
     assert list_runs(tmp_path, where="joint > 1").as_json() == {"folder": str(tmp_path), "found": 0, "runs": []}
+
+
+def test_an_ensemble_is_listed_with_the_backbones_of_all_kinds(tmp_path):
+    kinds = ["ensemble.face.model={backbone: resnet10t}", "ensemble.again.model={backbone: resnet10t, input: [64, 48]}"]
+    settings = ["model.backbone=test_resnet", *kinds, "ensemble.own.model={dropout: 0.1}"]
+    write_run(tmp_path / "vote", answers=[0, 1, 2, 0], settings=settings)
+    [run] = list_runs(tmp_path).runs
+    assert run.backbones == ("resnet10t", "test_resnet")
