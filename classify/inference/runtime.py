@@ -87,7 +87,7 @@ class OpenVinoRuntime:
         flip: bool,
         threads: int,
         cache: Path | None = None,
-        precision: Precision = "fp32",
+        precision: str = "fp32",
     ) -> None:
         self._precision = OPENVINO_NAMES[precision]
         self._classes = [len(task.classes) for task in trained.heads.tasks]
@@ -158,7 +158,7 @@ def precision_on(device: str, wanted: Precision) -> str:
     """The number format in which networks are computed on a device, if `wanted` is what a CPU should use."""
     if device != "cpu":
         return PRECISION_NAMES[fastest_precision(device)]
-    return wanted if wanted == "bf16" and runtime_on(device) == "openvino" and _has_bf16() else "fp32"
+    return "bf16" if wanted == "bf16" and runtime_on(device) == "openvino" and _has_bf16() else "fp32"
 
 
 @cache
@@ -188,9 +188,8 @@ def runtimes_of(
         precision: of a CPU; see `precision_on`.
     """
     if runtime_on(device) == "openvino":
-        possible: Precision = "bf16" if precision_on(device, precision) == "bf16" else "fp32"
+        used = precision_on(device, precision)
         return [
-            OpenVinoRuntime(network, flip=flip, threads=threads, cache=cache, precision=possible)
-            for network in networks
+            OpenVinoRuntime(network, flip=flip, threads=threads, cache=cache, precision=used) for network in networks
         ]
     return [TorchRuntime(network, device, flip=flip) for network in networks]

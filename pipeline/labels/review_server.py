@@ -18,6 +18,7 @@ from pipeline.intake.decision_log import KINDS, DecisionLog, Kind, Line
 from pipeline.labels.review_cases import Case, Review
 from pipeline.labels.review_page import CONTENT_POLICY, case_as_json, photo_as_json
 from pipeline.labels.review_pictures import ReviewPictures
+from pipeline.serving.address import listen
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -234,13 +235,9 @@ def bind(port: int) -> socket.socket:
         UsageError: the port can't be had.
     """
     try:
-        bound = socket.create_server(
-            (LOOPBACK, port)
-        )  # who reads the address can come; the answer waits for the server
+        return listen(LOOPBACK, port)  # who reads the address can come; the first answer waits for the server
     except OSError as error:
         raise UsageError(f"--port {port}: {error.strerror or error}; leave it out to take a free one") from None
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `serving.address`
-    return bound
 
 
 def serve_until_stopped(app: Callable[..., Awaitable[None]], bound: socket.socket) -> None:

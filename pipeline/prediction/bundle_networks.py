@@ -29,15 +29,7 @@ class BundleNetworks:
         precision: of a CPU.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        device: str,
-        *,
-        threads: int,
-        cache: Path | None = None,
-        precision: Precision = "fp32",
-    ) -> None:
+    def __init__(self, bundle: Bundle, device: str, *, threads: int, cache: Path | None, precision: Precision) -> None:
         self._bundle = bundle
         self._runtimes = runtimes_of(
             bundle.networks, device, flip=bundle.flip, threads=threads, cache=cache, precision=precision

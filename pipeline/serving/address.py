@@ -27,6 +27,14 @@ class Address:
     hosts: frozenset[str] = frozenset()  # names under which the server may be reached; empty for any
 
 
+def listen(address: str, port: int, family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
+    """Begin to listen, with connections that send at once; an OSError if the address can't be had."""
+    listener = socket.create_server((address, port), family=family, backlog=BACKLOG)
+    # Connections inherit it. Else an answer's body waits up to 40 ms for the client to confirm the head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 def open_address(host: str, port: int, token: str | None) -> Address:
     """Begin to listen; where other machines can come in, there is always a token.
 
@@ -40,9 +48,7 @@ def open_address(host: str, port: int, token: str | None) -> Address:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
-        # Connections inherit it. Else an answer's body waits up to 40 ms for the client to confirm the head.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener = listen(str(address[0]), port, family)
     except OSError as error:
         if error.errno in PORT_PROBLEMS:
             why = PORT_PROBLEMS[error.errno]
