@@ -8,7 +8,8 @@ random weights, and CONFIG's heads, augmentation, loss and averages (by default 
 Nothing is downloaded. Prints one table, in which each figure stands beside its limit or says why it is missing:
 
 - crops: how many subjects have the CPU's box within 0.5 pixels, and the mean absolute difference of the crops' pixels;
-- files to crops: photos a second beside decoding alone on all CPU threads, and what the stage waits for;
+- files to crops: photos a second beside decoding alone on all CPU threads, and what the stage waits for; the same of
+  photos of which no two have one size, as those from the street;
 - training in bfloat16: images a second beside forward, backward and step of the network alone on a batch that stays on
   the device, and the share of the time in which the device has no work because it waits for data;
 - predicting photos whose crops are in the cache: photos a second beside forward alone on such a batch;
@@ -58,6 +59,9 @@ RESERVE_S = 5.0  # of the budget, for what no part can interrupt
 
 BOXES, PIXELS = "crops: subjects with the CPU's box", "crops: mean difference from the CPU's pixels"
 CROPS, WAITING, CROPS_MEMORY = (f"files to crops: {what}" for what in ("photos/s", "waits for", "GPU memory"))
+OF_ANY_SIZE = "photos of any size to crops: photos/s"
+MOST_OF_ANY_SIZE = 1024  # photos, which have to be encoded first
+LARGEST_CUT = 64  # pixels that they lack on two sides
 TOTAL = "seconds in all"
 
 
@@ -205,8 +209,6 @@ class Benchmark:
         self.results.add(PIXELS, f"{np.mean(differences or [np.nan]):.4f} of 255", "0", None, remark)
 
     def make_crops(self, deadline: float) -> None:
-        from detect.decode import decode_file
-
         runs = 0
 
         def detect(count: int) -> float:
@@ -221,10 +223,27 @@ class Benchmark:
         self._add_memory(CROPS_MEMORY)
         waits = sorted(self.detection.waiting.items(), key=lambda stage: -stage[1])
         self.results.add(WAITING, ", ".join(f"{stage} {share:.0%}" for stage, share in waits), "detect 100%")
+        self._add_crop_speed(CROPS, rate, remark, self.photos, deadline)
+
+    def make_crops_of_any_size(self, deadline: float) -> None:
+        runs = 0
+        photos: list[Any] = []
+
+        def detect(count: int) -> float:
+            nonlocal runs, photos
+            photos, runs = self._photos(count, cut=True), runs + 1
+            return self._detect(photos, f"any-size-{runs}", self.device).seconds
+
+        rate, remark = self._growing(detect, min(self.args.photos, MOST_OF_ANY_SIZE), deadline)
+        self._add_crop_speed(OF_ANY_SIZE, rate, remark, photos, deadline)
+
+    def _add_crop_speed(self, row: str, rate: float, remark: str, photos: Sequence[Any], deadline: float) -> None:
+        from detect.decode import decode_file
+
+        paths = [photo.path for photo in photos]
         with ThreadPoolExecutor(self.threads) as pool:
-            paths = [photo.path for photo in self.photos]
             self._add_speed(
-                CROPS, rate, remark, f"decode alone, {self.threads} threads",
+                row, rate, remark, f"decode alone, {self.threads} threads",
                 lambda: sum(1 for _ in pool.map(decode_file, paths[:1024])), deadline,
             )  # fmt: skip
 
@@ -346,18 +365,28 @@ class Benchmark:
         settings = self._settings(self.args.backbones[0])
         return RunContext(settings, self.folder / name, device, self.threads, Console(quiet=True))
 
-    def _photos(self, count: int, *, repeat: bool = True) -> list[Any]:
-        """Up to `count` of the drawn photos; with `repeat`, copies whose bytes differ once they are used up."""
+    def _photos(self, count: int, *, repeat: bool = True, cut: bool = False) -> list[Any]:
+        """Up to `count` of the drawn photos; with `repeat`, copies whose bytes differ once they are used up.
+
+        With `cut`, all are copies without some of their first rows and columns.
+        """
+        import cv2
+
         from pipeline.intake.photo import Photo
 
         drawn = [*self.drawn]
-        paths = drawn[:count]
+        paths = [] if cut else drawn[:count]
         for i in range(len(paths), count if repeat else 0):
             original = drawn[i % len(drawn)]
-            path = self.folder / "copies" / f"{i}{original.suffix}"
+            path = self.folder / ("cut" if cut else "copies") / f"{i}{original.suffix}"
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
-                path.write_bytes(original.read_bytes() + b"%d" % i)  # decoders stop at the image's end
+                if cut:
+                    rows, columns = divmod(i, LARGEST_CUT)
+                    image = self.drawn[original][rows % LARGEST_CUT :, columns:]
+                    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+                else:
+                    path.write_bytes(original.read_bytes() + b"%d" % i)  # decoders stop at the image's end
             paths.append(path)
         return [Photo(path, str(path), str(path)) for path in paths]
 
@@ -533,7 +562,11 @@ def device_for(name: str) -> str | None:
 
 def measure(args: argparse.Namespace, device: str, folder: Path, started: float) -> int:
     """Measure all parts within the budget and print the table; returns the exit code, 1 if a part failed."""
-    rows = {"crops": [BOXES, PIXELS], "files to crops": [CROPS, WAITING, CROPS_MEMORY]}
+    rows = {
+        "crops": [BOXES, PIXELS],
+        "files to crops": [CROPS, WAITING, CROPS_MEMORY],
+        "photos of any size to crops": [OF_ANY_SIZE],
+    }
     rows |= {f"training {backbone}": training_rows(backbone) for backbone in args.backbones}
     rows |= {f"predicting with {backbone}": prediction_rows(backbone) for backbone in args.backbones}
     results = Results([*(name for names in rows.values() for name in names), TOTAL])
@@ -550,6 +583,7 @@ def measure(args: argparse.Namespace, device: str, folder: Path, started: float)
     work: dict[str, Callable[[float], None]] = {
         "crops": benchmark.compare_crops,
         "files to crops": benchmark.make_crops,
+        "photos of any size to crops": benchmark.make_crops_of_any_size,
     }
     work |= {f"training {backbone}": partial(benchmark.train, backbone) for backbone in args.backbones}
     work |= {f"predicting with {backbone}": partial(benchmark.predict, backbone) for backbone in args.backbones}

@@ -165,10 +165,9 @@ def _sum_up(image: Image, sums: Tensor, height: int, width: int) -> None:
 
 
 def _sum_up_together(images: Sequence[Image], device: torch.device) -> Tensor:
-    pixels = torch.from_numpy(np.stack(images))
-    if device.type == "cuda":
-        pixels = pixels.pin_memory()
-    pixels = pixels.to(device, non_blocking=True)
+    stacked = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    np.stack(images, out=stacked.numpy())
+    pixels = stacked.to(device, non_blocking=True)
     sums = pixels.new_zeros((len(pixels), pixels.shape[1] + 1, pixels.shape[2] + 1, 4), dtype=torch.int32)
     sums[:, 1:, 1:, :3] = pixels.cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
     return sums.view(PIXEL).flatten(1)

@@ -28,8 +28,9 @@ from detect.portable_mtcnn import best_unnested, pyramid_scales
 NET_SIDE = SIDES[PROPOSE]  # a face of `min_face` pixels is shrunk to this
 STRIDE = 2  # between P-Net's windows, in pixels of a level
 
-# Input pixels of a network in one pass. A CPU is fastest while the output of a layer fits into its cache.
-CELLS_AT_ONCE = {"cpu": 18_432, "cuda": 1 << 24}
+# Input pixels of a network in one pass. A CPU is fastest while the output of a layer fits into its cache; on a GPU, the
+# windows of a layer's inputs take up to 400 MB.
+CELLS_AT_ONCE = {"cpu": 18_432, "cuda": 1 << 21}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from threading import local
 from typing import Any
@@ -26,6 +26,7 @@ from detect.precision import true_float32
 # are smaller, so that memory stays bounded.
 BATCH = {"cpu": 16, "cuda": 64}
 PIXELS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 25}
+GPU_THREADS = 2  # one batch is prepared and sent while the other is computed, each in its own stream
 
 _local = local()  # each thread's CUDA stream
 _log = logging.getLogger("faceline")
@@ -56,11 +57,10 @@ class Mtcnn:
         self._batch = min(batch or BATCH[chosen.type], BATCH[chosen.type])
         self._pixels = PIXELS_AT_ONCE[chosen.type]
         self._factor = factor
-        # Two on a GPU: one batch is prepared and sent while the other is computed, each in its own stream.
-        self._threads = (threads or torch.get_num_threads()) if chosen.type == "cpu" else 2
+        self._threads = (threads or torch.get_num_threads()) if chosen.type == "cpu" else GPU_THREADS
         self._thresholds = thresholds
         self._cascade = Cascade(networks_on(chosen), thresholds, factor)
-        self._pool = ThreadPoolExecutor(self._threads, "faces", initializer=_start_thread, initargs=(chosen,))
+        self._pool = _gpu_pool(chosen) if chosen.type == "cuda" else _pool(chosen, self._threads)
 
     def detect(self, images: Sequence[Image], min_faces: Sequence[float]) -> list[Faces]:
         """Find the faces of each image, in order; image sizes may differ.
@@ -135,6 +135,16 @@ class Mtcnn:
     @cached_property
     def _cascade_on_cpu(self) -> Cascade:
         return Cascade(networks_on(torch.device("cpu")), self._thresholds, self._factor)
+
+
+def _pool(device: torch.device, threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "faces", initializer=_start_thread, initargs=(device,))
+
+
+@cache
+def _gpu_pool(device: torch.device) -> ThreadPoolExecutor:
+    """The threads in which all detectors use a GPU: in each thread, cuDNN prepares each size of an input anew."""
+    return _pool(device, GPU_THREADS)
 
 
 def _start_thread(device: torch.device) -> None:

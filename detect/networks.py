@@ -51,11 +51,21 @@ class Networks(Protocol):
 
 
 class TorchNetworks:
-    """The networks in torch, with the channels-last memory format."""
+    """The networks in torch, with the channels-last memory format.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        by_products: compute convolutions as matrix products; by default only on a GPU, where cuDNN would prepare each
+            layer for 20 ms for each new size of its input: few batches have equally many candidates, and few photos
+            from the street one size.
+    """
+
+    def __init__(self, device: torch.device, *, by_products: bool | None = None) -> None:
         self.device = device
-        self._nets = [net.to(device).to(memory_format=torch.channels_last) for net in load_networks()]
+        nets = load_networks()
+        if device.type == "cuda" if by_products is None else by_products:
+            for net in nets:
+                _convolve_by_products(net)
+        self._nets = [net.to(device).to(memory_format=torch.channels_last) for net in nets]
 
     def run(self, stage: int, pixels: Tensor) -> list[Tensor]:
         """See `Networks.run`."""
@@ -134,6 +144,36 @@ def networks_on(device: torch.device) -> Networks:
 def load_networks() -> list[nn.Module]:
     """Load P-, R- and O-Net for pixels as the summed-area tables return them: (n, h, w, 4) in [-127.5, 127.5]."""
     return [_FromPixels(net) for net in (PNet(), RNet(), ONet())]
+
+
+def _convolve_by_products(network: nn.Module) -> None:
+    """Replace the convolutions, which all have stride 1 and no padding."""
+    for name, module in [*network.named_modules()]:
+        if isinstance(module, nn.Conv2d):
+            parent, _, attribute = name.rpartition(".")
+            setattr(network.get_submodule(parent), attribute, _ConvolutionByProduct(module))
+
+
+class _ConvolutionByProduct(nn.Module):
+    """A convolution as the product of its inputs' windows and its weights."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        weight, bias = convolution.weight.detach(), convolution.bias
+        assert bias is not None
+        self._height, self._width = weight.shape[2:]
+        # (height * width * inputs, outputs): in channels-last memory, a row of a window is in one piece
+        self.register_buffer("weight", weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous())
+        self.register_buffer("bias", bias.detach())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(n, channels, h, w) -> (n, outputs, h', w'), both in channels-last memory."""
+        windows = inputs.permute(0, 2, 3, 1).unfold(1, self._height, 1).unfold(2, self._width, 1)
+        rows = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, len(self.weight))
+        return torch.addmm(self.bias, rows, self.weight).view(*windows.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 class _FromPixels(nn.Module):

@@ -16,6 +16,7 @@ WITH_LIMIT = {
     "crops: mean difference from the CPU's pixels",
     "files to crops: photos/s",
     "files to crops: waits for",
+    "photos of any size to crops: photos/s",
     "training test_resnet: images/s",
     "training test_resnet: waits for data",
     "predicting with test_resnet: photos/s",

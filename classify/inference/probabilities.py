@@ -74,7 +74,7 @@ def probabilities(
             return (plain + mirrored) / 2
         return (predict(images) + predict(images.flip(3))) / 2 if flip else predict(images)
 
-    predicted = compute_in_batches(compute, inputs, rows, device, progress)
+    predicted = compute_in_batches(compute, inputs, rows, device, progress, fill=True)
     return [task_probabilities.contiguous().numpy() for task_probabilities in predicted.split(classes, dim=1)]
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from classify.config import Precision
-from classify.devices import fastest_precision
+from classify.devices import fastest_precision, in_prediction_thread
 from classify.inference.bundle import TrainedNetwork
 from classify.inference.decision import Probabilities
 from classify.inference.kept_conversions import converted
@@ -69,10 +69,14 @@ class TorchRuntime:
     def probabilities(self, inputs: Inputs, rows: NDArray[np.intp] | None = None) -> list[Probabilities]:
         """See `Runtime.probabilities`."""
         trained = self._trained
-        with self._lock:  # torch uses all cores for one call, and two would wait for each other's
+
+        def compute() -> list[Probabilities]:
             return probabilities(
                 self._network, trained.heads, inputs, trained.normalise, self._device, flip=self._flip, rows=rows
             )
+
+        with self._lock:  # torch uses all cores for one call, and two would wait for each other's
+            return in_prediction_thread(compute, self._device)
 
 
 class OpenVinoRuntime:

@@ -41,7 +41,7 @@ def compute_features(
         return features_of(network, inputs.flip(3) if mirrored else inputs)
 
     rows = np.arange(len(pixels)) if rows is None else rows
-    return compute_in_batches(compute, pixels, rows, device).float()
+    return compute_in_batches(compute, pixels, rows, device, fill=True).float()
 
 
 class FrozenFeatures:

@@ -41,7 +41,8 @@ from pipeline.prediction.photo_crops import (
 from pipeline.prediction.prediction import Prediction, Schema, TaskPrediction
 from pipeline.prediction.trained_on import training_marks
 
-PHOTOS_AT_ONCE = 32  # in a slice
+PHOTOS_AT_ONCE = {"cpu": 32, "cuda": 64}  # in a slice
+MOST_GPU_LANES = 8  # slices that cut crops at the same time, while one is in the GPU's networks
 SLICE_BYTES = 64 << 20  # of the decoded photos in a slice
 BYTES_AT_WORK = 512 << 20  # of all slices that are worked on, on machines with many cores
 FIRST = 2  # photos in the first slices, until their size is known
@@ -56,22 +57,24 @@ class Engine:
         context: device, workers, and the cache; of its settings, only `data.max_megapixels` and
             `predict.precision` count.
         use_cache: read crops that the cache holds; without it, the cache is not looked at.
-        photos_at_once: the most photos in a slice: with 1, a prediction does not wait for the next photo.
+        photos_at_once: the most photos in a slice; with 1, a prediction does not wait for the next photo, with None, it
+            is what suits the device.
 
     Raises:
         BundleError: this version of faceline would not make the crops that a bundle was trained on.
     """
 
     def __init__(
-        self, ensemble: Ensemble, context: RunContext, *, use_cache: bool, photos_at_once: int = PHOTOS_AT_ONCE
+        self, ensemble: Ensemble, context: RunContext, *, use_cache: bool, photos_at_once: int | None = None
     ) -> None:
         self._ensemble, self._context = ensemble, context
         self._recipes = [read_crop_settings(bundle.crop) for bundle in ensemble.bundles]
-        self._photos_at_once = photos_at_once
         self.schema = Schema(ensemble.tasks, any(rule.unsure_below for rule in ensemble.decision_rules.values()))
         self._cached = CachedCrops(context.cache, self._recipes) if use_cache else None
         self._device = context.torch_device()
-        self._lanes = max(context.workers, 1) if self._device == "cpu" else 2
+        on_cpu = self._device == "cpu"
+        self._photos_at_once = photos_at_once or PHOTOS_AT_ONCE["cpu" if on_cpu else "cuda"]
+        self._lanes = max(min(context.workers, context.workers if on_cpu else MOST_GPU_LANES), 1)
         self._networks = [
             BundleNetworks(
                 bundle,

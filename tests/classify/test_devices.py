@@ -1,10 +1,13 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
+
 import numpy as np
 import pytest
 import torch
 
 from cache.errors import UsageError
 from classify import devices
-from classify.devices import compute_in_batches, fastest_precision, to_device
+from classify.devices import compute_in_batches, fastest_precision, in_prediction_thread, to_device
 
 INPUTS = np.arange(40, dtype=np.float32).reshape(20, 2)
 ROWS = np.array([3, 19, 0, 0, 7, 8, 9])
@@ -68,6 +71,47 @@ def test_on_a_gpu_nothing_waits_before_many_batches_are_queued(monkeypatch, on_g
     compute_in_batches(compute, INPUTS, ROWS, "cuda")
     assert events == [*["compute"] * 3, "read", *["compute"] * 3, "read", "compute", "read"]
     assert on_gpu == [("cuda", True)] * len(ROWS)
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_a_gpu_gets_batches_of_few_sizes(monkeypatch):
+    monkeypatch.setitem(devices.BATCH, "cuda", 6)
+    monkeypatch.setattr(devices, "SIZES", (2, 6))
+    sizes = []
+
+    def compute(batch):
+        sizes.append(len(batch))
+        return batch + 1
+
+    for count in (1, 2, 3, 7):
+        rows = ROWS[:count]
+        assert compute_in_batches(compute, INPUTS, rows, "cuda", fill=True).tolist() == (INPUTS[rows] + 1).tolist()
+    assert sizes == [2, 2, 6, 6, 2]
+    compute_in_batches(compute, INPUTS, ROWS[:3], "cpu", fill=True)
+    assert sizes[5:] == [3]
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_a_batch_that_does_not_fit_is_not_filled_again(monkeypatch):
+    monkeypatch.setattr(devices, "SIZES", (8,))
+    sizes = []
+
+    def compute(batch):
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        return batch
+
+    assert compute_in_batches(compute, INPUTS, ROWS[:3], "cuda", fill=True).tolist() == INPUTS[ROWS[:3]].tolist()
+    assert sizes == [8, 1, 1, 1]
+
+
+def test_networks_predict_in_one_thread_on_a_gpu_and_in_the_callers_on_a_cpu():
+    with ThreadPoolExecutor(2) as pool:
+        on_cpu = {*pool.map(lambda _: in_prediction_thread(get_ident, "cpu"), range(8))}
+        on_gpu = {*pool.map(lambda _: in_prediction_thread(get_ident, "cuda:1"), range(8))}
+    assert len(on_gpu) == 1
+    assert not on_gpu & {*on_cpu, get_ident()}
 
 
 def test_a_copy_to_a_gpu_does_not_wait_and_one_to_the_cpu_copies_nothing(on_gpu):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from detect.mtcnn import Mtcnn
+from detect.mtcnn import Mtcnn, _gpu_pool
 
 OPTIONS = ((0.6, 0.7, 0.7), 0.709, "cpu")
 
@@ -60,3 +60,9 @@ def test_large_photos_go_fewer_at_a_time():
     small, large = np.zeros((512, 384, 3), np.uint8), np.zeros((6000, 6000, 3), np.uint8)
     assert mtcnn._fits(large, 20) == 1
     assert 1 <= mtcnn._fits(small, 5) < mtcnn._fits(small, 20) <= 16
+
+
+def test_detectors_share_a_gpus_threads():
+    gpu = torch.device("cuda", 0)
+    assert _gpu_pool(gpu) is _gpu_pool(gpu)
+    assert _gpu_pool(gpu) is not _gpu_pool(torch.device("cuda", 1))

@@ -13,12 +13,12 @@ def pixels(count, side):
     return torch.from_numpy(rng.uniform(-127.5, 127.5, (count, side, side, 4)).astype(np.float32))
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize("runtime", ["torch", "products", "openvino"])
 @torch.inference_mode()
 def test_the_answers_are_facenet_pytorchs(runtime):
     if runtime == "openvino":
         pytest.importorskip("openvino")
-    networks = OpenVinoNetworks() if runtime == "openvino" else TorchNetworks(CPU)
+    networks = OpenVinoNetworks() if runtime == "openvino" else TorchNetworks(CPU, by_products=runtime == "products")
     for net, stage, side in ((PNet(), PROPOSE, 50), (RNet(), REFINE, 24), (ONet(), OUTPUT, 48)):
         inputs = pixels(5, side)
         expected = net(inputs[..., :3].permute(0, 3, 1, 2) / 128)
