@@ -4,7 +4,7 @@ In: runs that held photos out. Out: corrections.jsonl, a table of corrections th
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cache import atomic
@@ -12,7 +12,7 @@ from cache.errors import UsageError
 from classify.tasks import Task
 from pipeline.context import RunContext
 from pipeline.intake.decision_log import DecisionLog, standing
-from pipeline.labels.review_cases import Review, load_review
+from pipeline.labels.review_cases import Case, Review, load_review
 from pipeline.labels.review_page import review_page, static_page
 from pipeline.labels.review_pictures import ReviewPictures
 from pipeline.labels.review_server import LOOPBACK, ReviewApi, bind, review_app, serve_until_stopped
@@ -70,19 +70,21 @@ def review_stage(
     if query:
         review.query(query)  # refused before the page opens
 
-    if static is not None:
-        cases = {"suspects": review.suspects, "mistakes": review.mistakes, "query": lambda: review.query(query)}[show]()
-        page, shown = static_page(review, cases, pictures, top, out.name)
-        atomic.write_text(static, page)
-        left_out = f", the first of {len(cases):,}; --top and --task choose others" if shown < len(cases) else ""
-        text = f"{shown:,} cases{left_out}: {static}\nThe page downloads {out.name}."
-        result = {"page": str(static), "cases": shown, "found": len(cases)}
-        context.console.done(result, text=text, next_step=apply_command(Path(out.name), review.data))
-        return
-
     log = DecisionLog(out)
     for note in log.notes:
         context.console.warn(note)
+    if static is not None:
+        found = {"suspects": review.suspects, "mistakes": review.mistakes, "query": lambda: review.query(query)}[show]()
+        cases = _undecided(found, review, log)
+        page, shown = static_page(review, cases, pictures, top, out.name)
+        atomic.write_text(static, page)
+        left_out = f", the first of {len(cases):,}; --top and --task choose others" if shown < len(cases) else ""
+        decided = f" {len(found) - len(cases):,} are decided in {out}." if len(cases) < len(found) else ""
+        text = f"{shown:,} cases{left_out}: {static}\nThe page downloads {out.name}.{decided}"
+        result = {"page": str(static), "cases": shown, "found": len(cases), "decided": len(found) - len(cases)}
+        context.console.done(result, text=text, next_step=apply_command(Path(out.name), review.data))
+        return
+
     token = secrets.token_urlsafe(24)
     app = review_app(ReviewApi(review, log), pictures, review_page(review, str(out), views, show, query), token)
     with bind(port) as bound:
@@ -92,8 +94,19 @@ def review_stage(
         context.console.done(result, text=text, next_step=apply_command(out, review.data))
         context.console.flush()
         serve_until_stopped(app, bound)
-    made = {line["entry"] for _, line in standing(list(enumerate(log.lines())))}
+    made = {line["entry"] for line in _standing(log)}
     context.console.line(f"decisions in {out}: {len(made):,}")
+
+
+def _standing(log: DecisionLog) -> list[Mapping[str, str]]:
+    return [line for _, line in standing(list(enumerate(log.lines())))]
+
+
+def _undecided(cases: Sequence[Case], review: Review, log: DecisionLog) -> list[Case]:
+    """The cases of which some label is not decided yet."""
+    decided = {(line["task"], line["path"]) for line in _standing(log)}
+    photos = review.held_out.photos
+    return [case for case in cases if any((case.task.name, photos[row].name) not in decided for row in case.rows)]
 
 
 def _problem(review: Review) -> str:

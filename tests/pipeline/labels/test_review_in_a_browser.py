@@ -245,3 +245,7 @@ def test_the_page_as_a_file_downloads_corrections_and_keeps_them_over_a_reload(m
     applied = json.loads(faceline("labels", "apply", saved, many.made.data, "--json").stdout.splitlines()[-1])
     assert applied["changed"] == {"gender": 6}
     assert sorted({str(change["corrected"]) for change in applied["changes"]}) == ["None", "female"]
+    options = ["--query", query, "--static", tmp_path / "rest.html", "--top", 3, "--out", saved]
+    result = faceline("review", many.made.run, *options)
+    assert "3 cases, the first of 27" in result.stdout
+    assert f"3 are decided in {saved}." in result.stdout
