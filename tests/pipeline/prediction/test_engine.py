@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cache.errors import UsageError
 from classify.inference import runtime
@@ -26,7 +27,8 @@ from tests.pipeline.conftest import TINY
 
 
 def bundle(**crop):
-    """A bundle of random networks, one for each task."""
+    """A bundle of random networks, one for each task; each call makes the same ones."""
+    torch.manual_seed(0)
     settings = load_settings(None, TINY)
     plans = plan_networks(settings.tasks)
     networks = tuple(
@@ -64,6 +66,18 @@ def test_predictions_have_the_order_of_the_photos_whatever_their_slices(engine, 
         assert found["box"] == expected["box"]
         for task, answer in found["tasks"].items():
             assert answer["probabilities"] == pytest.approx(expected["tasks"][task]["probabilities"], abs=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_predicts_what_a_cpu_does(engine, photos, tmp_path):
+    context = RunContext(load_settings(), tmp_path, "cuda", workers=2)
+    on_gpu = Engine(single(bundle()), context, use_cache=False)
+    pictures = [photo(str(n), picture) for n, picture in enumerate(photos)]
+    for expected, found in zip(engine.predict(pictures), on_gpu.predict(pictures), strict=True):
+        assert found.box == pytest.approx(expected.box, abs=0.5)
+        for name, task in expected.tasks.items():
+            assert found.tasks[name].probabilities == pytest.approx(task.probabilities, abs=0.02)
 
 
 def test_the_photos_in_memory_do_not_grow_with_their_number(engine, photos, monkeypatch):
