@@ -105,4 +105,10 @@ def in_prediction_thread(compute: Callable[[], Result], device: str) -> Result:
 
 @cache
 def _prediction_thread(device: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, f"predict-{device}")
+    return ThreadPoolExecutor(1, f"predict-{device}", initializer=_choose_gpu, initargs=(device,))
+
+
+def _choose_gpu(device: str) -> None:
+    """Choose the calling thread's GPU; else, pinned memory would be made for the first one."""
+    if torch.device(device).index is not None:
+        torch.cuda.set_device(device)

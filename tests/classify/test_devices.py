@@ -106,12 +106,15 @@ def test_a_batch_that_does_not_fit_is_not_filled_again(monkeypatch):
     assert sizes == [8, 1, 1, 1]
 
 
-def test_networks_predict_in_one_thread_on_a_gpu_and_in_the_callers_on_a_cpu():
+def test_networks_predict_in_one_thread_on_a_gpu_and_in_the_callers_on_a_cpu(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append((device, get_ident())))
     with ThreadPoolExecutor(2) as pool:
         on_cpu = {*pool.map(lambda _: in_prediction_thread(get_ident, "cpu"), range(8))}
         on_gpu = {*pool.map(lambda _: in_prediction_thread(get_ident, "cuda:1"), range(8))}
     assert len(on_gpu) == 1
     assert not on_gpu & {*on_cpu, get_ident()}
+    assert chosen == [("cuda:1", *on_gpu)]
 
 
 def test_a_copy_to_a_gpu_does_not_wait_and_one_to_the_cpu_copies_nothing(on_gpu):
