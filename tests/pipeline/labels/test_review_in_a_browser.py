@@ -228,7 +228,9 @@ def test_without_its_server_the_page_confirms_nothing(many, browser):
 def test_the_page_as_a_file_downloads_corrections_and_keeps_them_over_a_reload(many, opened, tmp_path):
     file = tmp_path / "page.html"
     query = "gender = male AND NOT right"
-    result = faceline("review", many.made.run, "--query", query, "--static", file, "--top", 3)
+    saved = tmp_path / "corrections.jsonl"
+    options = ["--query", query, "--top", 3, "--out", saved, "--static"]
+    result = faceline("review", many.made.run, *options, file)
     assert "3 cases, the first of 30; --top and --task choose others" in result.stdout
     page = opened(file.as_uri(), color_scheme="dark")
     assert not page.locator("#query").is_visible()
@@ -239,13 +241,11 @@ def test_the_page_as_a_file_downloads_corrections_and_keeps_them_over_a_reload(m
     press(page, "d", "u", "d")
     with page.expect_download() as waiting:
         press(page, "w")
-    saved = tmp_path / waiting.value.suggested_filename
+    assert waiting.value.suggested_filename == saved.name
     waiting.value.save_as(saved)
-    assert saved.name == "corrections.jsonl"
     applied = json.loads(faceline("labels", "apply", saved, many.made.data, "--json").stdout.splitlines()[-1])
     assert applied["changed"] == {"gender": 6}
     assert sorted({str(change["corrected"]) for change in applied["changes"]}) == ["None", "female"]
-    options = ["--query", query, "--static", tmp_path / "rest.html", "--top", 3, "--out", saved]
-    result = faceline("review", many.made.run, *options)
+    result = faceline("review", many.made.run, *options, tmp_path / "rest.html")
     assert "3 cases, the first of 27" in result.stdout
     assert f"3 are decided in {saved}." in result.stdout
