@@ -83,9 +83,7 @@ def test_a_gpu_is_waited_for_five_times_before_o_nets_results_are_copied_at_once
     monkeypatch.setattr(cascade, "_on_cpu", copy)
     with OperationsThatWait() as operations:
         found = detector.detect(photos[:2], 40)
-    [[photos_from_numpy, *waited]] = copied  # a GPU gets the photos from pinned memory, without waiting
-    assert photos_from_numpy == "lift_fresh"
-    assert waited == ["nonzero_numpy", "nms", "nms", "nonzero", "nms"]
+    assert copied == [["nonzero_numpy", "nms", "nms", "nonzero", "nms"]]
     assert all(len(faces) for faces in found)
 
 
