@@ -110,5 +110,5 @@ def _prediction_thread(device: str) -> ThreadPoolExecutor:
 
 def _choose_gpu(device: str) -> None:
     """Choose the calling thread's GPU; else, pinned memory would be made for the first one."""
-    if torch.device(device).index is not None:
+    if ":" in device:
         torch.cuda.set_device(device)
