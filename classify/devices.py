@@ -77,9 +77,9 @@ def compute_in_batches(
         try:
             waiting.append(compute(to_device(torch.from_numpy(filled), device))[: len(batch)])
         except torch.cuda.OutOfMemoryError as error:
-            if len(batch) == 1:
+            if len(filled) == 1:
                 raise UsageError("the GPU's memory is too small for this network; use --device cpu") from error
-            size, fill = len(batch) // 2, False
+            size, fill = max(len(batch) // 2, 1), False
         else:
             done += len(batch)
             if progress:

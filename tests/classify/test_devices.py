@@ -27,13 +27,8 @@ def on_gpu(monkeypatch):
     return copies
 
 
-def test_results_are_in_the_order_of_the_rows(monkeypatch):
-    monkeypatch.setitem(devices.BATCH, "cpu", 3)
-    assert compute_in_batches(lambda batch: batch + 1, INPUTS, ROWS, "cpu").numpy() == pytest.approx(INPUTS[ROWS] + 1)
-
-
-def test_batches_are_halved_until_they_fit_and_stay_so(monkeypatch):
-    monkeypatch.setitem(devices.BATCH, "cpu", 7)
+def memory_for_one():
+    """A network on a device whose memory is enough for one input, and the list of the batches that it gets."""
     sizes = []
 
     def compute(batch):
@@ -42,6 +37,17 @@ def test_batches_are_halved_until_they_fit_and_stay_so(monkeypatch):
             raise torch.cuda.OutOfMemoryError("no memory")
         return batch
 
+    return sizes, compute
+
+
+def test_results_are_in_the_order_of_the_rows(monkeypatch):
+    monkeypatch.setitem(devices.BATCH, "cpu", 3)
+    assert compute_in_batches(lambda batch: batch + 1, INPUTS, ROWS, "cpu").numpy() == pytest.approx(INPUTS[ROWS] + 1)
+
+
+def test_batches_are_halved_until_they_fit_and_stay_so(monkeypatch):
+    monkeypatch.setitem(devices.BATCH, "cpu", 7)
+    sizes, compute = memory_for_one()
     assert compute_in_batches(compute, INPUTS, ROWS, "cpu").tolist() == INPUTS[ROWS].tolist()
     assert sizes == [7, 3, *[1] * len(ROWS)]
 
@@ -94,16 +100,11 @@ def test_a_gpu_gets_batches_of_few_sizes(monkeypatch):
 @pytest.mark.usefixtures("on_gpu")
 def test_a_batch_that_does_not_fit_is_not_filled_again(monkeypatch):
     monkeypatch.setattr(devices, "SIZES", (8,))
-    sizes = []
-
-    def compute(batch):
-        sizes.append(len(batch))
-        if len(batch) > 1:
-            raise torch.cuda.OutOfMemoryError("no memory")
-        return batch
-
+    sizes, compute = memory_for_one()
     assert compute_in_batches(compute, INPUTS, ROWS[:3], "cuda", fill=True).tolist() == INPUTS[ROWS[:3]].tolist()
     assert sizes == [8, 1, 1, 1]
+    assert compute_in_batches(compute, INPUTS, ROWS[:1], "cuda", fill=True).tolist() == INPUTS[ROWS[:1]].tolist()
+    assert sizes[4:] == [8, 1]
 
 
 def test_networks_predict_in_one_thread_on_a_gpu_and_in_the_callers_on_a_cpu(monkeypatch):
