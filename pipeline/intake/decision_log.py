@@ -59,6 +59,10 @@ class DecisionLog:
             self._read_new()
             return self._lines[after:]
 
+    def standing(self) -> list[Mapping[str, str]]:
+        """The lines of the decisions that stand."""
+        return [line for _, line in standing(list(enumerate(self.lines())))]
+
     def append(self, kind: Kind, changes: Sequence[Line], undoes: str = "") -> str:
         """Add a decision and return its entry; when this returns, the decision is on the disk.
 

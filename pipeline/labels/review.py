@@ -4,14 +4,14 @@ In: runs that held photos out. Out: corrections.jsonl, a table of corrections th
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cache import atomic
 from cache.errors import UsageError
 from classify.tasks import Task
 from pipeline.context import RunContext
-from pipeline.intake.decision_log import DecisionLog, standing
+from pipeline.intake.decision_log import DecisionLog
 from pipeline.labels.review_cases import Case, Review, load_review
 from pipeline.labels.review_page import review_page, static_page
 from pipeline.labels.review_pictures import ReviewPictures
@@ -74,7 +74,7 @@ def review_stage(
     for note in log.notes:
         context.console.warn(note)
     if static is not None:
-        found = {"suspects": review.suspects, "mistakes": review.mistakes, "query": lambda: review.query(query)}[show]()
+        found = review.cases(show, query)
         cases = _undecided(found, review, log)
         page, shown = static_page(review, cases, pictures, top, out.name)
         atomic.write_text(static, page)
@@ -94,17 +94,13 @@ def review_stage(
         context.console.done(result, text=text, next_step=apply_command(out, review.data))
         context.console.flush()
         serve_until_stopped(app, bound)
-    made = {line["entry"] for line in _standing(log)}
+    made = {line["entry"] for line in log.standing()}
     context.console.line(f"decisions in {out}: {len(made):,}")
-
-
-def _standing(log: DecisionLog) -> list[Mapping[str, str]]:
-    return [line for _, line in standing(list(enumerate(log.lines())))]
 
 
 def _undecided(cases: Sequence[Case], review: Review, log: DecisionLog) -> list[Case]:
     """The cases of which some label is not decided yet."""
-    decided = {(line["task"], line["path"]) for line in _standing(log)}
+    decided = {(line["task"], line["path"]) for line in log.standing()}
     photos = review.held_out.photos
     return [case for case in cases if any((case.task.name, photos[row].name) not in decided for row in case.rows)]
 

@@ -50,6 +50,17 @@ class Review:
     held_out: OutOfFold
     codes: Mapping[str, NDArray[np.intp]]  # task -> (N,) given class indices
 
+    def cases(self, show: str, query: str = "") -> list[Case]:
+        """The cases of a view: suspects, mistakes, or what a query finds.
+
+        Raises:
+            UsageError: there is no such view, or see the view's own method.
+        """
+        views = {"suspects": self.suspects, "mistakes": self.mistakes, "query": lambda: self.query(query)}
+        if show not in views:
+            raise UsageError(f"there are no {show!r}; there are {', '.join(views)}")
+        return views[show]()
+
     def suspects(self) -> list[Case]:
         """The labels that `labels suspects` lists, the most doubtful first.
 

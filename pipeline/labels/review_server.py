@@ -54,16 +54,9 @@ class ReviewApi:
         """The cases of a view: suspects, mistakes, or what a query finds; UsageError if there is no such view."""
         found = self._cases.get((show, query))
         if found is None:
-            views = {
-                "suspects": self._review.suspects,
-                "mistakes": self._review.mistakes,
-                "query": lambda: self._review.query(query),
-            }
-            if show not in views:
-                raise UsageError(f"there are no {show!r}; there are {', '.join(views)}")
             if len(self._cases) > 20:  # queries
                 self._cases.clear()
-            found = self._cases[show, query] = views[show]()
+            found = self._cases[show, query] = self._review.cases(show, query)
         return {"cases": [case_as_json(case, self._review) for case in found[:MOST_CASES]], "found": len(found)}
 
     def photos(self, rows: list[int]) -> dict[int, Any]:
