@@ -62,7 +62,9 @@ class TorchNetworks:
     def __init__(self, device: torch.device, *, by_products: bool | None = None) -> None:
         self.device = device
         nets = load_networks()
-        if device.type == "cuda" if by_products is None else by_products:
+        if by_products is None:
+            by_products = device.type == "cuda"
+        if by_products:
             for net in nets:
                 _convolve_by_products(net)
         self._nets = [net.to(device).to(memory_format=torch.channels_last) for net in nets]

@@ -74,7 +74,7 @@ class Engine:
         self._device = context.torch_device()
         on_cpu = self._device == "cpu"
         self._photos_at_once = photos_at_once or PHOTOS_AT_ONCE["cpu" if on_cpu else "cuda"]
-        self._lanes = max(min(context.workers, context.workers if on_cpu else MOST_GPU_LANES), 1)
+        self._lanes = max(context.workers if on_cpu else min(context.workers, MOST_GPU_LANES), 1)
         self._networks = [
             BundleNetworks(
                 bundle,
