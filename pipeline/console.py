@@ -136,6 +136,11 @@ def cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, thing: str, things: str = "") -> str:
+    """Format a number of things: "1 photo", "2,000 photos"; `things` where the plural is not `thing` with an s."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
 def clock_time(seconds: float) -> str:
     """Format a time: 65 seconds are "1:05", and an hour more is "1:01:05"."""
     minutes, second = divmod(round(seconds), 60)

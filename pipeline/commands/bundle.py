@@ -24,6 +24,7 @@ def bundle_inspect(shared: SharedOptions, bundle: BundleArg) -> None:
 @with_shared_options("json", "quiet")
 def bundle_verify(shared: SharedOptions, bundle: BundleArg) -> None:
     """Check that every file is there and unchanged, and that all parts fit; exit code 1 if not."""
+    from pipeline.console import counted
     from pipeline.prediction.verify_bundle import verify_bundle
 
     console, verified = shared.console(), verify_bundle(bundle)
@@ -31,13 +32,13 @@ def bundle_verify(shared: SharedOptions, bundle: BundleArg) -> None:
         console.warn(problem)
     for note in verified.notes:
         console.line(f"Note: {note}.")
-    outcome = f"{len(verified.problems)} problems" if verified.problems else "nothing is missing or changed"
+    outcome = counted(len(verified.problems), "problem") if verified.problems else "nothing is missing or changed"
     record = {
         "files": verified.files, "ok": not verified.problems, "problems": list(verified.problems),
         "notes": list(verified.notes),
     }  # fmt: skip
     next_step = "" if verified.problems else shared.next_command("predict", "PHOTOS", "--bundle", bundle, carry=())
-    console.done(record, text=f"{bundle}: {verified.files} files, {outcome}", next_step=next_step)
+    console.done(record, text=f"{bundle}: {counted(verified.files, 'file')}, {outcome}", next_step=next_step)
     if verified.problems:
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ from cache.layout import FORMAT_FILE, SPEC_FILE, check_format
 from cache.location import with_home
 from cache.remote import address, pull_all
 from detect.fingerprints import crop_spec
-from pipeline.console import cell
+from pipeline.console import counted
 from pipeline.context import RunContext
 from pipeline.detection.detect import Detection, detect_photos
 from pipeline.intake.corrections import load_labelled
@@ -42,7 +42,8 @@ def export_crops(data: Path, out: Path, form: Literal["folder", "webdataset"], c
         table = pl.DataFrame({"path": names, "person": [photo.person for photo in kept], **columns})
         (out / LABELS).write_text(csv_text(table), encoding="utf-8")
     left_out = len(photos) - len(kept)
-    text = f"{out}: {cell(count)} crops" + (f"; {cell(left_out)} photos could not be read." if left_out else ".")
+    unread = f"; {counted(left_out, 'photo')} could not be read" if left_out else ""
+    text = f"{out}: {counted(count, 'crop')}{unread}."
     context.console.done({"out": str(out), "format": form, "crops": count, "left_out": left_out}, text=text)
 
 
@@ -66,7 +67,7 @@ def import_crops(source: str, context: RunContext) -> None:
         check_format(other)
         new = import_cache(other, context.cache)
     location = address(context.cache)
-    context.console.done({"new": new, "cache": location}, text=f"{location}: {cell(new)} photos are new.")
+    context.console.done({"new": new, "cache": location}, text=f"{location}: {counted(new, 'new photo')}.")
 
 
 def _label(photo: Photo, task: str) -> str | None:

@@ -13,7 +13,7 @@ from cache.verify import stats, verify
 from classify.inference.bundle_files import is_bundle, open_bundle
 from detect.config import CropConfig, DetectConfig
 from detect.fingerprints import crop_spec, detector_spec
-from pipeline.console import cell
+from pipeline.console import counted
 from pipeline.context import RunContext
 from pipeline.settings import load_settings
 
@@ -33,10 +33,11 @@ def show_stats(context: RunContext, next_step: str = "") -> None:
     if rows:
         columns = ["fingerprint", "units", "crops", "failures", "size"]
         context.console.table(f"Crops in {location}", columns, rows)
-    text = f"{location}: {cell(len(rows))} kinds of crops, {cell(sum(folder['ok'] for folder in crops))} crops."
+    readable = sum(folder["ok"] for folder in crops)
+    text = f"{location}: {counted(len(rows), 'kind')} of crops, {counted(readable, 'crop')}."
     if orphans:
         gc = shlex.join(["faceline", "cache", "gc", "--cache", str(location)])
-        text += f" {cell(len(orphans))} orphans that nobody reads; list them with: {gc}"
+        text += f" {counted(len(orphans), 'orphan')} that nobody reads; list them with: {gc}"
     context.console.done(contents, text=text, next_step=next_step)
 
 
@@ -48,12 +49,12 @@ def verify_cache(context: RunContext, *, repair: bool) -> bool:
     if rows:
         context.console.table("Damaged", ["unit", "file", "what"], rows)
     if not rows:
-        text = f"{cell(report.units)} units and {cell(report.crops)} crops, all as they were written."
+        text = f"{counted(report.units, 'unit')} and {counted(report.crops, 'crop')}, all as they were written."
     elif repair:
-        text = f"{cell(len(rows))} damaged files; their units were set aside, and the next detect makes them again."
+        text = f"{counted(len(rows), 'damaged file')}; their units were set aside, the next detect makes them again."
     else:
         repair_command = shlex.join(["faceline", "cache", "verify", "--repair", "--cache", str(location)])
-        text = f"{cell(len(rows))} damaged files. Repair with: {repair_command}"
+        text = f"{counted(len(rows), 'damaged file')}. Repair with: {repair_command}"
     context.console.done(report.as_json(), text=f"{location}: {text}")
     return not rows
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from classify.data.augmentation import needed_margin
 from classify.models.network_plan import plan_networks
-from pipeline.console import cell
+from pipeline.console import counted
 from pipeline.context import RunContext
 from pipeline.detection.detect import detect_photos
 from pipeline.intake.corrections import load_labelled
@@ -41,5 +41,5 @@ def pack_crops(data: Path, context: RunContext, next_step: str = "") -> None:
         for p in packs
     ]
     context.console.table("Packs", ["input", "zoom", "margin", "photos", "size"], rows)
-    text = f"{cell(len(packs))} packs of {cell(len(sources))} photos."
+    text = f"{counted(len(packs), 'pack')} of {counted(len(sources), 'photo')}."
     context.console.done({"packs": packs}, text=text, next_step=next_step)

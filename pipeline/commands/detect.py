@@ -30,7 +30,7 @@ def detect(
     ] = "local",
 ) -> None:
     """Find the face in every photo of DATA and keep the crops in the cache."""
-    from pipeline.console import cell
+    from pipeline.console import cell, counted
     from pipeline.detection.cropped_faces import note_on_crops
     from pipeline.detection.detect import detect_photos
     from pipeline.detection.shards import parse_shard
@@ -86,7 +86,7 @@ def detect(
         shown, missed = missed_sheet(photos, detection, sheet)
         summary |= {"missed": missed, "sheet": str(sheet) if shown else None}
         first = f"the first {cell(shown)} of " if shown < missed else ""
-        sheet_note = f"\nSheet: {sheet}, {first}{cell(missed)} photos in which {detection.steps[0]} found no face"
+        sheet_note = f"\nSheet: {sheet}, {first}{counted(missed, 'photo')} in which {detection.steps[0]} found no face"
         found_all = f"{detection.steps[0]} found a face in every photo"
         no_sheet = "no face was looked for" if detection.steps[0] == "whole" else found_all
         note += sheet_note if shown else f"\nNo sheet: {no_sheet}"
@@ -95,7 +95,7 @@ def detect(
     if detection.cut:
         context.console.table("Found by", ["step", "photos"], list(summary["found_by"].items()))
         waiting = ", ".join(f"{stage} {share:.0%}" for stage, share in detection.waiting.items())
-        text = f"{cell(detection.detected)} photos detected, {cell(detection.cut)} cropped"
+        text = f"{counted(detection.detected, 'photo')} detected, {cell(detection.cut)} cropped"
         text += f" in {detection.seconds:.1f} s (waited for {waiting})"
     else:
         text = f"Nothing to do: the crops of all {cell(len(photos))} photos are in the cache"

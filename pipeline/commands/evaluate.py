@@ -11,7 +11,7 @@ def evaluate(
     truth: TruthOpt,
 ) -> None:
     """Score predictions: macro-F1 and accuracy, per task and joint, with 95% intervals over people."""
-    from pipeline.console import cell
+    from pipeline.console import cell, counted
     from pipeline.evaluation import score_predictions
     from pipeline.evaluation.scored_tasks import scored_tasks
     from pipeline.settings import given_settings
@@ -40,7 +40,7 @@ def evaluate(
     }  # fmt: skip
     remarks = [*result.remarks, *filter(None, [result.warning])]
     text = (
-        f"{cell(result.photos)} photos scored: {cell(result.matched)} matched, {cell(result.unanswered)} unanswered "
-        "(counted as wrong)."
+        f"{counted(result.photos, 'photo')} scored: {cell(result.matched)} matched, "
+        f"{cell(result.unanswered)} unanswered (counted as wrong)."
     )
     context.console.done({**record, **counts, "remarks": remarks}, text=text)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.console import Console
+from pipeline.console import Console, counted
 from pipeline.detection.unreadable import in_words
 from pipeline.intake.photo import Dataset
 from pipeline.intake.reading_report import reading_json
@@ -38,7 +38,7 @@ def show_summary(
     rows = sum(record.counts.values())
     counts = ", ".join(f"{count} {status}" for status, count in record.counts.items())
     reasons = f" ({in_words(record.reasons)})" if record.reasons else ""
-    what = f"{rows} rows for {photos} photos" if every_face else f"{photos} photos"
+    what = f"{counted(rows, 'row')} for {counted(photos, 'photo')}" if every_face else counted(photos, "photo")
     lines = [f"{what}: {counts}{reasons}", f"Predictions: {place}", *notes]
     if record.trained_on:
         lines.append(f"The networks were trained on {record.trained_on} of these photos: column trained_on")

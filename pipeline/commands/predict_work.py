@@ -12,6 +12,7 @@ from classify.inference.ensemble import Ensemble, load_ensemble
 from detect.every_face import MIN_FACE, MIN_SCORE
 from pipeline.commands.predict_options import Engine, Format, PredictOptions
 from pipeline.commands.predict_plan import PredictPlan
+from pipeline.console import counted
 from pipeline.context import RunContext
 from pipeline.intake.photo import Dataset
 from pipeline.intake.sources import OpenedSources
@@ -94,7 +95,7 @@ def _predict_in_parts(
     )  # fmt: skip
     notes: list[str] = []
     if before := predicted.photos - predicted.predicted:
-        notes.append(f"{predicted.predicted:,} photos were predicted now, and {before:,} before.")
+        notes.append(f"Predicted now: {counted(predicted.predicted, 'photo')}; before: {before:,}.")
     if plan.shard is None:
         write_parts(
             predicted, store, plan.out, list(options.formats),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cache.errors import DataError
 from classify.evaluation.metrics import Score, score_tasks
 from classify.tasks import UNLABELLED, Task, joint_names
+from pipeline.console import counted
 from pipeline.evaluation.answer_table import Answers, read_answers
 from pipeline.evaluation.photo_names import match_photos
 from pipeline.prediction.prediction_record import PREDICTIONS, read_record
@@ -114,9 +115,9 @@ def _remarks(true: Answers, truth: str, unlisted: int) -> Iterator[str]:
     if true.absent:
         yield f"{truth} has no column for {' and '.join(true.absent)}: not scored, and neither is the joint class"
     if unlabelled := int((true.codes == UNLABELLED).all(axis=1).sum()):
-        yield f"{unlabelled:,} photos of {truth} have no label and are not scored"
+        yield f"{truth} has no label for {counted(unlabelled, 'photo')}: not scored"
     if unlisted:
-        yield f"{unlisted:,} predictions are of photos that {truth} does not list, and are not scored"
+        yield f"{truth} does not list the photos of {counted(unlisted, 'prediction')}: not scored"
     if true.people is None:
         yield (
             f"{truth} has no column of people, so the intervals are drawn over photos, too narrow where a person has "

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cache.errors import BundleError, UsageError
 from classify.evaluation.paired_bootstrap import PairedScore, paired_scores
 from classify.tasks import UNLABELLED, Task, joint_names
+from pipeline.console import counted
 from pipeline.evaluation.validation_table import Validation, read_validation
 from pipeline.experiments.results import signed, signed_interval
 from pipeline.run_record import dotted
@@ -133,7 +134,7 @@ def _pair(
         labelled = (true != UNLABELLED) & (other_true != UNLABELLED)
         same = labelled & (true == other_true)
         if relabelled := int((labelled & ~same).sum()):
-            notes.append(f"{name}: {relabelled:,} photos have another label in the second run, and are left out")
+            notes.append(f"{name}: left out, {counted(relabelled, 'photo')} with another label in the second run")
         if same.any():
             codes = np.stack([predicted[same], other_predicted[same]])[:, None]
             paired[name] = paired_scores(true[same], codes, people[same].tolist(), count)

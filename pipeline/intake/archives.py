@@ -21,6 +21,7 @@ from typing import IO, Self
 from cache.errors import UsageError
 from detect.failures import Failure
 from detect.formats import PHOTO_SUFFIXES
+from pipeline.console import counted
 from pipeline.intake.folder_index import printable_name
 from pipeline.intake.photo import Photo
 from pipeline.intake.photo_files import junk_reason
@@ -118,7 +119,7 @@ class ArchiveReader:
                     elif not info.isdir():
                         self.skipped["files that are no photos (special)"] += 1
         except DAMAGE as error:
-            self.problems.append(f"{path} is damaged after {count:,} files, and the rest can't be read: {error}")
+            self.problems.append(f"{path} is damaged after {counted(count, 'file')}; the rest can't be read: {error}")
 
 
 class _CheckedHeader(tarfile.TarInfo):

@@ -134,7 +134,7 @@ class _Rows:
             for task, spellings in self._spellings.items()
         ]
         if self._without_part:
-            notes.append(f"{self._without_part:,} rows name no part of the split; they are in train")
+            notes.append(f"rows that name no part of the split and are in train: {self._without_part:,}")
         if self._missing:
             notes.append(self._missing_text())
         return notes

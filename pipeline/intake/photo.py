@@ -99,7 +99,7 @@ class AppliedCorrections:
     def text(self) -> str:
         """The same in words."""
         changed = ", ".join(f"{task} {count:,}" for task, count in self.changed.items()) or "none"
-        absent = f"; the photos of {self.absent:,} rows are not in this data set" if self.absent else ""
+        absent = f"; rows whose photos are not in this data set: {self.absent:,}" if self.absent else ""
         return f"labels corrected: {changed}; {self.already:,} were already correct{absent}"
 
 

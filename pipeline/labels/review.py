@@ -10,6 +10,7 @@ from pathlib import Path
 from cache import atomic
 from cache.errors import UsageError
 from classify.tasks import Task
+from pipeline.console import counted
 from pipeline.context import RunContext
 from pipeline.intake.decision_log import DecisionLog
 from pipeline.labels.review_cases import Case, Review, load_review
@@ -80,7 +81,7 @@ def review_stage(
         atomic.write_text(static, page)
         left_out = f", the first of {len(cases):,}; --top and --task choose others" if shown < len(cases) else ""
         decided = f" {len(found) - len(cases):,} are decided in {out}." if len(cases) < len(found) else ""
-        text = f"{shown:,} cases{left_out}: {static}\nThe page downloads {out.name}.{decided}"
+        text = f"{counted(shown, 'case')}{left_out}: {static}\nThe page downloads {out.name}.{decided}"
         result = {"page": str(static), "cases": shown, "found": len(cases), "decided": len(found) - len(cases)}
         context.console.done(result, text=text, next_step=apply_command(Path(out.name), review.data))
         return

@@ -19,6 +19,7 @@ from classify.evaluation.suspect_labels import Suspects, find_suspects
 from classify.preprocessing import decode_crop
 from classify.tasks import UNLABELLED, Task
 from detect.fingerprints import crop_spec
+from pipeline.console import counted
 from pipeline.context import RunContext
 from pipeline.detection.detect import source_ids
 from pipeline.evaluation.out_of_fold import OutOfFold, read_out_of_fold
@@ -159,7 +160,7 @@ def _copy_crops(
         atomic.write_bytes(out / crops[source], content)
     if missing:
         context.console.warn(
-            f"{missing:,} crops are not in the cache {context.cache}, so the list has no pictures of them; use --cache"
+            f"the list has no picture of {counted(missing, 'crop')}, not in the cache {context.cache}; use --cache"
         )
     return crops
 

@@ -6,6 +6,7 @@ In: the sections of the report. Out: sentences.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.console import counted
 from pipeline.reports.detection_section import DetectionFacts
 from pipeline.reports.held_out import Section
 
@@ -34,14 +35,15 @@ def summary(
         score = section.score
         name = "Joint" if section.name == "joint" else section.name
         text = (
-            f"{name} macro-F1 {score.macro_f1:.2f} ({score.low:.2f} to {score.high:.2f}) on {_people(people)} held out"
+            f"{name} macro-F1 {score.macro_f1:.2f} ({score.low:.2f} to {score.high:.2f}) on "
+            f"{counted(people, 'person', 'people')} held out"
         )
         enough = [group for group in groups if group["people"] >= FEW_PEOPLE] or list(groups)
         if enough:
             worst = enough[0]
             text += (
                 f"; weakest group: {worst['group']}, with all tasks right in {worst['accuracy']:.0%} of the photos of "
-                f"{_people(worst['people'])}"
+                f"{counted(worst['people'], 'person', 'people')}"
             )
         yield text + "."
     for section in sections[1:]:
@@ -49,7 +51,7 @@ def summary(
         text = f"{section.name}: macro-F1 {section.score.macro_f1:.2f} ({section.score.low:.2f} to "
         text += f"{section.score.high:.2f}), accuracy {section.score.accuracy:.0%}"
         if weakest is not None:
-            text += f"; weakest class: {weakest.name}, F1 {weakest.f1:.2f} on {weakest.photos:,} photos"
+            text += f"; weakest class: {weakest.name}, F1 {weakest.f1:.2f} on {counted(weakest.photos, 'photo')}"
         yield text + "."
     unsure = {name: facts["error"] for name, facts in calibration.items() if facts.get("error", 0) > 0.05}
     if unsure:
@@ -58,10 +60,6 @@ def summary(
     if detection is not None:
         total = sum(count for _, count in detection.steps)
         yield f"The first detection step found no face in {detection.missed:,} of {total:,} labelled photos."
-
-
-def _people(count: int) -> str:
-    return "1 person" if count == 1 else f"{count:,} people"
 
 
 def circumstances(status: str, record: Mapping[str, Any]) -> str:

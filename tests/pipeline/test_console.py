@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.console import Console, cell, clock_time, printable
+from pipeline.console import Console, cell, clock_time, counted, printable
 
 
 def test_a_name_cannot_write_escape_codes_or_break_on_bytes_that_are_no_text():
@@ -16,6 +16,14 @@ def test_a_name_cannot_write_escape_codes_or_break_on_bytes_that_are_no_text():
 )
 def test_cells_are_readable(value, text):
     assert cell(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [(1, ("photo",), "1 photo"), (0, ("photo",), "0 photos"), (2000, ("person", "people"), "2,000 people")],
+)
+def test_one_thing_is_not_many(number, words, text):
+    assert counted(number, *words) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65.4, "1:05"), (3665, "1:01:05")])

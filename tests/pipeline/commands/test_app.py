@@ -187,7 +187,7 @@ def test_a_sheet_is_named_and_is_not_written_when_nothing_was_missed(finished, p
     (tmp_path / "photos").mkdir()
     Pillow.fromarray(np.full((400, 300, 3), 128, np.uint8)).save(tmp_path / "photos" / "wall.png")
     detect = ["detect", tmp_path / "photos", "--cache", tmp_path / "cache", "--sheet", sheet]
-    assert f"Sheet: {sheet}, 1 photos in which mtcnn found no face" in faceline(*detect).stdout
+    assert f"Sheet: {sheet}, 1 photo in which mtcnn found no face" in faceline(*detect).stdout
     assert sheet.is_file()
     Pillow.fromarray(photos[0]).save(tmp_path / "photos" / "wall.png")
     printed = faceline(*detect, "--json")

@@ -46,7 +46,7 @@ def test_photos_with_another_label_in_the_second_run_are_left_out_and_counted(fi
     table = pl.read_csv(second / "validation.csv")
     table.with_columns(true_mask=pl.Series([1, *TRUTH[1:]])).write_csv(second / "validation.csv")
     difference = compare_runs(first, second)
-    assert "mask: 1 photos have another label in the second run, and are left out" in difference.notes
+    assert "mask: left out, 1 photo with another label in the second run" in difference.notes
     assert difference.paired["mask"][1].accuracy == 1
 
 
