@@ -160,7 +160,7 @@ def _copy_crops(
         atomic.write_bytes(out / crops[source], content)
     if missing:
         context.console.warn(
-            f"the list has no picture of {counted(missing, 'crop')}, not in the cache {context.cache}; use --cache"
+            f"the list lacks the pictures of {counted(missing, 'crop')}: not in the cache {context.cache}; use --cache"
         )
     return crops
 

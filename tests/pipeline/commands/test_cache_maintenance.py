@@ -29,7 +29,7 @@ def test_stats_count_what_nobody_reads(finished, tmp_path):
     orphan.write_bytes(b"left")
     os.utime(orphan, (0, 0))
     assert last(faceline("cache", "stats", "--cache", cache, "--json"))["orphans"] == {"count": 1, "bytes": 4}
-    assert "1 orphans" in faceline("cache", "stats", "--cache", cache).stdout
+    assert "1 orphan that" in faceline("cache", "stats", "--cache", cache).stdout
 
 
 def test_a_damaged_crop_is_found_set_aside_and_made_again(finished, tmp_path):

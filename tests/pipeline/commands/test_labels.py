@@ -85,7 +85,7 @@ def test_without_the_crops_the_list_is_written_all_the_same(finished, contradict
     out = tmp_path / "out"
     words = ["--run", contradicted[0], "--out", out, "--cache", tmp_path / "empty"]
     result = faceline("labels", "suspects", finished.data, *words)
-    assert "crops are not in the cache" in result.stderr
+    assert "the list lacks the pictures of 14 crops: not in the cache" in result.stderr
     assert pl.read_csv(out / "suspects.csv", infer_schema=False)["crop"].null_count() == 16
 
 
