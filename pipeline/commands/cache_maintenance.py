@@ -51,7 +51,7 @@ def verify_cache(context: RunContext, *, repair: bool) -> bool:
     if not rows:
         text = f"{counted(report.units, 'unit')} and {counted(report.crops, 'crop')}, all as they were written."
     elif repair:
-        text = f"{counted(len(rows), 'damaged file')}; their units were set aside, the next detect makes them again."
+        text = f"{counted(len(rows), 'damaged file')}, whose units were set aside; the next detect makes them again."
     else:
         repair_command = shlex.join(["faceline", "cache", "verify", "--repair", "--cache", str(location)])
         text = f"{counted(len(rows), 'damaged file')}. Repair with: {repair_command}"

@@ -26,7 +26,7 @@ def check(
 ) -> None:
     """Show what is in a data set, and what is wrong with it."""
     from detect.decode import why_unreadable
-    from pipeline.console import cell
+    from pipeline.console import cell, counted
     from pipeline.detection.cropped_faces import note_on_sample
     from pipeline.detection.detect import source_ids
     from pipeline.intake.check import check_data
@@ -64,8 +64,7 @@ def check(
     more = f", the first {len(shown)} shown (all with --json)" if len(shown) < len(checked.defects) else ""
     record = checked.as_json() | {"corrections": [correction.as_json() for correction in dataset.corrections]}
     record |= {} if html is None else {"html": str(html)}
-    count = len(checked.defects)
-    text = f"{cell(count)} {'defect' if count == 1 else 'defects'}, {cell(fatal)} fatal{more}."
+    text = f"{counted(len(checked.defects), 'defect')}, {cell(fatal)} fatal{more}."
     context.console.done(record, text=text, next_step=shared.next_command("check" if fatal else "detect", data))
     if fatal:
         raise typer.Exit(1)

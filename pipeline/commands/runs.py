@@ -61,6 +61,7 @@ def runs_list(
 @with_shared_options("json", "quiet")
 def runs_diff(shared: SharedOptions, first: AnyRunArg, second: AnyRunArg) -> None:
     """Show what changed between two runs, and how scores moved on the people that both held out."""
+    from pipeline.console import counted
     from pipeline.experiments.run_difference import compare_runs
 
     console = shared.context().console
@@ -69,6 +70,5 @@ def runs_diff(shared: SharedOptions, first: AnyRunArg, second: AnyRunArg) -> Non
         console.table(title, columns, rows)
     for note in difference.notes:
         console.warn(note)
-    changed = len(difference.settings)
-    text = f"{changed:,} {'setting differs' if changed == 1 else 'settings differ'}."
+    text = f"{counted(len(difference.settings), 'setting differs', 'settings differ')}."
     console.done(difference.as_json(), text=text, next_step=shared.next_command("report", second, carry=()))

@@ -9,6 +9,7 @@ import typer
 from cache.errors import BundleError, UsageError
 from cache.location import with_home
 from pipeline.commands.options import SharedOptions, with_shared_options
+from pipeline.console import counted
 from pipeline.ledger import LEDGER, Ledger, Submission, rank_correlation, read_ledger, record_submission
 
 
@@ -64,7 +65,7 @@ def submit(
     for problem in book.problems:
         console.warn(problem)
     count = len(book.submissions)
-    parts = [f"{count:,} {'line' if count == 1 else 'lines'} in {ledger}."]
+    parts = [f"{counted(count, 'line')} in {ledger}."]
     parts += [
         f"Rank correlation of validation and {name} score: {value:.2f}."
         for name, value in correlations.items()

@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from classify.tasks import comparable
+from pipeline.console import counted
 from pipeline.intake.photo import Defect, Photo
 
 Part = Literal["train", "val", "test"]
@@ -64,8 +65,8 @@ def shared_people(parts: Iterable[tuple[Photo, Part]], where: str) -> list[Defec
 def shared_people_text(people: Sequence[str], sides: str) -> str:
     """A sentence on people who are on both sides of a split."""
     shown = ", ".join(people[:SHOWN_PEOPLE]) + (" and others" if len(people) > SHOWN_PEOPLE else "")
-    have = "person has" if len(people) == 1 else "people have"
-    return f"{len(people):,} {have} photos in {sides} ({shown}); scores come out too good"
+    have = counted(len(people), "person has", "people have")
+    return f"{have} photos in {sides} ({shown}); scores come out too good"
 
 
 def columns_like_a_split(table: pl.DataFrame, used: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from classify.tasks import UNLABELLED, Task, encode_labels, joint_class, joint_n
 from detect.decode import decode_file
 from detect.failures import Failure
 from detect.fingerprints import crop_spec
+from pipeline.console import counted
 from pipeline.context import RunContext
 from pipeline.intake.check import DEFECT_KINDS, CheckResult
 from pipeline.intake.photo import Defect, Photo
@@ -91,8 +92,7 @@ def verdict(checked: CheckResult, facts: DataFacts, found: Sequence[Finding]) ->
     fatal = sum(defect.fatal for defect in checked.defects)
     empty = [f"{task} {each.name}" for task, classes in facts.tasks.items() for each in classes if not each.photos]
     if fatal:
-        noun = "defect" if fatal == 1 else "defects"
-        yield f"Not yet: {fatal:,} {noun} must be mended before anything can be trained."
+        yield f"Not yet: {counted(fatal, 'defect')} must be mended before anything can be trained."
     elif not facts.photos:
         yield "There is nothing to train on: no photo has a label."
     elif empty:
@@ -109,7 +109,7 @@ def verdict(checked: CheckResult, facts: DataFacts, found: Sequence[Finding]) ->
         yield f"Scores of classes with fewer than {FEW_PEOPLE} people mean little: {', '.join(small)}."
     others = len(checked.defects) - fatal
     if others:
-        yield f"{others:,} {'defect is' if others == 1 else 'defects are'} not fatal, and listed below."
+        yield f"{counted(others, 'defect is', 'defects are')} not fatal, and listed below."
     if found:
         yield "To look at: " + ", ".join(f"{each.name.lower()} {len(each.photos):,}" for each in found) + "."
 
